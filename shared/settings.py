@@ -1,0 +1,143 @@
+"""Settings come from `LEVERET_<SECTION>_<FIELD>` variables: the sections every process shares, and the reader.
+
+A misspelt variable is refused at start; no secret is ever part of an error.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.errors import Misconfigured
+
+PREFIX = "LEVERET_"
+SECTIONS = frozenset({"postgres", "rabbitmq", "redis", "s3", "catalog", "log", "gateway", "worker", "scaler"})
+CLIENT_VARIABLES = frozenset({"LEVERET_URL", "LEVERET_API_KEY"})
+"""Read by the client alone, and often set in the same shell."""
+TEST_PREFIX = "LEVERET_TEST_"
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """One group of variables."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Postgres(Section):
+    """The truth: jobs, attempts, results, events."""
+
+    dsn: SecretStr = SecretStr("postgresql://localhost/leveret")
+    pool_size: int = Field(default=10, ge=1)
+    timeout_s: Seconds = 10.0
+
+
+class RabbitMQ(Section):
+    """Dispatch."""
+
+    url: SecretStr = SecretStr("amqp://guest:guest@localhost/")
+    heartbeat_s: int = Field(default=10, ge=2, description="at 60 a dead link takes 183 s to notice")
+    timeout_s: Seconds = 10.0
+
+
+class Redis(Section):
+    """Push and hot results."""
+
+    url: SecretStr = SecretStr("redis://localhost:6379/0")
+    timeout_s: Seconds = 2.0
+    result_ttl_s: int = Field(default=604800, ge=60)
+
+
+class S3(Section):
+    """All bytes."""
+
+    endpoint: str | None = None
+    region: str = "us-east-1"
+    bucket: str = "leveret"
+    access_key: SecretStr | None = None
+    secret_key: SecretStr | None = None
+    public: bool = Field(default=True, description="whether clients can reach the endpoint themselves")
+    timeout_s: Seconds = 30.0
+    url_ttl_s: int = Field(default=3600, ge=60, le=604800)
+
+
+class CatalogSection(Section):
+    """Where the model folders are."""
+
+    path: Path = Path("models")
+
+
+class Log(Section):
+    """What the process writes to stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "console"] = "json"
+
+
+class ProcessSettings(BaseSettings):
+    """The sections every process has; a process adds its own."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="_",
+        env_nested_max_split=1,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+    )
+
+    postgres: Postgres = Postgres()
+    rabbitmq: RabbitMQ = RabbitMQ()
+    redis: Redis = Redis()
+    s3: S3 = S3()
+    catalog: CatalogSection = CatalogSection()
+    log: Log = Log()
+
+
+S = TypeVar("S", bound=ProcessSettings)
+
+
+def read_settings(kind: type[S]) -> S:
+    """Read one process's settings from the environment.
+
+    Raises:
+        Misconfigured: A variable is unknown or its value does not fit; names it, shows no value.
+    """
+    unknown = sorted(_unknown(kind, os.environ))
+    if unknown:
+        raise Misconfigured(f"unknown setting {', '.join(unknown)}: misspelt? See docs/settings.md")
+    try:
+        return kind()
+    except ValidationError as error:
+        raise Misconfigured("; ".join(_problems(error))) from None
+
+
+def _unknown(kind: type[ProcessSettings], environment: Mapping[str, str]) -> Iterator[str]:
+    for name in environment:
+        if name.startswith(PREFIX) and not name.startswith(TEST_PREFIX) and name not in CLIENT_VARIABLES:
+            section, _, field = name.removeprefix(PREFIX).lower().partition("_")
+            if section not in SECTIONS or not _known_field(kind, section, field):
+                yield name
+
+
+def _known_field(kind: type[ProcessSettings], section: str, field: str) -> bool:
+    """Another process's section is that process's to judge."""
+    if section not in kind.model_fields:
+        return True
+    annotation = kind.model_fields[section].annotation
+    return (
+        isinstance(annotation, type) and issubclass(annotation, Section) and field in annotation.model_fields
+    )
+
+
+def _problems(error: ValidationError) -> Iterator[str]:
+    for problem in error.errors(include_input=False, include_url=False):
+        name = PREFIX + "_".join(str(part) for part in problem["loc"]).upper()
+        yield f"{name}: {problem['msg']}"
