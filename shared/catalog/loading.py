@@ -1,0 +1,156 @@
+"""Reading a catalog from a folder, with an answer to every mistake that says where it is and what to do."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from shared.catalog.index import IndexMismatchError, read_index
+from shared.catalog.model import CatalogError, Input, Model, ModelTable, Output, Param, suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+MODEL_FILE = "model.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """All models, by name and version."""
+
+    models: tuple[Model, ...] = ()
+    _newest: Mapping[str, Model] = field(init=False, repr=False)
+    _exact: Mapping[str, Model] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        ordered = sorted(self.models, key=lambda model: _version_order(model.version))
+        object.__setattr__(self, "_newest", {model.name: model for model in ordered})
+        object.__setattr__(self, "_exact", {model.ref: model for model in ordered})
+
+    def find(self, ref: str) -> Model | None:
+        """The model of `name@version`, or the newest version of `name`; None when there is none."""
+        return self._exact.get(ref) or self._newest.get(ref)
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """Every queue a model names, sorted."""
+        return tuple(sorted({model.queue for model in self.models}))
+
+
+def load_catalog(path: Path | str) -> Catalog:
+    """Read every model folder directly under `path`.
+
+    Raises:
+        CatalogError: The folder is missing, or a model in it is wrong; all mistakes of one file are listed.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise CatalogError(f"{root}: no such folder; set LEVERET_CATALOG_PATH to the folder of model folders")
+    index = _index_of(root)
+    models = [_model_in(folder, index) for folder in _model_folders(root)]
+    for model in models:
+        _check_place(model, models)
+    return Catalog(tuple(models))
+
+
+def load_model(folder: Path | str, digests: dict[str, str] | None = None) -> Model:
+    """Read one model folder.
+
+    Raises:
+        CatalogError: Its model.toml is missing or wrong; the text lists every mistake by file and key.
+    """
+    folder = Path(folder).resolve()
+    source = folder / MODEL_FILE
+    table = _read_toml(source)
+    try:
+        ModelTable.model_validate(table)  # first without ours, so that a file can't set them
+    except ValidationError as error:
+        raise CatalogError("\n".join(f"{source}: {line}" for line in _explain(error))) from error
+    model = Model.model_validate(table | {"folder": folder, "digests": digests})
+    _check_file(model, source)
+    return model
+
+
+def _model_folders(root: Path) -> Iterator[Path]:
+    return (entry.parent for entry in sorted(root.glob(f"*/{MODEL_FILE}")))
+
+
+def _index_of(root: Path) -> dict[str, dict[str, str]] | None:
+    try:
+        return read_index(root)
+    except IndexMismatchError as error:
+        raise CatalogError(str(error)) from error
+
+
+def _model_in(folder: Path, index: dict[str, dict[str, str]] | None) -> Model:
+    if index is not None and folder.name not in index:
+        raise CatalogError(
+            f"{folder}: not in the catalog's index; write the index again, or remove the folder"
+        )
+    return load_model(folder, None if index is None else index[folder.name])
+
+
+def _check_place(model: Model, models: list[Model]) -> None:
+    if model.folder.name not in {model.name, model.ref}:
+        wrong = f"{model.folder}: holds {model.ref}; name the folder `{model.name}` or `{model.ref}`"
+        raise CatalogError(wrong)
+    if any(other.ref == model.ref and other is not model for other in models):
+        raise CatalogError(
+            f"{model.folder / MODEL_FILE}: {model.ref} exists twice; raise `version` in one of them"
+        )
+
+
+def _check_file(model: Model, source: Path) -> None:
+    if model.path is None:
+        return
+    if not model.path.resolve().is_relative_to(model.folder):
+        raise CatalogError(
+            f"{source}: file: {model.file!r} lies outside the model's folder; put a copy inside"
+        )
+    if not model.path.is_file():
+        raise CatalogError(f"{source}: file: there is no {model.file!r} in this folder; put it there")
+
+
+def _read_toml(source: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(source.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CatalogError(f"{source}: missing; a model folder holds a {MODEL_FILE}") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise CatalogError(f"{source}: not readable as TOML: {error}") from error
+
+
+def _explain(error: ValidationError) -> Iterator[str]:
+    for entry in error.errors(include_url=False, include_context=False):
+        steps = [str(step) for step in entry["loc"] if step != "[key]"]
+        where = ".".join(steps) or "the whole file"
+        if entry["type"] == "extra_forbidden":
+            yield f"{where}: unknown key{suggest(steps[-1], _keys_at(steps))}"
+        elif entry["type"] == "string_pattern_mismatch":
+            yield f"{where}: not an allowed form; {_FORMS}"
+        else:
+            yield f"{where}: {entry['msg'].removeprefix('Value error, ')}"
+
+
+_FORMS = (
+    "names are lower-case letters, digits, - and _ (inputs, outputs, params: a letter first, no -), "
+    'a handler is "module:function", a content type is "image/png" or "image/*"'
+)
+_TABLES: dict[str, type[BaseModel]] = {"inputs": Input, "outputs": Output, "params": Param}
+
+
+def _keys_at(steps: list[str]) -> list[str]:
+    table = _TABLES.get(steps[0], ModelTable) if len(steps) > 1 else ModelTable
+    return list(table.model_fields)
+
+
+def _version_order(version: str) -> tuple[tuple[int, int, str], ...]:
+    """Numbers by value and words before their absence, so that 9 < 10rc1 < 10 < 10.1."""
+    parts = re.findall(r"\d+|[A-Za-z]+", version)
+    order = tuple((0, int(part), "") if part.isdigit() else (-1, 0, part) for part in parts)
+    return (*order, (0, -1, ""))
