@@ -1,0 +1,127 @@
+"""Redis: finished jobs for quick reads, and events as they happen. Nothing here is the truth.
+
+The only rooms where the redis driver may enter are this one and `listener`, the pub/sub side. Losing Redis
+loses no result: readers go to PostgreSQL, and subscribers are resynced from it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+from uuid import UUID
+
+import redis.asyncio as driver
+import structlog
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from shared.adapters.listener import Listener, channel
+from shared.errors import Unavailable
+from shared.events import Event, encode
+from shared.settings import Redis
+
+log = structlog.get_logger()
+
+READ_TIMEOUT_S = 0.5
+"""A read of a hot result: PostgreSQL answers the same question, so waiting longer gains nothing."""
+
+# One script, so that the kept result and the push cannot come apart, and an older result (a late relay, a
+# repeated announcement) never replaces a newer one. The SET is protected: with its memory full Redis refuses
+# it, and must still push.
+ANNOUNCE = """
+local kept = 1
+if ARGV[3] ~= '' then
+    local stored = redis.call('GET', KEYS[1])
+    local known, old = pcall(function() return tonumber(cjson.decode(stored).seq) end)
+    if not (stored and known and old and old >= tonumber(ARGV[4])) then
+        local answer = redis.pcall('SET', KEYS[1], ARGV[3], 'EX', ARGV[5])
+        if type(answer) == 'table' and answer.err then kept = 0 end
+    end
+end
+redis.call('PUBLISH', ARGV[1], ARGV[2])
+return kept
+"""
+
+
+class Bus:
+    """What the processes tell each other through Redis. Safe for concurrent use."""
+
+    def __init__(self, settings: Redis, client: driver.Redis) -> None:
+        self._settings = settings
+        self._client = client
+        self._announce = client.register_script(ANNOUNCE)
+
+    async def announce(self, tenant: str, event: Event, result: bytes | None = None) -> None:
+        """Push an event to the tenant's subscribers and keep a result for quick reads, in one step.
+
+        Args:
+            tenant: Whose job it is.
+            event: What happened to it.
+            result: The job as the API shows it, as JSON, or None to keep what is there. One that is older
+                than the kept one (by `event.seq`) is pushed but not kept.
+
+        Raises:
+            Unavailable: Redis did not answer within `timeout_s`; it may or may not have been pushed.
+        """
+        ttl_s = self._settings.result_ttl_s
+        arguments: list[str | bytes | int] = [channel(tenant), encode(event), result or b"", event.seq, ttl_s]
+        async with _translated(self._settings.timeout_s):
+            kept = await self._announce(keys=[job_key(tenant, event.job_id)], args=arguments)
+        if not kept:
+            log.warning("bus.result_not_kept", job_id=str(event.job_id))
+
+    async def result(self, tenant: str, job_id: UUID) -> bytes | None:
+        """The job as the API shows it, as JSON, or None where none is kept.
+
+        Raises:
+            Unavailable: Redis did not answer at once; PostgreSQL knows as well.
+        """
+        async with _translated(min(READ_TIMEOUT_S, self._settings.timeout_s)):
+            return cast("bytes | None", await self._client.get(job_key(tenant, job_id)))
+
+    async def ping(self) -> None:
+        """Ask whether Redis is there.
+
+        Raises:
+            Unavailable: It did not answer within `timeout_s`.
+        """
+        async with _translated(self._settings.timeout_s):
+            await cast("Any", self._client.ping())
+
+    def listener(self) -> Listener:
+        """The pub/sub side: one connection of its own. One per process is enough."""
+        return Listener(self._settings)
+
+
+def job_key(tenant: str, job_id: UUID) -> str:
+    """Where a job's result is kept."""
+    return f"leveret:{tenant}:job:{job_id}"
+
+
+@asynccontextmanager
+async def open_bus(settings: Redis) -> AsyncIterator[Bus]:
+    """Open the connections; none is made before the first use, so Redis may still be away."""
+    client = driver.Redis.from_url(
+        settings.url.get_secret_value(),
+        protocol=2,
+        socket_timeout=settings.timeout_s,
+        socket_connect_timeout=settings.timeout_s,
+        # One more try, because a pooled connection may have died unseen since its last use.
+        retry=Retry(NoBackoff(), 1),
+    )
+    try:
+        yield Bus(settings, client)
+    finally:
+        await client.aclose()
+
+
+@asynccontextmanager
+async def _translated(limit_s: float) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(limit_s):
+            yield
+    except (RedisError, OSError, TimeoutError) as error:
+        raise Unavailable(f"Redis: {type(error).__name__}: {error}".rstrip(": ")) from error
