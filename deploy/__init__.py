@@ -1,0 +1,1 @@
+"""Ways to run Leveret; nothing the services themselves import may live here."""

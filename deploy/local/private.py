@@ -1,0 +1,197 @@
+"""Private servers, all started at once: for the one-command stack and, tied to the caller, for tests."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deploy.local import processes
+from deploy.local.accounts import data_root, make_root
+from deploy.local.failure import NotReadyError, StackError
+from deploy.local.postgres import PostgreSQL
+from deploy.local.processes import Process
+from deploy.local.progress import Progress
+from deploy.local.rabbitmq import PortMapper, RabbitMQ
+from deploy.local.redis import Redis
+from deploy.local.seaweedfs import PORTS as SEAWEEDFS_PORTS
+from deploy.local.seaweedfs import SeaweedFS
+from deploy.local.server import Place, Server, base_environment
+from deploy.local.state import State
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Mapping, Sequence
+
+READY_S = 90
+PROBE_S = 5
+STOP_S = 20
+
+
+class PrivateServers:
+    """PostgreSQL, RabbitMQ, Redis and SeaweedFS on free ports under one folder.
+
+    `async with PrivateServers(folder) as settings:` gives the `LEVERET_` variables that point at them and
+    stops them at the end; `start()` alone leaves them running for a later `stop()`, from any process.
+
+    Args:
+        folder: State, logs and (where the servers' accounts can reach it) data.
+        own: `LEVERET_` variables of servers the user runs; those are used instead of private ones.
+        progress: Where progress is printed.
+        tied: End the servers when this process dies, and skip fsync: for tests.
+        vhosts: More virtual hosts for RabbitMQ.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        own: Mapping[str, str] | None = None,
+        progress: Progress | None = None,
+        tied: bool = False,
+        vhosts: Sequence[str] = (),
+    ) -> None:
+        folder = folder.resolve()
+        self.place = Place(folder, data_root(folder) if folder.exists() else folder / "data")
+        self._own = dict(own or {})
+        self._progress = progress or Progress(quiet=True)
+        self._tied, self._vhosts = tied, vhosts
+        self._children: list[subprocess.Popen[bytes]] = []
+        self.state = State(folder / "state.json")
+
+    async def __aenter__(self) -> dict[str, str]:
+        try:
+            return await self.start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> dict[str, str]:
+        """Start all servers in parallel and wait until each serves; returns their settings.
+
+        Raises:
+            StackError: A program is missing, or a server did not come up; what did start still runs.
+        """
+        self._make_folders()
+        servers = self._servers()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for server in servers:
+                    group.create_task(self._start(server), name=server.name)
+        except* StackError as failures:
+            raise failures.exceptions[0] from None
+        return self.settings(servers)
+
+    def _make_folders(self) -> None:
+        self.place.folder.mkdir(parents=True, exist_ok=True)
+        self.place = Place(self.place.folder, data_root(self.place.folder))
+        make_root(self.place.data)
+        self.place.logs.mkdir(exist_ok=True)
+        self.state = State.load(self.state.file)
+
+    def _servers(self) -> list[Server]:
+        """The servers the user does not run himself.
+
+        Raises:
+            MissingProgramError: One is not installed.
+        """
+        state, place, wanted = self.state, self.place, list[Server]()
+        if "LEVERET_POSTGRES_DSN" not in self._own:
+            (port,) = state.ports_for("postgresql", 1)
+            wanted.append(PostgreSQL(place, port=port, secret=state.secret, durable=not self._tied))
+        if "LEVERET_RABBITMQ_URL" not in self._own:
+            port, peer, mapper = state.ports_for("rabbitmq", 3)
+            wanted.append(PortMapper(port=mapper))
+            wanted.append(
+                RabbitMQ(place, ports=(port, peer, mapper), secret=state.secret, vhosts=self._vhosts)
+            )
+        if "LEVERET_REDIS_URL" not in self._own:
+            (port,) = state.ports_for("redis", 1)
+            wanted.append(Redis(place, port=port, secret=state.secret, durable=not self._tied))
+        if "LEVERET_S3_ENDPOINT" not in self._own:
+            ports = state.ports_for("seaweedfs", SEAWEEDFS_PORTS)
+            wanted.append(SeaweedFS(place, ports=ports, secret=state.secret))
+        return wanted
+
+    def settings(self, servers: Sequence[Server]) -> dict[str, str]:
+        """The variables of private and of the user's own servers."""
+        merged = dict(self._own)
+        for server in servers:
+            merged.update(server.settings())
+        return merged
+
+    async def _start(self, server: Server) -> None:
+        began = time.monotonic()
+        await server.prepare()
+        home = self.place.data / server.name
+        child = processes.spawn(
+            server.command(),
+            folder=self.place.folder,
+            log=self.place.log(server.name),
+            env={**base_environment(home), **server.environment()},
+            user=server.account,
+            tied=self._tied,
+        )
+        self._children.append(child)
+        if process := Process.of(child.pid):
+            self.state.started(server.name, process)
+        await self._until_ready(server, child)
+        self._progress.say(f"{server.name} is ready ({time.monotonic() - began:.1f} s)")
+
+    async def _until_ready(self, server: Server, child: subprocess.Popen[bytes]) -> None:
+        log = self.place.log(server.name)
+        until = time.monotonic() + READY_S
+        while not await _serves(server):
+            if child.poll() is not None:
+                raise NotReadyError(f"{server.name} ended at start (exit status {child.returncode})", log)
+            if time.monotonic() > until:
+                raise NotReadyError(f"{server.name} was not ready within {READY_S} s", log)
+            await asyncio.sleep(0.1)
+
+    async def healthy(self) -> bool:
+        """Do all servers of the state file run and serve?"""
+        self.state = State.load(self.state.file)
+        servers = self._servers()
+        if not all(self.state.runs(server.name) for server in servers):
+            return False
+        return all(await asyncio.gather(*map(_serves, servers)))
+
+    async def stop(self) -> None:
+        """Stop every process of this folder and wait until all are gone."""
+        if not self.place.folder.exists():
+            return
+        self.state = State.load(self.state.file)
+        everything = set(processes.family(self.place.folder))
+        await asyncio.gather(*map(_stop, self.state.processes.items()))
+        await processes.stop(everything | set(processes.family(self.place.folder)), deadline_s=STOP_S)
+        for child in self._children:
+            child.wait(timeout=STOP_S)
+        self._children.clear()
+        self.state.forget_processes()
+
+    def remove_data(self) -> None:
+        """Remove everything the stack wrote; only after `stop()`."""
+        for place in (self.place.data, self.place.folder):
+            if place.exists():
+                shutil.rmtree(place)
+
+
+async def _serves(server: Server) -> bool:
+    try:
+        async with asyncio.timeout(PROBE_S):
+            await server.probe()
+    except (OSError, TimeoutError):
+        return False
+    return True
+
+
+async def _stop(named: tuple[str, Process]) -> None:
+    name, process = named
+    first = PostgreSQL.stop_signal if name == PostgreSQL.name else signal.SIGTERM
+    await processes.stop([process], deadline_s=STOP_S, first=first)

@@ -1,0 +1,19 @@
+"""Progress lines with the time since the start; the only place of the stack that prints them."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+
+class Progress:
+    """Prints `  3.2s  PostgreSQL is ready` lines to stderr, so that stdout stays for results."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._began = time.monotonic()
+        self._quiet = quiet
+
+    def say(self, text: str) -> None:
+        """Print one line with the elapsed time in front."""
+        if not self._quiet:
+            print(f"{time.monotonic() - self._began:6.1f}s  {text}", file=sys.stderr, flush=True)

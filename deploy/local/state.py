@@ -1,0 +1,72 @@
+"""What a stack remembers between commands: its ports, its secrets, its processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from deploy.local.ports import free_ports, is_free
+from deploy.local.processes import Process
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(slots=True)
+class State:
+    """The run-state file, written anew at each change and never half."""
+
+    file: Path
+    ports: dict[str, list[int]] = field(default_factory=dict)
+    secret: str = field(default_factory=lambda: secrets.token_hex(16))
+    processes: dict[str, Process] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, file: Path) -> State:
+        """Read the file; an absent one is a new stack's."""
+        try:
+            record: dict[str, Any] = json.loads(file.read_text())
+        except FileNotFoundError:
+            return cls(file)
+        processes = {name: Process.load(fields) for name, fields in record["processes"].items()}
+        return cls(file, record["ports"], record["secret"], processes)
+
+    def ports_for(self, name: str, count: int) -> list[int]:
+        """The ports this server has, or had before if they are free again; else new ones."""
+        known = self.ports.get(name, [])
+        if self.runs(name) or (len(known) == count and all(map(is_free, known))):
+            return known
+        taken = {port for ports in self.ports.values() for port in ports}
+        self.ports[name] = [port for port in free_ports(count + len(taken)) if port not in taken][:count]
+        self.save()
+        return self.ports[name]
+
+    def runs(self, name: str) -> bool:
+        """Does the process of that name still run?"""
+        process = self.processes.get(name)
+        return process is not None and process.alive()
+
+    def started(self, name: str, process: Process) -> None:
+        """Remember a process."""
+        self.processes[name] = process
+        self.save()
+
+    def forget_processes(self) -> None:
+        """All have ended."""
+        self.processes.clear()
+        self.save()
+
+    def save(self) -> None:
+        """Replace the file, readable by its owner alone: it holds the servers' password."""
+        record = {
+            "ports": self.ports,
+            "secret": self.secret,
+            "processes": {name: process.dump() for name, process in self.processes.items()},
+        }
+        fresh = self.file.with_suffix(".new")
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:  # noqa: PTH123  the mode at birth
+            json.dump(record, stream, indent=1)
+        fresh.replace(self.file)

@@ -1,0 +1,1 @@
+"""The tests, by distance: unit, contract, integration, e2e; real servers wherever one is talked to."""
