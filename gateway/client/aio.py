@@ -1,0 +1,206 @@
+"""The client for asyncio programs: the one that does the work; the blocking one is a face of it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
+from uuid import uuid4
+
+from gateway.client.errors import OutcomeUnknownError, UnreachableError
+from gateway.client.inputs import encode, needs_schema, sort_values
+from gateway.client.jobs import AsyncJob
+from gateway.client.retry import RetryPolicy
+from gateway.client.settings import find_target
+from gateway.client.stream import follow
+from gateway.client.transport import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping, Sequence
+
+    from gateway.client.inputs import Body, Sorted
+    from gateway.client.records import Event
+
+RECONNECT = RetryPolicy(budget_s=300, base_s=0.25, cap_s=15)
+"""How long a watcher waits for a gateway that went away: longer than a fail-over of its database takes."""
+
+
+class AsyncClient:
+    """A gateway, its models and its jobs.
+
+        async with AsyncClient() as client:
+            job = await client.submit("cutout", image="face.jpg", priority=7)
+            await job.wait()
+            await job.outputs["cutout"].save("cutout.png")
+
+    Args:
+        url: The gateway; by default `LEVERET_URL`.
+        api_key: The key; by default `LEVERET_API_KEY`.
+        timeout_s: Seconds any single request may stay without a byte.
+        retry: How long to repeat a request that failed for a passing reason.
+        reconnect: How long to go on trying for a lost event stream.
+
+    Raises:
+        ConfigError: The URL or the key is missing or malformed.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        *,
+        timeout_s: float = 30.0,
+        retry: RetryPolicy | None = None,
+        reconnect: RetryPolicy = RECONNECT,
+    ) -> None:
+        self.target = find_target(url, api_key)
+        self.reconnect = reconnect
+        self.transport = Transport(self.target, timeout_s=timeout_s, retry=retry or RetryPolicy())
+        self._schemas: dict[str, Mapping[str, Any]] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self.transport.close()
+
+    async def submit(
+        self,
+        model: str,
+        /,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
+        priority: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        run_at: str | None = None,
+        delay_s: float | None = None,
+        timeout_s: float | None = None,
+        start_timeout_s: float | None = None,
+        max_attempts: int | None = None,
+        depends_on: Sequence[str] | None = None,
+        outputs: Mapping[str, Any] | None = None,
+        webhook: Mapping[str, Any] | None = None,
+        result_ttl_s: float | None = None,
+        idempotency_key: str | None = None,
+        **values: Any,
+    ) -> AsyncJob:
+        """Submit a job; returns as soon as the gateway promised to run it.
+
+        Every try carries the same Idempotency-Key, so a lost answer makes no second job.
+
+        Args:
+            model: The algorithm, `name` or `name@version`.
+            inputs: Inputs, said outright: no look-up of the model's schema.
+            params: Parameters, said outright.
+            priority: 0 to 10, 10 first.
+            metadata: Anything of yours to keep with the job.
+            run_at: Not before this moment (RFC 3339).
+            delay_s: Not before so many seconds from now.
+            timeout_s: Seconds one attempt may run.
+            start_timeout_s: Seconds after which a job that has not started expires.
+            max_attempts: How often it may be started.
+            depends_on: Ids of jobs that must end first.
+            outputs: Where to put outputs, `{"cutout": {"uri": "s3://…"}}`.
+            webhook: `{"url": …, "events": […]}`.
+            result_ttl_s: Seconds to keep the result.
+            idempotency_key: Yours, where a repeat may come from another process; by default a new one.
+            **values: The model's inputs and params by name. `pathlib.Path`, bytes, open files and `Upload`
+                are uploaded; `s3://` and `https://` strings are references; for an image, audio or bytes input a
+                string is the path of a file; anything else is a parameter or inline JSON.
+
+        Raises:
+            InputError: A value cannot be sent, for example because there is no such file.
+            ApiError: The gateway refused; 422 names the fields in `errors`.
+            OutcomeUnknownError: The answer stayed away; repeat with its `idempotency_key`.
+            UnreachableError: Nothing was received by the gateway.
+        """
+        options = {
+            "priority": priority,
+            "metadata": metadata,
+            "run_at": run_at,
+            "delay_s": delay_s,
+            "timeout_s": timeout_s,
+            "start_timeout_s": start_timeout_s,
+            "max_attempts": max_attempts,
+            "depends_on": depends_on,
+            "outputs": outputs,
+            "webhook": webhook,
+            "result_ttl_s": result_ttl_s,
+        }
+        declared = await self._declared_inputs(model) if needs_schema(values) else {}
+        told_apart = sort_values(model, declared, values, inputs=inputs, params=params)
+        return await self._submit(model, told_apart, options, idempotency_key or str(uuid4()))
+
+    async def _submit(self, model: str, values: Sorted, options: Mapping[str, Any], key: str) -> AsyncJob:
+        with ExitStack() as files:
+            body = await asyncio.to_thread(encode, model, values, options, files)
+            return AsyncJob(self, await self._post_once("/v1/jobs", key, body))
+
+    async def _post_once(self, path: str, key: str, body: Body | None = None) -> Any:
+        headers = {"Idempotency-Key": key, **(body.headers if body else {})}
+        try:
+            answer = await self.transport.request(
+                "POST", path, headers=headers, **(body.arguments if body else {})
+            )
+        except UnreachableError as error:
+            if not error.received:
+                raise
+            raise OutcomeUnknownError(f"{error}; the job may have been accepted", key) from error
+        return answer.json()
+
+    async def job(self, job_id: str) -> AsyncJob:
+        """A job by its id.
+
+        Raises:
+            ApiError: 404 for anything that is not yours.
+        """
+        return AsyncJob(self, await self.read_job(job_id))
+
+    async def retry(self, job_id: str) -> AsyncJob:
+        """A new job with the inputs of an old one; the old one stays as it ended."""
+        path = f"/v1/jobs/{quote(job_id, safe='')}/retry"
+        return AsyncJob(self, await self._post_once(path, str(uuid4())))
+
+    async def models(self) -> Sequence[Mapping[str, Any]]:
+        """The catalog: every model with its inputs, outputs and params."""
+        answer = await self.get("/v1/models")
+        listed: Sequence[Mapping[str, Any]] = answer.get("models", answer.get("items", ()))
+        return listed
+
+    async def model(self, name: str) -> Mapping[str, Any]:
+        """One model's inputs, outputs and params, `name` or `name@version`."""
+        schema: Mapping[str, Any] = await self.get(f"/v1/models/{quote(name, safe='@')}")
+        return schema
+
+    async def logs(self, job_id: str) -> Any:
+        """What the algorithm printed, per attempt."""
+        return await self.get(f"/v1/jobs/{quote(job_id, safe='')}/logs")
+
+    async def get(self, path: str, **params: Any) -> Any:
+        """Any other GET of the API, decoded."""
+        return (await self.transport.request("GET", path, params=params)).json()
+
+    async def post(self, path: str) -> Any:
+        """Any other POST of the API without a body, decoded. It may be sent more than once."""
+        return (await self.transport.request("POST", path)).json()
+
+    async def read_job(self, job_id: str) -> Mapping[str, Any]:
+        """A job's JSON as the gateway words it."""
+        raw: Mapping[str, Any] = await self.get(f"/v1/jobs/{quote(job_id, safe='')}")
+        return raw
+
+    def follow(self, job_id: str, after: int = 0) -> AsyncGenerator[Event, None]:
+        """A job's pushed events after a cursor; see `AsyncJob.events`."""
+        return follow(self.target, job_id, after, self.reconnect)
+
+    async def _declared_inputs(self, model: str) -> Mapping[str, Any]:
+        # One look-up per model and client: a deployment that adds an input comes with a new client or a 422.
+        if model not in self._schemas:
+            self._schemas[model] = (await self.model(model)).get("inputs") or {}
+        return self._schemas[model]
