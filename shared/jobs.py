@@ -118,7 +118,9 @@ class Claim:
     timeout_s: float
     inputs: Mapping[str, Any]
     params: Mapping[str, Any]
+    metadata: Mapping[str, Any]
     destinations: Mapping[str, str]
+    retry_of: UUID | None
     traceparent: str | None
     created_at: datetime
     queued_at: datetime

@@ -1,4 +1,4 @@
-"""Settings come from `LEVERET_<SECTION>_<FIELD>` variables: the sections every process shares, and the reader.
+"""Settings come from `LEVERET_<SECTION>_<FIELD>` variables: the sections all processes share, and the reader.
 
 A misspelt variable is refused at start; no secret is ever part of an error.
 """

@@ -1,0 +1,254 @@
+"""A worker's hold on a job: claim, renewal, and the one statement by which a job leaves `running`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from shared.adapters.store.batches import Batcher
+from shared.adapters.store.pool import Database
+from shared.adapters.store.records import CANCELED, event_of
+from shared.events import BY_STATE, Event, EventType
+from shared.jobs import MAX_MISSES, MAX_RELEASES, Claim, Ending, Evidence, State, check_transition
+
+LEASE_S = 20.0
+DOUBT_S = 7.0
+"""A message came again for a running job: its worker has this long to renew before the lease ends."""
+MODEL_RETRY_S = 10.0
+
+CLAIM = """
+with claimed as (
+    update jobs set state = 'running', attempt = attempt + 1, fence = fence + 1, seq = seq + 1, worker = $2,
+                    started_at = clock_timestamp(),
+                    lease_until = clock_timestamp() + make_interval(secs => $3),
+                    progress = 0, run_at = null, start_deadline = null, publish_due = null, publish_tries = 0
+    where id = any($1::uuid[]) and state = 'queued'
+    returning *
+), event as (
+    insert into events (job_id, seq, type, at, data)
+    select id, seq, 'job.running', started_at, jsonb_build_object('attempt', attempt) from claimed
+)
+select c.id, c.queue, c.priority, c.attempt, c.max_attempts, c.fence, c.seq, c.queued_at, c.started_at,
+       s.tenant, s.model, s.model_version, s.timeout_s, s.inputs, s.params, s.metadata, s.destinations,
+       s.retry_of, s.traceparent, s.created_at
+from claimed c join specs s using (id)
+"""
+
+STATE = """
+select id, state, finished_at > clock_timestamp() - interval '10 min' as recent
+from jobs where id = any($1)
+"""
+
+DOUBT = """
+update jobs set lease_until = least(lease_until, clock_timestamp() + make_interval(secs => $2))
+where id = $1 and state = 'running'
+"""
+
+RENEW = """
+with off as (select set_config('synchronous_commit', 'off', true))
+update jobs j set lease_until = clock_timestamp() + make_interval(secs => $1), progress = mine.progress
+from off, unnest($2::uuid[], $3::integer[], $4::real[]) as mine(id, fence, progress)
+where j.id = mine.id and j.fence = mine.fence and j.state = 'running'
+returning j.id, j.cancel_requested
+"""
+
+LEAVE = """
+with gone as (
+    update jobs set
+        state = case when cancel_requested and $3 <> 'succeeded' then 'canceled' else $3 end,
+        seq = seq + 1,
+        lease_until = null,
+        progress = case when $3 = 'succeeded' then 1 else progress end,
+        attempt = attempt - case when $3 = 'queued' and releases < $9 then 1 else 0 end,
+        releases = releases + case when $3 = 'queued' then 1 else 0 end,
+        run_at = case when $3 = 'waiting' then clock_timestamp() + make_interval(secs => $6) end,
+        queued_at = case when $3 = 'queued' then clock_timestamp() else queued_at end,
+        publish_due = case when $3 = 'queued' and not cancel_requested then clock_timestamp() end,
+        publish_tries = 0,
+        finished_at = case when cancel_requested or $3 not in ('queued', 'waiting')
+                           then clock_timestamp() end
+    where id = $1 and fence = $2 and state = 'running'
+    returning *, clock_timestamp() as left_at, $3::text as asked
+), event as (
+    insert into events (job_id, seq, type, at, data)
+    select id, seq, case when state = asked then $4 else 'job.canceled' end, left_at,
+           case when state = asked then $5::jsonb else $10::jsonb end
+    from gone
+    returning job_id, seq, type, at, data
+), attempt as (
+    insert into attempts (job_id, fence, attempt, worker, outcome, started_at, finished_at, error, log,
+                          timings)
+    select id, fence, $11, coalesce(worker, ''), case when asked = 'queued' then 'released' else state end,
+           started_at, left_at, $7::jsonb, $8, $12::jsonb
+    from gone
+)
+select g.state, g.publish_due, e.* from gone g cross join event e
+"""
+
+DEFER = """
+with met as (
+    update jobs set
+        state = case when misses + 1 >= $2 then 'failed' else 'waiting' end,
+        seq = seq + 1, misses = misses + 1, publish_due = null, publish_tries = 0,
+        run_at = case when misses + 1 < $2 then clock_timestamp() + make_interval(secs => $3) end,
+        finished_at = case when misses + 1 >= $2 then clock_timestamp() end
+    where id = $1 and state = 'queued'
+    returning *
+), event as (
+    insert into events (job_id, seq, type, at, data)
+    select id, seq, case when state = 'failed' then 'job.failed' else 'job.retrying' end, clock_timestamp(),
+           case when state = 'failed' then jsonb_build_object('outputs', '{}'::jsonb, 'error', $4::jsonb)
+                else jsonb_build_object('error', $4::jsonb, 'run_at', run_at) end
+    from met
+    returning job_id, seq, type, at, data
+)
+select e.*, s.tenant from event e join specs s on s.id = e.job_id
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a claim was not given.
+
+    Attributes:
+        state: The row's, or None when there is no such row.
+        recent: It ended within the last 10 minutes, so its announcement is worth repeating.
+    """
+
+    state: State | None
+    recent: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """A job left `running` under this worker's fence.
+
+    Attributes:
+        state: What it is now: `canceled` in place of a retry or release when that had been asked for.
+        event: To announce.
+        publish_due: The relay's mark, when the job is queued again.
+    """
+
+    state: State
+    event: Event
+    publish_due: datetime | None
+
+
+class AttemptStore:
+    """Claims share statements; a worker renews over a database connection of its own."""
+
+    def __init__(self, database: Database, *, worker: str) -> None:
+        self._database = database
+        self._worker = worker
+        self._claims: Batcher[UUID, Claim | Refusal] = Batcher(self._claim)
+
+    async def claim(self, job_id: UUID) -> Claim | Refusal:
+        """Take a queued job: at most one of any number of claimers gets it."""
+        return await self._claims.add(job_id)
+
+    async def doubt(self, job_id: UUID) -> None:
+        """A running job's message came again: shorten its lease; a live worker's renewal restores it."""
+        await self._database.write(DOUBT, job_id, DOUBT_S)
+
+    async def renew(self, held: Mapping[UUID, tuple[int, float]]) -> dict[UUID, bool]:
+        """Extend the leases of the jobs in hand.
+
+        Args:
+            held: By job its fence and its progress (0 … 1).
+
+        Returns:
+            By job that is still ours, whether its end was asked for. A job that is missing was lost.
+        """
+        fences = [fence for fence, _ in held.values()]
+        progress = [value for _, value in held.values()]
+        rows = await self._database.write(RENEW, LEASE_S, list(held), fences, progress)
+        return {row["id"]: row["cancel_requested"] for row in rows}
+
+    async def finish(self, claim: Claim, ending: Ending) -> Left | None:
+        """Commit a terminal state; None when the fence has moved on and nothing changed."""
+        data = {
+            "outputs": ending.outputs,
+            "error": ending.evidence.error,
+            "timings": ending.evidence.timings,
+        }
+        return await self._leave(claim, ending.state, BY_STATE[ending.state], data, ending.evidence)
+
+    async def retry(self, claim: Claim, evidence: Evidence, *, delay_s: float) -> Left | None:
+        """Back to `waiting` for `delay_s` seconds; None when the fence has moved on."""
+        data = {"error": evidence.error, "delay_s": round(delay_s, 3)}
+        return await self._leave(claim, State.WAITING, EventType.RETRYING, data, evidence, delay_s=delay_s)
+
+    async def release(self, claim: Claim, evidence: Evidence) -> Left | None:
+        """Back to `queued` at once, the attempt given back; None when the fence has moved on."""
+        return await self._leave(claim, State.QUEUED, EventType.RELEASED, {}, evidence)
+
+    async def defer(self, job_id: UUID, error: Mapping[str, Any]) -> tuple[str, Event] | None:
+        """This worker does not know the job's model: wait for one that does, or fail at the tenth miss.
+
+        Returns:
+            The tenant and the event to announce; None when the job was not queued any more.
+        """
+        rows = await self._database.write(DEFER, job_id, MAX_MISSES, MODEL_RETRY_S, error)
+        return (rows[0]["tenant"], event_of(rows[0])) if rows else None
+
+    async def _claim(self, ids: Sequence[UUID]) -> Sequence[Claim | Refusal]:
+        rows = await self._database.write(CLAIM, ids, self._worker, LEASE_S)
+        claims = {row["id"]: Claim(**row) for row in rows}
+        refused = [id_ for id_ in ids if id_ not in claims]
+        refusals = await self._refusals(refused) if refused else {}
+        return [_once(claims, id_) or refusals.get(id_, ALREADY) for id_ in ids]
+
+    async def _refusals(self, ids: Sequence[UUID]) -> dict[UUID, Refusal]:
+        found = {row["id"]: row for row in await self._database.read(STATE, ids)}
+        return {id_: _refusal(found.get(id_)) for id_ in ids}
+
+    async def _leave(
+        self,
+        claim: Claim,
+        state: State,
+        event_type: EventType,
+        data: Mapping[str, Any],
+        evidence: Evidence,
+        *,
+        delay_s: float = 0.0,
+    ) -> Left | None:
+        check_transition(State.RUNNING, state)
+        rows = await self._database.write(
+            LEAVE,
+            claim.id,
+            claim.fence,
+            state.value,
+            event_type.value,
+            data,
+            delay_s,
+            evidence.error,
+            evidence.log.replace("\0", "�"),
+            MAX_RELEASES,
+            {"outputs": {}, "error": CANCELED, "timings": evidence.timings},
+            claim.attempt,
+            evidence.timings,
+        )
+        return _left(rows[0]) if rows else None
+
+
+ALREADY = Refusal(state=State.RUNNING)
+"""The same job twice in one batch: the first copy got it."""
+
+
+def _once(claims: dict[UUID, Claim], job_id: UUID) -> Claim | None:
+    return claims.pop(job_id) if job_id in claims else None
+
+
+def _refusal(row: asyncpg.Record | None) -> Refusal:
+    if row is None:
+        return Refusal(state=None)
+    return Refusal(state=State(row["state"]), recent=bool(row["recent"]))
+
+
+def _left(row: asyncpg.Record) -> Left:
+    return Left(state=State(row["state"]), event=event_of(row), publish_due=row["publish_due"])

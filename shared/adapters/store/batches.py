@@ -1,0 +1,73 @@
+"""Concurrent calls share one statement: wake-ups, not rows, are what PostgreSQL costs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+import asyncpg
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+Run = Callable[[Sequence[T]], Awaitable[Sequence[R | Exception]]]
+
+
+class Batcher(Generic[T, R]):
+    """Collects what arrives while the previous batch runs; there is no timer, so a lone call never waits.
+
+    Args:
+        run: Takes the batch, answers with one result or exception per item, in order. What it raises goes to
+            every caller, except an error of one row's data: then the batch is repeated one by one.
+        limit: Items per batch at most.
+    """
+
+    def __init__(self, run: Run[T, R], *, limit: int = 128) -> None:
+        self._run = run
+        self._limit = limit
+        self._pending: list[tuple[T, asyncio.Future[R]]] = []
+        self._worker: asyncio.Task[None] | None = None
+
+    async def add(self, item: T) -> R:
+        """The result for `item`, once its batch has run. Cancelling the call does not undo the item."""
+        answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._pending.append((item, answer))
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._drain(), name="batcher")
+        return await answer
+
+    async def _drain(self) -> None:
+        try:
+            while self._pending:
+                batch, self._pending = self._pending[: self._limit], self._pending[self._limit :]
+                await self._answer(batch)
+        finally:
+            self._worker = None
+
+    async def _answer(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
+        try:
+            results = await self._run([item for item, _ in batch])
+        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+            await self._one_by_one(batch, error)
+        except Exception as error:  # noqa: BLE001  not swallowed: it is raised again in every caller
+            _settle(batch, [error] * len(batch))
+        else:
+            _settle(batch, results)
+
+    async def _one_by_one(self, batch: list[tuple[T, asyncio.Future[R]]], error: Exception) -> None:
+        if len(batch) == 1:
+            _settle(batch, [error])
+            return
+        for entry in batch:
+            await self._answer([entry])
+
+
+def _settle(batch: list[tuple[T, asyncio.Future[R]]], results: Sequence[R | Exception]) -> None:
+    for (_, answer), result in zip(batch, results, strict=True):
+        if answer.done():
+            continue
+        if isinstance(result, Exception):
+            answer.set_exception(result)
+        else:
+            answer.set_result(result)

@@ -1,0 +1,138 @@
+"""Connections to PostgreSQL, and the translation of its errors into ours."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import asyncpg
+import msgspec
+
+from shared.errors import LeveretError, Misconfigured, OutcomeUnknown, Unavailable
+from shared.settings import Postgres
+
+T = TypeVar("T")
+
+CONNECTION_LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, TimeoutError)
+REFUSED = (
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+)
+"""The server said no and rolled back: it starts, stops, is full, or is the standby of a fail-over."""
+WRONG_ADDRESS = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
+
+
+class Database:
+    """Runs single statements; each is its own transaction.
+
+    Raises from every method:
+        Unavailable: Nothing was changed: no connection, or the server refused.
+    """
+
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], timeout_s: float) -> None:
+        self._pool = pool
+        self._timeout_s = timeout_s
+
+    async def read(self, sql: str, *values: object) -> list[asyncpg.Record]:
+        """The rows of a statement that changes nothing."""
+        return await self._run(sql, values, lost=Unavailable)
+
+    async def write(self, sql: str, *values: object) -> list[asyncpg.Record]:
+        """The rows of a statement that changes something.
+
+        Raises:
+            OutcomeUnknown: The connection was lost before the answer came.
+        """
+        return await self._run(sql, values, lost=OutcomeUnknown)
+
+    async def ping(self) -> None:
+        """Return when the server answers."""
+        await self.read("select 1")
+
+    async def _run(
+        self, sql: str, values: Sequence[object], *, lost: type[LeveretError]
+    ) -> list[asyncpg.Record]:
+        connection = await _translated(self._pool.acquire(timeout=self._timeout_s), lost=Unavailable)
+        try:
+            return await _translated(connection.fetch(sql, *values, timeout=self._timeout_s), lost=lost)
+        finally:
+            await self._release(connection)
+
+    async def _release(self, connection: Any) -> None:
+        """A connection that broke is the pool's to replace; the statement's own outcome is told already."""
+        try:
+            await self._pool.release(connection, timeout=self._timeout_s)
+        except CONNECTION_LOST:
+            connection.terminate()
+
+
+async def _translated(call: Awaitable[T], *, lost: type[LeveretError]) -> T:
+    try:
+        return await call
+    except REFUSED as error:
+        raise Unavailable(f"PostgreSQL refused: {error}") from error
+    except CONNECTION_LOST as error:
+        raise lost(f"PostgreSQL is away: {error or type(error).__name__}") from error
+
+
+@asynccontextmanager
+async def open_database(settings: Postgres, *, name: str, size: int | None = None) -> AsyncIterator[Database]:
+    """A pool of connections named `name` in pg_stat_activity.
+
+    Args:
+        settings: Address and limits.
+        name: Of the process.
+        size: Connections at most, where it differs from the settings'.
+
+    Raises:
+        Unavailable: The server cannot be reached.
+        Misconfigured: It refuses the user, the password or the database's name.
+    """
+    pool = await _opened(settings, name, size or settings.pool_size)
+    try:
+        yield Database(pool, settings.timeout_s)
+    finally:
+        await _close(pool)
+
+
+async def _opened(settings: Postgres, name: str, size: int) -> asyncpg.Pool[asyncpg.Record]:
+    pool = asyncpg.create_pool(
+        settings.dsn.get_secret_value(),
+        min_size=1,
+        max_size=size,
+        timeout=settings.timeout_s,
+        init=_prepare,
+        reset=_keep,
+        server_settings={"application_name": f"leveret-{name}"},
+    )
+    try:
+        return await _translated(pool, lost=Unavailable)
+    except WRONG_ADDRESS as error:
+        raise Misconfigured(f"PostgreSQL refuses LEVERET_POSTGRES_DSN: {error}") from error
+
+
+async def _close(pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    try:
+        async with asyncio.timeout(5):
+            await pool.close()
+    except CONNECTION_LOST:
+        pool.terminate()
+
+
+async def _prepare(connection: Any) -> None:
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        encoder=lambda value: msgspec.json.encode(value).decode(),
+        decoder=msgspec.json.decode,
+    )
+
+
+async def _keep(connection: Any) -> None:
+    """No statement leaves session state behind, so the usual reset would be a round trip for nothing."""

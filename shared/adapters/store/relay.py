@@ -1,0 +1,149 @@
+"""The relay's statements: what has to be published again, whose lease has ended, what has come due.
+
+Each locks a bounded batch with SKIP LOCKED, so that every gateway replica runs a relay and none waits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from shared.adapters.store.pool import Database
+from shared.adapters.store.records import CANCELED, START_TIMEOUT, WORKER_LOST, event_of
+from shared.events import Event
+
+BATCH = 200
+REPUBLISH_S = 30.0
+REPUBLISH_CAP_S = 3600.0
+SERVER_GRACE_S = 20.0
+"""A PostgreSQL up for less than this may just have failed over: live workers have not renewed yet."""
+
+TAKE_DUE = """
+with due as (
+    select id from jobs where publish_due <= clock_timestamp()
+    order by priority desc, publish_due limit $1 for update skip locked
+), taken as (
+    update jobs j set publish_tries = publish_tries + 1,
+                      publish_due = clock_timestamp()
+                                  + make_interval(secs => least($3, $2 * 2.0 ^ publish_tries))
+    from due where j.id = due.id
+    returning j.id, j.queue, j.priority, j.publish_due
+)
+select t.*, s.traceparent from taken t join specs s using (id) order by t.priority desc, t.id
+"""
+
+EXPIRE_LEASES = """
+with lapsed as (
+    select id from jobs
+    where state = 'running' and lease_until < clock_timestamp()
+      and pg_postmaster_start_time() < clock_timestamp() - make_interval(secs => $2)
+    order by lease_until limit $1 for update skip locked
+), gone as (
+    update jobs j set
+        state = case when cancel_requested then 'canceled'
+                     when attempt >= max_attempts then 'failed' else 'queued' end,
+        fence = fence + 1, seq = seq + 1, lease_until = null,
+        queued_at = case when cancel_requested or attempt >= max_attempts then queued_at
+                         else clock_timestamp() end,
+        publish_due = case when cancel_requested or attempt >= max_attempts then null
+                           else clock_timestamp() end,
+        publish_tries = 0,
+        finished_at = case when cancel_requested or attempt >= max_attempts then clock_timestamp() end
+    from lapsed where j.id = lapsed.id
+    returning j.*, clock_timestamp() as left_at
+), event as (
+    insert into events (job_id, seq, type, at, data)
+    select id, seq,
+           case state when 'queued' then 'job.retrying' when 'failed' then 'job.failed'
+                      else 'job.canceled' end,
+           left_at,
+           case state when 'queued' then jsonb_build_object('error', $3::jsonb, 'delay_s', 0)
+                      else jsonb_build_object('outputs', '{}'::jsonb, 'timings', '{}'::jsonb, 'error',
+                               case state when 'failed' then $3::jsonb else $4::jsonb end) end
+    from gone
+    returning job_id, seq, type, at, data
+), attempt as (
+    insert into attempts (job_id, fence, attempt, worker, outcome, started_at, finished_at, error, log,
+                          timings)
+    select id, fence - 1, attempt, coalesce(worker, ''), 'worker_lost', started_at, left_at, $3::jsonb, '',
+           '{}'
+    from gone
+    on conflict do nothing
+)
+select e.*, s.tenant from event e join specs s on s.id = e.job_id
+"""
+
+WAKE = """
+with due as (
+    select id from jobs where state = 'waiting' and run_at <= clock_timestamp()
+      and (start_deadline is null or start_deadline > clock_timestamp())
+    order by run_at limit $1 for update skip locked
+), woken as (
+    update jobs j set state = 'queued', seq = seq + 1, queued_at = clock_timestamp(),
+                      publish_due = clock_timestamp(), publish_tries = 0
+    from due where j.id = due.id
+    returning j.id, j.seq, j.queued_at
+), event as (
+    insert into events (job_id, seq, type, at, data) select id, seq, 'job.queued', queued_at, '{}' from woken
+    returning job_id, seq, type, at, data
+)
+select e.*, s.tenant from event e join specs s on s.id = e.job_id
+"""
+
+EXPIRE_STARTS = """
+with late as (
+    select id from jobs where state in ('waiting', 'queued') and start_deadline <= clock_timestamp()
+    order by start_deadline limit $1 for update skip locked
+), gone as (
+    update jobs j set state = 'expired', seq = seq + 1, publish_due = null, finished_at = clock_timestamp()
+    from late where j.id = late.id
+    returning j.id, j.seq, j.finished_at
+), event as (
+    insert into events (job_id, seq, type, at, data)
+    select id, seq, 'job.expired', finished_at,
+           jsonb_build_object('outputs', '{}'::jsonb, 'timings', '{}'::jsonb, 'error', $2::jsonb)
+    from gone
+    returning job_id, seq, type, at, data
+)
+select e.*, s.tenant from event e join specs s on s.id = e.job_id
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """A row that wants its message (again)."""
+
+    id: UUID
+    queue: str
+    priority: int
+    publish_due: datetime
+    traceparent: str | None
+
+
+class RelayStore:
+    """One call per duty; each answers with the events to announce, by tenant."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def take_due(self) -> list[Due]:
+        """Rows to publish now, highest priority first; the next try is set before, not after."""
+        rows = await self._database.write(TAKE_DUE, BATCH, REPUBLISH_S, REPUBLISH_CAP_S)
+        return [Due(**row) for row in rows]
+
+    async def expire_leases(self) -> list[tuple[str, Event]]:
+        """Running jobs whose worker went silent: queued again, failed at the last attempt, or canceled."""
+        return await self._events(EXPIRE_LEASES, BATCH, SERVER_GRACE_S, WORKER_LOST, CANCELED)
+
+    async def wake_waiting(self) -> list[tuple[str, Event]]:
+        """Waiting jobs whose time has come are queued."""
+        return await self._events(WAKE, BATCH)
+
+    async def expire_starts(self) -> list[tuple[str, Event]]:
+        """Jobs that were not started in time end as `expired`."""
+        return await self._events(EXPIRE_STARTS, BATCH, START_TIMEOUT)
+
+    async def _events(self, sql: str, *values: Any) -> list[tuple[str, Event]]:
+        return [(row["tenant"], event_of(row)) for row in await self._database.write(sql, *values)]

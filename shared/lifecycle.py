@@ -1,0 +1,101 @@
+"""One lifecycle for every process: signals, then drain, then stop.
+
+The first SIGTERM or SIGINT asks the process to drain; the second one ends it at once. Long-lived work beside
+`main` runs as named side tasks: one that fails stops the whole process, because a process that is alive but
+no longer consuming, renewing or relaying is the commonest failure of the field.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import structlog
+
+log = structlog.get_logger()
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+
+class Lifecycle:
+    """What `main` gets: the wish to drain, and a place for side tasks.
+
+    Attributes:
+        draining: Set by the first signal, or by `drain`.
+    """
+
+    def __init__(self, tasks: asyncio.TaskGroup) -> None:
+        self.draining = asyncio.Event()
+        self._tasks = tasks
+        self._side: set[asyncio.Task[None]] = set()
+
+    def drain(self) -> None:
+        """Ask the process to finish what it holds and stop."""
+        self.draining.set()
+
+    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run `work` beside main until it ends or main does; its failure stops the process."""
+        task = self._tasks.create_task(_named(name, work), name=name)
+        self._side.add(task)
+        task.add_done_callback(self._side.discard)
+        return task
+
+    def cancel_side_tasks(self) -> None:
+        """End every side task: main is done and the resources they use are about to close."""
+        for task in self._side:
+            task.cancel()
+
+
+Main = Callable[[Lifecycle], Awaitable[None]]
+
+
+def run(main: Main, *, loop_factory: LoopFactory | None = None) -> int:
+    """Run a process to its end.
+
+    Returns:
+        The exit code: 0 after a clean stop, 1 when main or a side task failed.
+    """
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        return runner.run(_supervise(main))
+
+
+async def _supervise(main: Main) -> int:
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            lifecycle = Lifecycle(tasks)
+            _on_signals(lifecycle, _current_task())
+            await main(lifecycle)
+            lifecycle.cancel_side_tasks()
+    except ExceptionGroup as failures:
+        for failure in failures.exceptions:
+            log.error("process.failed", exc_info=failure)  # noqa: TRY400  one line for each of several failures
+        return 1
+    return 0
+
+
+async def _named(name: str, work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except Exception as failure:
+        failure.add_note(f"in the side task {name!r}")
+        raise
+
+
+def _current_task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("a lifecycle runs inside a task")
+    return task
+
+
+def _on_signals(lifecycle: Lifecycle, process: asyncio.Task[Any]) -> None:
+    def received() -> None:
+        if lifecycle.draining.is_set():
+            process.cancel()
+        lifecycle.drain()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, received)

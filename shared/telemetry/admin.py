@@ -1,0 +1,82 @@
+"""The admin port of a process: /livez, /readyz and /metrics, without authentication, never public."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from shared.errors import LeveretError
+from shared.lifecycle import Lifecycle
+from shared.serving import EmbeddedServer
+
+log = structlog.get_logger()
+
+Check = Callable[[], Awaitable[None]]
+CHECK_TIMEOUT_S = 3.0
+
+
+def admin_app(checks: Mapping[str, Check]) -> Starlette:
+    """The application of the admin port.
+
+    Args:
+        checks: By dependency name, a call that raises a LeveretError (or takes too long) when it is away.
+    """
+
+    async def livez(_: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(_: Request) -> Response:
+        failing = await _failing(checks)
+        status = "unavailable" if failing else "ok"
+        return JSONResponse({"status": status, "failing": failing}, 503 if failing else 200)
+
+    async def metrics(_: Request) -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    return Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)])
+
+
+async def _failing(checks: Mapping[str, Check]) -> dict[str, str]:
+    names = list(checks)
+    answers = await asyncio.gather(*(_problem(checks[name]) for name in names))
+    return {name: answer for name, answer in zip(names, answers, strict=True) if answer}
+
+
+async def _problem(check: Check) -> str | None:
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            await check()
+    except TimeoutError:
+        return f"no answer within {CHECK_TIMEOUT_S:g} s"
+    except LeveretError as error:
+        return str(error)
+    return None
+
+
+async def serve_admin(lifecycle: Lifecycle, host: str, port: int, checks: Mapping[str, Check]) -> int:
+    """Serve the admin port as a side task.
+
+    Returns:
+        The port, which the system chose where 0 was asked for.
+    """
+    listener = socket.create_server((host, port))
+    chosen: int = listener.getsockname()[1]
+    config = uvicorn.Config(
+        admin_app(checks),
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+    )
+    lifecycle.spawn("admin", EmbeddedServer(config).serve_until_cancelled(listener))
+    log.info("admin.listening", host=host, port=chosen)
+    return chosen
