@@ -110,9 +110,9 @@ class AsyncClient:
             webhook: `{"url": …, "events": […]}`.
             result_ttl_s: Seconds to keep the result.
             idempotency_key: Yours, where a repeat may come from another process; by default a new one.
-            **values: The model's inputs and params by name. `pathlib.Path`, bytes, open files and `Upload`
-                are uploaded; `s3://` and `https://` strings are references; for an image, audio or bytes input a
-                string is the path of a file; anything else is a parameter or inline JSON.
+            **values: The model's inputs and params by name. Paths, bytes, open files and `Upload` are uploaded;
+                `s3://` and `https://` strings are references; for an image, audio or bytes input a string is
+                the path of a file; anything else is a parameter or inline JSON.
 
         Raises:
             InputError: A value cannot be sent, for example because there is no such file.
