@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from deploy.local import processes
 from deploy.local.accounts import data_root, make_root
-from deploy.local.failure import NotReadyError, StackError
+from deploy.local.failure import NotReadyError
 from deploy.local.postgres import PostgreSQL
 from deploy.local.processes import Process
 from deploy.local.progress import Progress
@@ -21,6 +21,7 @@ from deploy.local.seaweedfs import PORTS as SEAWEEDFS_PORTS
 from deploy.local.seaweedfs import SeaweedFS
 from deploy.local.server import Place, Server, base_environment
 from deploy.local.state import State
+from deploy.local.together import together
 
 if TYPE_CHECKING:
     import subprocess
@@ -60,7 +61,7 @@ class PrivateServers:
         self._progress = progress or Progress(quiet=True)
         self._tied, self._vhosts = tied, vhosts
         self._children: list[subprocess.Popen[bytes]] = []
-        self.state = State(folder / "state.json")
+        self.state = State.load(folder / "state.json")
 
     async def __aenter__(self) -> dict[str, str]:
         try:
@@ -80,12 +81,7 @@ class PrivateServers:
         """
         self._make_folders()
         servers = self._servers()
-        try:
-            async with asyncio.TaskGroup() as group:
-                for server in servers:
-                    group.create_task(self._start(server), name=server.name)
-        except* StackError as failures:
-            raise failures.exceptions[0] from None
+        await together(*map(self._start, servers))
         return self.settings(servers)
 
     def _make_folders(self) -> None:
@@ -128,12 +124,13 @@ class PrivateServers:
 
     async def _start(self, server: Server) -> None:
         began = time.monotonic()
+        log = self.place.fresh_log(server.name)
         await server.prepare()
         home = self.place.data / server.name
         child = processes.spawn(
             server.command(),
             folder=self.place.folder,
-            log=self.place.log(server.name),
+            log=log,
             env={**base_environment(home), **server.environment()},
             user=server.account,
             tied=self._tied,

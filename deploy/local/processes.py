@@ -90,6 +90,20 @@ def family(folder: Path) -> list[Process]:
     return [process for process in map(Process.of, found) if process is not None]
 
 
+def roots(folder: Path, *, but: Iterable[Process]) -> list[Process]:
+    """The marked processes that no marked process started, less `but` and all that those started.
+
+    What a root started (a worker's engine, say) is the root's to stop.
+    """
+    members = {process.pid: process for process in family(folder)}
+    servers = {process.pid for process in but}
+    return [
+        process
+        for pid, process in members.items()
+        if members.keys().isdisjoint(above := list(_ancestors(pid))[1:]) and servers.isdisjoint([pid, *above])
+    ]
+
+
 def _pids() -> Iterator[int]:
     return (int(name) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208  numbers, not paths
 

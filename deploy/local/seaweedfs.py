@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from deploy.local import programs
 from deploy.local.accounts import own_folder
+from deploy.local.failure import StackError
 from deploy.local.server import HOST, Place
 
 if TYPE_CHECKING:
@@ -85,6 +86,31 @@ class SeaweedFS:
             "LEVERET_S3_ACCESS_KEY": ACCESS_KEY,
             "LEVERET_S3_SECRET_KEY": self._secret,
         }
+
+
+async def ensure_bucket(settings: Mapping[str, str]) -> None:
+    """See that the bucket of these settings is there, creating it if not.
+
+    Raises:
+        StackError: The store refuses.
+    """
+    name = settings.get("LEVERET_S3_BUCKET", BUCKET)
+    try:
+        async with s3_client(settings) as s3:
+            if not await _exists(s3, name):
+                await s3.create_bucket(Bucket=name)
+    except (BotoCoreError, ClientError) as error:
+        raise StackError(f"the bucket {name!r} is not there and cannot be made: {error}") from None
+
+
+async def _exists(s3: Any, name: str) -> bool:
+    try:
+        await s3.head_bucket(Bucket=name)
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "404":
+            return False
+        raise
+    return True
 
 
 def s3_client(settings: Mapping[str, str]) -> Any:

@@ -38,6 +38,13 @@ class Place:
         """The log of one process."""
         return self.logs / f"{name}.log"
 
+    def fresh_log(self, name: str) -> Path:
+        """The same, with what an earlier run wrote moved aside to `.old`."""
+        log = self.log(name)
+        if log.exists():
+            log.replace(log.with_suffix(".log.old"))
+        return log
+
 
 class Server(Protocol):
     """One private server: how it is prepared, started, asked whether it is ready, and told to stop."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from deploy.local import envfile
 from deploy.local.ports import free_ports, is_free
 from deploy.local.processes import Process
 
@@ -23,6 +23,7 @@ class State:
     ports: dict[str, list[int]] = field(default_factory=dict)
     secret: str = field(default_factory=lambda: secrets.token_hex(16))
     processes: dict[str, Process] = field(default_factory=dict)
+    user: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def load(cls, file: Path) -> State:
@@ -32,15 +33,23 @@ class State:
         except FileNotFoundError:
             return cls(file)
         processes = {name: Process.load(fields) for name, fields in record["processes"].items()}
-        return cls(file, record["ports"], record["secret"], processes)
+        return cls(file, record["ports"], record["secret"], processes, record["user"])
 
-    def ports_for(self, name: str, count: int) -> list[int]:
-        """The ports this server has, or had before if they are free again; else new ones."""
+    def ports_for(self, name: str, count: int, *, first: int | None = None) -> list[int]:
+        """The ports this process has, or had before if they are free again; else new ones.
+
+        Args:
+            name: The process.
+            count: How many it needs.
+            first: A customary port to begin with, if that is free.
+        """
         known = self.ports.get(name, [])
         if self.runs(name) or (len(known) == count and all(map(is_free, known))):
             return known
         taken = {port for ports in self.ports.values() for port in ports}
         self.ports[name] = [port for port in free_ports(count + len(taken)) if port not in taken][:count]
+        if first is not None and is_free(first):
+            self.ports[name][0] = first
         self.save()
         return self.ports[name]
 
@@ -54,6 +63,11 @@ class State:
         self.processes[name] = process
         self.save()
 
+    def keep_user(self, settings: dict[str, str]) -> None:
+        """Remember the user's own `LEVERET_` variables, which a later `up` from another shell lacks."""
+        self.user = settings
+        self.save()
+
     def forget_processes(self) -> None:
         """All have ended."""
         self.processes.clear()
@@ -64,9 +78,7 @@ class State:
         record = {
             "ports": self.ports,
             "secret": self.secret,
+            "user": self.user,
             "processes": {name: process.dump() for name, process in self.processes.items()},
         }
-        fresh = self.file.with_suffix(".new")
-        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:  # noqa: PTH123  the mode at birth
-            json.dump(record, stream, indent=1)
-        fresh.replace(self.file)
+        envfile.replace(self.file, json.dumps(record, indent=1))

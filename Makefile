@@ -1,0 +1,49 @@
+# Everything a person runs here, by one name each; `make` alone lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON := .venv/bin/python
+LOCK := $(PYTHON) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--quiet --constraint requirements/constraints.txt
+
+.PHONY: help up down clean test check fmt bench lock dev tools
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: ## install what is missing, start the stack, push an image through it
+	@deploy/up
+
+down: ## stop the stack, keep its data
+	@deploy/down
+
+clean: ## stop the stack, remove its data
+	@deploy/down --clean
+
+test: dev ## the whole suite, against real servers started on free ports
+	$(PYTHON) -m pytest $(ARGS)
+
+check: tools ## lint, formatting, types, import contracts
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+fmt: tools ## format the code, apply safe lint fixes
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+bench: dev ## first figures, beside Celery's
+	$(PYTHON) -m benchmarks $(ARGS)
+
+lock: tools ## pin requirements/*.txt anew
+	$(LOCK) pyproject.toml requirements/build.in --extra local --output-file requirements/local.txt
+	$(LOCK) pyproject.toml requirements/build.in --extra dev --output-file requirements/dev.txt
+	$(LOCK) requirements/sample.in --no-deps --output-file requirements/sample.txt
+	for room in gateway worker worker-gpu scaler; do \
+		$(LOCK) pyproject.toml --extra $$room --output-file requirements/$$room.txt || exit 1; done
+
+dev:
+	@deploy/bootstrap dev
+
+tools:
+	@deploy/bootstrap dev --no-servers
