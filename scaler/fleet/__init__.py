@@ -1,0 +1,1 @@
+"""Fleets: where machines come from. Each satisfies `scaler.ports.Fleet`."""

@@ -1,0 +1,195 @@
+"""What the scaler knows and what it decides, as frozen values. Pure: the standard library and `shared.jobs`.
+
+Unknown is a value of its own for every part that may be missing: never zero, never an empty list.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from shared.jobs import MAX_PRIORITY
+
+
+class Unknown(enum.StrEnum):
+    """The value of what could not be observed."""
+
+    UNKNOWN = "unknown"
+
+
+UNKNOWN: Final = Unknown.UNKNOWN
+
+
+class Tier(enum.StrEnum):
+    """A class of priorities that share a wait objective."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+LOWEST: Final[Mapping[Tier, int]] = {Tier.HIGH: 8, Tier.NORMAL: 4, Tier.LOW: 0}
+"""The lowest priority of each class, highest class first; the highest of all is MAX_PRIORITY."""
+
+
+def tier_of(priority: int) -> Tier:
+    """The class of a priority, 0 to 10."""
+    if not 0 <= priority <= MAX_PRIORITY:
+        raise ValueError(f"a priority is 0 to {MAX_PRIORITY}, not {priority}")
+    return next(tier for tier, lowest in LOWEST.items() if priority >= lowest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """The queued jobs of one class."""
+
+    waiting: int = 0
+    oldest_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """What the rows of one queue ask for."""
+
+    tiers: Mapping[Tier, Backlog] = field(default_factory=dict)
+    running: int = 0
+
+    @property
+    def waiting(self) -> int:
+        """Jobs of all classes that wait for a worker."""
+        return sum(backlog.waiting for backlog in self.tiers.values())
+
+    @property
+    def oldest_s(self) -> float:
+        """Age of the oldest of them, seconds."""
+        return max((backlog.oldest_s for backlog in self.tiers.values()), default=0.0)
+
+
+class WorkerState(enum.StrEnum):
+    """What a worker last said of itself."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """A worker's record. All times are seconds before the snapshot, by the database's clock.
+
+    Attributes:
+        id: The same as its machine's, where a fleet started it.
+        busy: Jobs in its hands.
+        drain: Whether it was asked to drain.
+        since_s: How long it has been in this state.
+        idle_s: How long it has had nothing to do; None while it has.
+        heartbeat_s: Age of its last sign of life.
+    """
+
+    id: str
+    state: WorkerState
+    busy: int = 0
+    slots: int = 1
+    drain: bool = False
+    since_s: float = 0.0
+    idle_s: float | None = None
+    heartbeat_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """One of the fleet's own, or one that ended a short while ago.
+
+    Attributes:
+        age_s: Seconds since its launch; of one that ended, how long it lived.
+        alive: False once it has ended.
+        exit: What is known of its end, in words.
+    """
+
+    id: str
+    age_s: float
+    alive: bool = True
+    exit: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broker:
+    """The broker's own figures, to check the rows against; they decide nothing while rows are known."""
+
+    ready: int
+    consumers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failures:
+    """Launches in a row that came to nothing, and when the last one did (on the clock of `now`)."""
+
+    count: int = 0
+    last_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Everything a decision rests on, for one fleet, taken at `taken_at` on the clock of `now`."""
+
+    taken_at: float
+    demand: Demand | Unknown = UNKNOWN
+    workers: tuple[Worker, ...] | Unknown = UNKNOWN
+    machines: tuple[Machine, ...] | Unknown = UNKNOWN
+    broker: Broker | Unknown = UNKNOWN
+    failures: Failures = Failures()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """One fleet's limits. Seconds and counts."""
+
+    min: int = 0
+    max: int = 1
+    per_worker: int = 1
+    idle_s: float = 120.0
+    boot_s: float = 600.0
+    """A machine whose worker is not ready by then is given up."""
+    drain_s: float = 180.0
+    """A draining worker without a job is given up after this; above the worker's own drain deadline."""
+    leave_s: float = 30.0
+    """What a machine may take to end once its worker has said goodbye."""
+    lost_s: float = 90.0
+    stale_s: float = 60.0
+    launch_step: int = 5
+    backoff_s: float = 2.0
+    backoff_cap_s: float = 300.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min <= self.max or self.per_worker < 1:
+            raise ValueError("a fleet needs 0 <= min <= max and per_worker >= 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What to do now, and why.
+
+    Attributes:
+        want: Workers aimed at, or None: hold, nothing is decided.
+        have: Workers that serve or are about to.
+        launch: Machines to start.
+        drain: Workers to ask to leave, by id.
+        terminate: Machines whose worker is gone, never came or is lost, by id.
+        alarms: Contradictions somebody should look at, in words.
+    """
+
+    want: int | None
+    have: int
+    reason: str
+    launch: int = 0
+    drain: tuple[str, ...] = ()
+    terminate: tuple[str, ...] = ()
+    alarms: tuple[str, ...] = ()
+
+    @property
+    def acts(self) -> bool:
+        """Whether anything is to be done."""
+        return bool(self.launch or self.drain or self.terminate)
