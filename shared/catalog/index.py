@@ -24,8 +24,8 @@ class IndexMismatchError(Exception):
     """A file is not what the index pins, or the index itself can't be read."""
 
 
-def read_index(root: Path) -> dict[str, dict[str, str]] | None:
-    """The pinned digests by folder and file, or None where the catalog has no index (local development).
+def read_index(root: Path) -> dict[str, dict[str, str]]:
+    """The pinned digests by folder and file; empty where the catalog has no index (local development).
 
     Raises:
         IndexMismatchError: There is an index, but it can't be understood.
@@ -39,7 +39,7 @@ def read_index(root: Path) -> dict[str, dict[str, str]] | None:
             )
         return {str(folder): dict(files) for folder, files in content["models"].items()}
     except FileNotFoundError:
-        return None
+        return {}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise IndexMismatchError(f"{source}: not a catalog index ({error}); write the index again") from error
 
@@ -65,18 +65,17 @@ def verify_folder(folder: Path, digests: dict[str, str]) -> None:
     """
     found = digests_of(folder)
     for name in sorted(found.keys() | digests.keys()):
-        if name not in digests:
-            raise IndexMismatchError(
-                f"{folder / name}: not in the catalog's index; remove it or write the index again"
-            )
-        if name not in found:
-            raise IndexMismatchError(
-                f"{folder / name}: missing, but in the catalog's index; fetch the model again"
-            )
-        if found[name] != digests[name]:
-            raise IndexMismatchError(
-                f"{folder / name}: its sha256 is {found[name]}, the index pins {digests[name]}"
-            )
+        if complaint := _compare(found.get(name), digests.get(name)):
+            remedy = f"restore it, or pin it as it is now: python -m shared.catalog {folder.parent}"
+            raise IndexMismatchError(f"{folder / name}: {complaint}; {remedy}")
+
+
+def _compare(found: str | None, pinned: str | None) -> str | None:
+    if pinned is None:
+        return "not in the catalog's index"
+    if found is None:
+        return "missing, but in the catalog's index"
+    return None if found == pinned else f"its sha256 is {found}, the index pins {pinned}"
 
 
 def digests_of(folder: Path) -> dict[str, str]:
@@ -85,8 +84,7 @@ def digests_of(folder: Path) -> dict[str, str]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    # Bytecode is left out: the engine never reads it from a model's folder.
-    return (path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".pyc")
+    return (path for path in sorted(folder.rglob("*")) if path.is_file())  # bytecode too: Python would run it
 
 
 def _sha256(path: Path) -> str:

@@ -45,6 +45,8 @@ class Catalog:
 def load_catalog(path: Path | str) -> Catalog:
     """Read every model folder directly under `path`.
 
+    Folders that the catalog's index does not name are not pinned: an author can add one beside pinned models.
+
     Raises:
         CatalogError: The folder is missing, or a model in it is wrong; all mistakes of one file are listed.
     """
@@ -52,7 +54,7 @@ def load_catalog(path: Path | str) -> Catalog:
     if not root.is_dir():
         raise CatalogError(f"{root}: no such folder; set LEVERET_CATALOG_PATH to the folder of model folders")
     index = _index_of(root)
-    models = [_model_in(folder, index) for folder in _model_folders(root)]
+    models = [load_model(folder, index.get(folder.name)) for folder in _model_folders(root)]
     for model in models:
         _check_place(model, models)
     return Catalog(tuple(models))
@@ -80,19 +82,11 @@ def _model_folders(root: Path) -> Iterator[Path]:
     return (entry.parent for entry in sorted(root.glob(f"*/{MODEL_FILE}")))
 
 
-def _index_of(root: Path) -> dict[str, dict[str, str]] | None:
+def _index_of(root: Path) -> dict[str, dict[str, str]]:
     try:
         return read_index(root)
     except IndexMismatchError as error:
         raise CatalogError(str(error)) from error
-
-
-def _model_in(folder: Path, index: dict[str, dict[str, str]] | None) -> Model:
-    if index is not None and folder.name not in index:
-        raise CatalogError(
-            f"{folder}: not in the catalog's index; write the index again, or remove the folder"
-        )
-    return load_model(folder, None if index is None else index[folder.name])
 
 
 def _check_place(model: Model, models: list[Model]) -> None:

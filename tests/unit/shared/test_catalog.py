@@ -155,11 +155,12 @@ def test_pinned_files_are_verified(tmp_path: Path) -> None:
         model.verify()
 
 
-def test_a_folder_that_the_index_does_not_know_is_refused(tmp_path: Path) -> None:
+def test_an_author_can_add_a_folder_beside_pinned_ones(tmp_path: Path) -> None:
     write_index(tmp_path)
     make(tmp_path)
-    with pytest.raises(CatalogError, match="not in the catalog's index"):
-        load_catalog(tmp_path)
+    model = load_catalog(tmp_path).models[0]
+    assert model.digests is None
+    model.verify()
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"format":2,"models":{}}', '{"format":1}'])

@@ -1,0 +1,149 @@
+"""What the worker hands to an engine and gets back; the parent's side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gpu_worker.engine.output import OutputTail
+from shared.errors import (
+    AlgorithmError,
+    AlgorithmRetry,
+    BadInput,
+    DeviceError,
+    EngineDied,
+    InvalidOutput,
+    JobCanceled,
+    LeveretError,
+)
+
+if TYPE_CHECKING:
+    from gpu_worker.engine.protocol import Frame
+    from shared.catalog import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Inline:
+    """An input that is a value instead of a file."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class EngineCall:
+    """One attempt at one job.
+
+    Attributes:
+        inputs: A file, or a value for kinds json and text, by input name.
+        scratch: An existing folder that is this attempt's alone; the outputs are written into it.
+        timeout_s: Hard limit of the run (loading the model aside); the process is killed at its end.
+        log: Filled while the attempt runs with the last 64 KiB that it prints; readable at any time.
+    """
+
+    job_id: str
+    model: Model
+    inputs: dict[str, Path | Inline]
+    params: dict[str, Any]
+    scratch: Path
+    timeout_s: float
+    log: OutputTail = field(default_factory=OutputTail)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """One output: a file in the call's scratch folder, and what is known about it (an image's width, say)."""
+
+    path: Path
+    content_type: str
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """How a model was loaded: the seconds it took, and ONNX Runtime's providers where it has any."""
+
+    load_s: float
+    providers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineResult:
+    """A finished run.
+
+    Attributes:
+        timings: Seconds: prepare_s, infer_s, finish_s, and load_s where this call had to load the model.
+    """
+
+    outputs: dict[str, OutputFile]
+    timings: dict[str, float]
+    log_tail: str
+
+
+def load_frame(model: Model) -> Frame:
+    """The request that loads a model; its table is model.toml's own."""
+    return {"op": "load", "model": model.model_dump(mode="json", exclude={"digests"})}
+
+
+def load_report_of(reply: Frame) -> LoadReport:
+    """The report that a `done` frame tells."""
+    try:
+        return LoadReport(float(reply["load_s"]), tuple(map(str, reply["providers"])))
+    except (KeyError, TypeError, ValueError) as error:
+        raise EngineDied(_FORGED) from error
+
+
+def run_frame(call: EngineCall) -> Frame:
+    """The request that runs a call."""
+    return {
+        "op": "run",
+        "job_id": call.job_id,
+        "model": call.model.ref,
+        "inputs": {name: _source_of(given) for name, given in call.inputs.items()},
+        "params": call.params,
+        "scratch": str(call.scratch.resolve()),
+    }
+
+
+def _source_of(given: Path | Inline) -> dict[str, Any]:
+    return {"json": given.value} if isinstance(given, Inline) else {"path": str(given.resolve())}
+
+
+def result_of(reply: Frame, call: EngineCall, load: LoadReport | None) -> EngineResult:
+    """The result that a `done` frame tells, each file checked: an algorithm may have forged the frame.
+
+    Raises:
+        EngineDied: It is no result for this call.
+    """
+    try:
+        outputs = {name: _output_of(call, **reply["outputs"][name]) for name in call.model.outputs}
+        timings = {name: float(value) for name, value in reply["timings"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise EngineDied(_FORGED) from error
+    return EngineResult(outputs, timings | ({"load_s": load.load_s} if load else {}), call.log.text())
+
+
+def _output_of(call: EngineCall, *, path: str, content_type: str, metadata: dict[str, Any]) -> OutputFile:
+    file = Path(path)
+    if file.parent != call.scratch.resolve() or file.is_symlink() or not file.is_file():
+        raise EngineDied(_FORGED)
+    return OutputFile(file, content_type, metadata)
+
+
+_FORGED = "the engine process answered with something that is no answer, and was ended"
+
+
+def failure_of(reply: Frame) -> LeveretError:
+    """The error that a `failed` frame tells."""
+    message = _clean(reply["message"])
+    simple = {"bad_input": BadInput, "device": DeviceError, "canceled": JobCanceled}.get(reply["kind"])
+    if simple is not None:
+        return simple(message)
+    if reply["kind"] == "retry":
+        return AlgorithmRetry(message, after_s=reply["after_s"])
+    type_ = InvalidOutput if reply["kind"] == "bad_output" else AlgorithmError
+    return type_(message, exception=reply["exception"], traceback=_clean(reply["traceback"]))
+
+
+def _clean(text: str) -> str:
+    return text.replace("\0", "\ufffd")  # PostgreSQL's JSON can't hold NUL

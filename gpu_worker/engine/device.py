@@ -1,0 +1,53 @@
+"""The device an engine runs on. A GPU that was asked for and is missing is an error, never a quiet CPU."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+from pathlib import Path
+
+from gpu_worker.engine.job import DeviceMissingError
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def require(device: str) -> None:
+    """Make sure of the device.
+
+    Raises:
+        DeviceMissingError: "cuda" was asked for and the driver finds no GPU.
+    """
+    if device != "cuda":
+        return
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError as error:
+        raise DeviceMissingError("device cuda: no NVIDIA driver here (libcuda.so.1 is missing)") from error
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value == 0:
+        raise DeviceMissingError("device cuda: the NVIDIA driver finds no usable GPU")
+
+
+def cpu_threads() -> int:
+    """How many cores this process may really use: its affinity, bounded by the cgroup's quota."""
+    cores = len(os.sched_getaffinity(0))
+    quota = _quota()
+    return cores if quota is None else max(1, min(cores, math.ceil(quota)))
+
+
+def _quota() -> float | None:
+    try:
+        quota, period = (_CGROUP / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return _quota_v1()
+    return None if quota == "max" else int(quota) / int(period)
+
+
+def _quota_v1() -> float | None:
+    try:
+        quota = int((_CGROUP / "cpu/cpu.cfs_quota_us").read_text())
+        period = int((_CGROUP / "cpu/cpu.cfs_period_us").read_text())
+    except (OSError, ValueError):
+        return None
+    return quota / period if quota > 0 else None

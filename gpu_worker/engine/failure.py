@@ -1,0 +1,64 @@
+"""An exception as the fields of a `failed` frame: which kind it is, and what its author wants to read."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gpu_worker.engine.job import BadInputError, BadOutputError, CanceledError, DeviceMissingError, Retry
+from gpu_worker.engine.spec import SpecError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_HERE = str(Path(__file__).parent)
+_MAX_MESSAGE = 4_000
+_MAX_TRACEBACK = 16_000
+_MAX_FRAMES = 20
+_GPU_FAILED = re.compile("CUDA|CUDNN|CUBLAS|cuda runtime", re.IGNORECASE)
+
+_KINDS: tuple[tuple[type[BaseException], str], ...] = (
+    (BadInputError, "bad_input"),
+    (BadOutputError, "bad_output"),
+    (Retry, "retry"),
+    (CanceledError, "canceled"),
+    (DeviceMissingError, "device"),
+    (SpecError, "model"),
+)
+
+
+def describe(error: BaseException, *, canceled: bool = False) -> dict[str, Any]:
+    """The failure's kind, exception type, message and the algorithm's own frames."""
+    return {
+        "kind": "canceled" if canceled else _kind(error),
+        "exception": type(error).__name__,
+        "message": (str(error) or type(error).__name__)[:_MAX_MESSAGE],
+        "traceback": trimmed(error),
+        "after_s": getattr(error, "after_s", None) if isinstance(error, Retry) else None,
+    }
+
+
+def _kind(error: BaseException) -> str:
+    if type(error).__module__.partition(".")[0] in {"onnxruntime", "torch"} and _GPU_FAILED.search(
+        str(error)
+    ):
+        return "device"
+    return next((kind for type_, kind in _KINDS if isinstance(error, type_)), "algorithm")
+
+
+def trimmed(error: BaseException) -> str:
+    """The traceback as text, from the first frame that is not the engine's own."""
+    lines = traceback.format_exception(
+        type(error), error, own_frames(error.__traceback__), limit=-_MAX_FRAMES
+    )
+    return "".join(lines)[-_MAX_TRACEBACK:]
+
+
+def own_frames(trace: TracebackType | None) -> TracebackType | None:
+    """The part of a traceback that starts in the algorithm; all of it where it never got there."""
+    inner = trace
+    while inner is not None and inner.tb_frame.f_code.co_filename.startswith(_HERE):
+        inner = inner.tb_next
+    return inner or trace

@@ -1,0 +1,58 @@
+"""How an engine process is started: which Python, which environment, and which of our code it can see.
+
+The engine's PYTHONPATH is a private folder that holds `gpu_worker` with `engine` and `handlers` and nothing
+else, so another interpreter never meets the worker's site-packages and an algorithm can't import the worker.
+Its environment is an allow-list: a credential that is not on it can't leak, whatever it is called.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+_ENGINE = Path(__file__).resolve().parent
+_ROOMS = (_ENGINE, _ENGINE.parent / "handlers")
+
+_ALLOWED = re.compile(
+    r"PATH|HOME|LANG|LC_[A-Z]+|TZ|TERM|LD_LIBRARY_PATH|(CUDA|NVIDIA|OMP|MKL|KMP|OPENBLAS|ORT|TF|TORCH|XLA|KERAS)_\w+"
+)
+_SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|CREDENTIAL|_KEY\b")
+
+
+def python_path(folder: Path) -> Path:
+    """Make the private folder for PYTHONPATH inside `folder`; returns it."""
+    package = folder / "python" / "gpu_worker"
+    package.mkdir(parents=True, exist_ok=True)
+    (package / "__init__.py").write_text('"""Only the engine\'s rooms are here."""\n')
+    for room in _ROOMS:
+        link = package / room.name
+        if not link.is_symlink():
+            link.symlink_to(room, target_is_directory=True)
+    return package.parent
+
+
+def environment(folder: Path, *, device: str) -> dict[str, str]:
+    """The scrubbed environment of an engine whose private files lie in `folder`."""
+    allowed = {name: value for name, value in os.environ.items() if _ALLOWED.fullmatch(name)}
+    kept = {name: value for name, value in allowed.items() if not _SECRET.search(name)}
+    temporary = folder / "tmp"
+    temporary.mkdir(exist_ok=True)
+    own = {
+        "PYTHONPATH": str(python_path(folder)),
+        "PYTHONSAFEPATH": "1",  # the current folder is not a place to import from
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",  # a model's folder stays as its digests pin it
+        "PYTHONUNBUFFERED": "1",  # what is printed is seen while the job runs
+        "PYTHONFAULTHANDLER": "1",  # a segfault leaves the line that caused it
+        "PYTHONIOENCODING": "utf-8:backslashreplace",
+        "TMPDIR": str(temporary),
+    }
+    # On the CPU no framework may find a GPU by itself.
+    return kept | own | ({"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {})
+
+
+def command(interpreter: str | None, *arguments: str) -> list[str]:
+    """The command line of an engine: `interpreter`, or the Python that runs this."""
+    return [interpreter or sys.executable, "-m", "gpu_worker.engine", *arguments]

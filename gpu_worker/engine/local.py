@@ -1,0 +1,184 @@
+"""The author's loop: one run of a model folder without servers, on the code path that production takes.
+
+    python -m gpu_worker.engine local DIR image=@x.jpg size=128 [--out DIR] [--pdb] [--json] [--device cuda]
+
+The call starts itself again under the model's own interpreter, with the engine's scrubbed environment and
+imports, and runs there in process, so that `--pdb` and breakpoint() work.
+Exit codes: 0 done, 1 the run failed, 2 usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import pdb  # noqa: T100  `--pdb` is the point
+import subprocess
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from gpu_worker.engine import launch
+from gpu_worker.engine.failure import describe, own_frames, trimmed
+from gpu_worker.engine.job import Job
+from gpu_worker.engine.runner import Request, Runner
+from gpu_worker.engine.spec import ModelSpec, SpecError, spec_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def main(arguments: list[str]) -> int:
+    """Run one model once; returns the exit code."""
+    chosen = _parser().parse_args(arguments)
+    folder = Path(chosen.dir).resolve()
+    try:
+        table = json.loads(chosen.table) if chosen.table else _read_table(folder)
+        if chosen.table is None:
+            return _again_in_its_own_python(arguments, folder, table, chosen.device)
+        spec = spec_of(table, folder)
+        inputs, params = _values(spec, chosen.values)
+    except SpecError as error:
+        _say(f"error: {error}", sys.stderr)
+        return 2
+    out = Path(chosen.out).resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    return _run(spec, Request(inputs, params, out), chosen)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="local", description="Run a model folder once, without servers.")
+    parser.add_argument("dir", help="the model's folder")
+    parser.add_argument(
+        "values", nargs="*", metavar="NAME=VALUE", help="inputs (image=@x.jpg) and params (size=128)"
+    )
+    parser.add_argument("--out", default="out", help="folder for the outputs (default: out)")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--pdb", action="store_true", help="debug where the run failed")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--table", help=argparse.SUPPRESS)  # set by the call that starts this one
+    return parser
+
+
+def _read_table(folder: Path) -> dict[str, Any]:
+    import tomllib  # noqa: PLC0415  the model's own Python may be older than 3.11, and never gets here
+
+    source = folder / "model.toml"
+    try:
+        return tomllib.loads(source.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SpecError(f"{source}: missing; a model folder holds a model.toml") from error
+    except (OSError, ValueError) as error:
+        raise SpecError(f"{source}: not readable as TOML: {error}") from error
+
+
+def _again_in_its_own_python(arguments: list[str], folder: Path, table: dict[str, Any], device: str) -> int:
+    interpreter = table.get("interpreter")
+    json_table = json.dumps(table, default=str)
+    with tempfile.TemporaryDirectory(prefix="leveret-local-") as private:
+        environment = launch.environment(Path(private), device=device)
+        command = launch.command(interpreter, "local", *arguments, "--table", json_table)
+        try:
+            with contextlib.suppress(KeyboardInterrupt):  # it goes to both; the other one ends first
+                return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603  our own module
+        except OSError as error:
+            raise SpecError(
+                f"{folder / 'model.toml'}: interpreter {interpreter!r}: {error.strerror}"
+            ) from error
+    return 130
+
+
+def _values(spec: ModelSpec, given: list[str]) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    inputs: dict[str, dict[str, Any]] = {}
+    params: dict[str, Any] = {}
+    for entry in given:
+        name, equals, text = entry.partition("=")
+        if not equals or name not in spec.inputs.keys() | spec.params.keys():
+            known = ", ".join([*spec.inputs, *spec.params])
+            raise SpecError(f"{entry!r} is not NAME=VALUE with one of this model's names: {known}")
+        if name in spec.inputs:
+            inputs[name] = _source(spec.inputs[name], name, text)
+        else:
+            params[name] = _param(spec.params[name], name, text)
+    return inputs, params
+
+
+def _source(kind: str, name: str, text: str) -> dict[str, Any]:
+    if text.startswith("@"):
+        if not Path(text[1:]).is_file():
+            raise SpecError(f"{name}: there is no file {text[1:]!r}")
+        return {"path": str(Path(text[1:]).resolve())}
+    if kind == "text":
+        return {"json": text}
+    if kind == "json":
+        return {"json": _json(name, text)}
+    raise SpecError(f"{name}: give a file for an input of kind {kind}, as {name}=@FILE")
+
+
+def _param(param: dict[str, Any], name: str, text: str) -> Any:
+    return text if param.get("type") == "string" else _json(name, text)
+
+
+def _json(name: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise SpecError(f"{name}: {text!r} is not JSON: {error}") from error
+
+
+def _run(spec: ModelSpec, request: Request, chosen: argparse.Namespace) -> int:
+    try:
+        with _stdout_on_stderr() if chosen.json else contextlib.nullcontext():
+            result = Runner(spec, chosen.device).run(request, Job("local", _show_progress))
+    except BaseException as error:  # noqa: BLE001  the execution step: an algorithm may raise anything
+        return _report_failure(error, chosen)
+    _say(json.dumps(result) if chosen.json else _text_of(result), sys.stdout)
+    return 0
+
+
+def _report_failure(error: BaseException, chosen: argparse.Namespace) -> int:
+    if chosen.pdb:
+        traceback.print_exception(error)
+        pdb.post_mortem(own_frames(error.__traceback__))
+    elif chosen.json:
+        _say(json.dumps({"error": describe(error)}), sys.stdout)
+    elif isinstance(error, SpecError):
+        _say(f"error: {error}", sys.stderr)
+    else:
+        _say(trimmed(error).rstrip(), sys.stderr)
+    return 1
+
+
+@contextlib.contextmanager
+def _stdout_on_stderr() -> Iterator[None]:
+    """What the algorithm prints must not mix with the JSON; native code prints too, hence the descriptor."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _show_progress(value: float) -> None:
+    _say(f"progress {value:.0%}", sys.stderr)
+
+
+def _say(text: str, stream: TextIO) -> None:
+    stream.write(f"{text}\n")
+    stream.flush()
+
+
+def _text_of(result: dict[str, Any]) -> str:
+    lines = []
+    for name, output in result["outputs"].items():
+        facts = " ".join(f"{key}={value}" for key, value in output["metadata"].items())
+        lines.append(f"{name}: {output['path']} ({output['content_type']}) {facts}".rstrip())
+    lines.append("  ".join(f"{name[:-2]} {value * 1000:.1f} ms" for name, value in result["timings"].items()))
+    return "\n".join(lines)

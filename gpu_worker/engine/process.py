@@ -1,0 +1,190 @@
+"""One engine process as its parent sees it: started by exec, spoken to in frames, killed whole."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+from gpu_worker.engine import launch
+from gpu_worker.engine.output import OutputPipe
+from gpu_worker.engine.protocol import HEADER, Frame, ProtocolError, body_size, pack, unpack
+from shared.errors import EngineDied, ModelUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_LAST_PRINTED = 400
+_LAST_FRAMES_S = 1.0
+
+
+class EngineProcess:
+    """A running engine. When it ends, for whatever reason, every request in flight fails with EngineDied."""
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        output: OutputPipe,
+    ) -> None:
+        self._process = process
+        self._reader, self._writer = streams
+        self.output = output
+        self._numbers = itertools.count(1)
+        self._replies: dict[int, asyncio.Future[Frame]] = {}
+        self._progress: dict[int, Callable[[float], None]] = {}
+        self._ready: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
+        self._reading = asyncio.create_task(self._read(), name=f"engine-frames-{process.pid}")
+        self._ending = asyncio.create_task(self._watch(), name=f"engine-end-{process.pid}")
+
+    @classmethod
+    async def start(cls, interpreter: str | None, device: str, folder: Path) -> EngineProcess:
+        """Start `interpreter` (None: this one) with its private files in `folder`.
+
+        Raises:
+            ModelUnavailable: There is no such interpreter here.
+        """
+        ours, theirs = socket.socketpair()
+        read_end, write_end = os.pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *launch.command(interpreter, "serve", "--fd", str(theirs.fileno()), "--device", device),
+                env=launch.environment(folder, device=device),
+                cwd=folder,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=write_end,
+                stderr=write_end,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,  # a group of its own: one kill reaches what it started, too
+            )
+        except OSError as error:
+            ours.close()
+            os.close(read_end)
+            raise ModelUnavailable(
+                f"interpreter {interpreter!r} can't be started: {error.strerror}"
+            ) from error
+        finally:
+            theirs.close()
+            os.close(write_end)
+        return cls(process, await asyncio.open_connection(sock=ours), OutputPipe(read_end))
+
+    @property
+    def pid(self) -> int:
+        """The process id, which is its group's too."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still answers."""
+        return not self._ending.done() and self._process.returncode is None
+
+    async def ready(self) -> Frame:
+        """Wait until it has come up; its `ready` frame.
+
+        Raises:
+            EngineDied: It ended instead.
+        """
+        frame: Frame = await asyncio.shield(self._ready)
+        return frame
+
+    async def request(
+        self,
+        frame: Frame,
+        *,
+        on_sent: Callable[[int], None] | None = None,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> Frame:
+        """Send a request and wait for its `done` or `failed` frame; `on_sent` gets the request's number.
+
+        Raises:
+            EngineDied: The process ended before it answered.
+        """
+        number = next(self._numbers)
+        reply: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
+        self._replies[number] = reply
+        self._progress[number] = on_progress or _ignore
+        (on_sent or _ignore)(number)
+        try:
+            self.send(frame | {"id": number})
+            return await reply
+        finally:
+            del self._replies[number], self._progress[number]
+
+    def send(self, frame: Frame) -> None:
+        """Send one frame.
+
+        Raises:
+            EngineDied: The process has ended.
+        """
+        if not self.alive:
+            raise EngineDied(self._epitaph())
+        self._writer.write(pack(frame))  # small frames to a process that reads all the time: no drain
+
+    def kill(self) -> None:
+        """End the process and all that it started, at once."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    async def ended(self) -> None:
+        """Wait until the process is gone and nothing of it is left open here."""
+        await asyncio.shield(self._ending)
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                size = body_size(await self._reader.readexactly(HEADER.size))
+                self._take(unpack(await self._reader.readexactly(size)))
+        except (asyncio.IncompleteReadError, OSError, ProtocolError, KeyError, TypeError, ValueError):
+            pass  # it closed the line or sent garbage: nothing more can be known of it
+        finally:
+            self.kill()
+
+    def _take(self, frame: Frame) -> None:
+        if frame["op"] == "ready":
+            _settle(self._ready, frame)
+        elif frame["op"] == "progress":
+            self._progress.get(frame["id"], _ignore)(float(frame["value"]))
+        else:
+            _settle(self._replies.get(frame["id"]), frame)
+
+    async def _watch(self) -> None:
+        await self._process.wait()
+        self.kill()  # what it started may live on, and hold its pipe open
+        await asyncio.wait([self._reading], timeout=_LAST_FRAMES_S)
+        self._reading.cancel()
+        self.output.drain()
+        self.output.close()
+        self._writer.close()
+        for future in (self._ready, *self._replies.values()):
+            if not future.done():
+                future.set_exception(EngineDied(self._epitaph()))
+                future.exception()  # taken: nobody may be waiting for `ready` any more
+
+    def _epitaph(self) -> str:
+        code = self._process.returncode
+        lines = self.output.tail.text().strip()[-_LAST_PRINTED:]
+        how = (
+            f"was killed by {_signal_name(-code)}"
+            if code is not None and code < 0
+            else f"ended with code {code}"
+        )
+        return f"the engine process {how}" + (f"; it printed last: {lines}" if lines else "")
+
+
+def _ignore(_: object) -> None:
+    pass
+
+
+def _settle(future: asyncio.Future[Frame] | None, frame: Frame) -> None:
+    if future is not None and not future.done():
+        future.set_result(frame)
+
+
+def _signal_name(number: int) -> str:
+    name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+    return f"{name} (as the kernel does when memory runs out)" if number == signal.SIGKILL else name
