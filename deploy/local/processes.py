@@ -40,9 +40,12 @@ class Process:
 
     @classmethod
     def of(cls, pid: int) -> Process | None:
-        """Identify the live process with this pid; None when there is none (a zombie is none)."""
+        """Identify the live process with this pid; None when there is none.
+
+        A zombie is none, unless threads of it still run: those hold its ports.
+        """
         fields = _stat(pid)
-        if fields is None or fields[0] == "Z":
+        if fields is None or (fields[0] == "Z" and _threads(pid) <= 1):
             return None
         return cls(pid, int(fields[19]), _boot())
 
@@ -72,6 +75,13 @@ def _stat(pid: int) -> list[str] | None:
     except OSError:
         return None
     return text.rpartition(")")[2].split()  # the name before it may hold spaces
+
+
+def _threads(pid: int) -> int:
+    try:
+        return sum(1 for _ in Path(f"/proc/{pid}/task").iterdir())
+    except OSError:
+        return 0
 
 
 def _boot() -> str:

@@ -20,9 +20,13 @@ async def together(*work: Coroutine[Any, Any, T]) -> list[T]:
     Raises:
         StackError: The first that failed so; the others have been cancelled.
     """
+    failed: list[BaseException] = []
+    tasks: list[asyncio.Task[T]] = []
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(each) for each in work]
+            tasks += [group.create_task(each) for each in work]
     except* StackError as failures:
-        raise failures.exceptions[0] from None
+        failed += failures.exceptions
+    if failed:
+        raise failed[0]  # outside `except*`, which would wrap it in a group again
     return [task.result() for task in tasks]

@@ -23,7 +23,7 @@ from deploy.local.processes import Process
 from deploy.local.seaweedfs import s3_client
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
 pytestmark = [pytest.mark.anyio, pytest.mark.stack]
 
@@ -87,7 +87,6 @@ async def test_servers_come_back_on_their_ports_after_a_kill(
     settings = await first.start()
     await processes.stop(processes.family(folder), deadline_s=5, first=signal.SIGKILL)
     # When it starts again
-    again = PrivateServers(folder, own=only_redis, tied=True)
     assert not await again.healthy()
     await again.stop()
     restarted = await again.start()
@@ -95,7 +94,6 @@ async def test_servers_come_back_on_their_ports_after_a_kill(
     assert restarted == settings
     assert await again.healthy()
     await again.stop()
-    await first.stop()
     assert processes.family(folder) == []
     again.remove_data()
     assert not any(map(os.path.exists, (again.place.data, folder)))
