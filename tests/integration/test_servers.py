@@ -79,11 +79,24 @@ async def test_the_users_own_servers_are_used_as_they_are(folder: Path, only_red
     assert settings.items() >= only_redis.items()
 
 
+@pytest.fixture
+async def first(folder: Path, only_redis: dict[str, str]) -> AsyncIterator[PrivateServers]:
+    servers = PrivateServers(folder, own=only_redis, tied=True)
+    yield servers
+    await servers.stop()
+
+
+@pytest.fixture
+async def again(folder: Path, only_redis: dict[str, str]) -> AsyncIterator[PrivateServers]:
+    servers = PrivateServers(folder, own=only_redis, tied=True)
+    yield servers
+    await servers.stop()
+
+
 async def test_servers_come_back_on_their_ports_after_a_kill(
-    folder: Path, only_redis: dict[str, str]
+    folder: Path, first: PrivateServers, again: PrivateServers
 ) -> None:
     # Given a stack whose servers were killed, its state file left behind
-    first = PrivateServers(folder, own=only_redis, tied=True)
     settings = await first.start()
     await processes.stop(processes.family(folder), deadline_s=5, first=signal.SIGKILL)
     # When it starts again
