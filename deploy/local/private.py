@@ -161,15 +161,17 @@ class PrivateServers:
 
     async def stop(self) -> None:
         """Stop every process of this folder and wait until all are gone."""
-        if not self.place.folder.exists():
-            return
+        if self.place.folder.exists():
+            await self._stop_all()
+        for child in self._children:
+            child.wait(timeout=STOP_S)
+        self._children.clear()
+
+    async def _stop_all(self) -> None:
         self.state = State.load(self.state.file)
         everything = set(processes.family(self.place.folder))
         await asyncio.gather(*map(_stop, self.state.processes.items()))
         await processes.stop(everything | set(processes.family(self.place.folder)), deadline_s=STOP_S)
-        for child in self._children:
-            child.wait(timeout=STOP_S)
-        self._children.clear()
         self.state.forget_processes()
 
     def remove_data(self) -> None:
