@@ -96,7 +96,7 @@ class AsyncClient:
 
         Args:
             model: The algorithm, `name` or `name@version`.
-            inputs: Inputs, said outright: no look-up of the model's schema.
+            inputs: Inputs, said outright, for names that an option here also has, or to save the look-up.
             params: Parameters, said outright.
             priority: 0 to 10, 10 first.
             metadata: Anything of yours to keep with the job.
@@ -110,9 +110,9 @@ class AsyncClient:
             webhook: `{"url": …, "events": […]}`.
             result_ttl_s: Seconds to keep the result.
             idempotency_key: Yours, where a repeat may come from another process; by default a new one.
-            **values: The model's inputs and params by name. Paths, bytes, open files and `Upload` are uploaded;
-                `s3://` and `https://` strings are references; for an image, audio or bytes input a string is
-                the path of a file; anything else is a parameter or inline JSON.
+            **values: The model's inputs and params by name. Paths, bytes, open files and `Upload` are
+                uploaded; `s3://` and `https://` strings are references; for an image, audio or bytes input a
+                string is the path of a file; anything else is a parameter or inline JSON.
 
         Raises:
             InputError: A value cannot be sent, for example because there is no such file.
@@ -133,7 +133,7 @@ class AsyncClient:
             "webhook": webhook,
             "result_ttl_s": result_ttl_s,
         }
-        declared = await self._declared_inputs(model) if needs_schema(values) else {}
+        declared = await self._declared_inputs(model) if needs_schema(values, inputs) else {}
         told_apart = sort_values(model, declared, values, inputs=inputs, params=params)
         return await self._submit(model, told_apart, options, idempotency_key or str(uuid4()))
 

@@ -8,7 +8,7 @@ The rules, in order, for `submit(model, name=value)`:
    `str` for a text or json input is the text itself, never a path; other values are inline JSON.
 3. Everything else is a parameter, as it stands.
 
-`inputs=` and `params=` say it outright, and then nothing is looked up.
+`inputs=` and `params=` say it outright; then the model is looked up only for a bare string among the inputs.
 """
 
 from __future__ import annotations
@@ -91,9 +91,12 @@ def as_upload(value: object) -> Upload | None:
     return Upload(value) if hasattr(value, "read") else None  # type: ignore[arg-type]  # duck-typed file
 
 
-def needs_schema(values: Mapping[str, Any]) -> bool:
+def needs_schema(values: Mapping[str, Any], inputs: Mapping[str, Any] | None = None) -> bool:
     """Whether the model's schema must be known to tell these values apart."""
-    return any(as_upload(value) is None for value in values.values())
+    bare = [text for text in (inputs or {}).values() if isinstance(text, str)]
+    return any(as_upload(value) is None for value in values.values()) or any(
+        not text.startswith(REFERENCE_SCHEMES) for text in bare
+    )
 
 
 @dataclass(frozen=True, slots=True)

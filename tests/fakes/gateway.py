@@ -1,4 +1,4 @@
-"""A small real HTTP and WebSocket server that speaks the API and can be told to misbehave. For client tests."""
+"""A small real HTTP and WebSocket server that speaks the API and misbehaves when told to."""
 
 from __future__ import annotations
 
@@ -61,6 +61,7 @@ class FakeGateway:
 
     Attributes:
         faults: Taken one per HTTP request: a response to send instead, or "lose": do it, answer nothing.
+        streaming: Set once a socket got its events.
         hold: Cleared, it keeps a socket open after its last event.
         sockets: Taken one per socket: how many events to send before the close code beside it.
     """
@@ -80,6 +81,7 @@ class FakeGateway:
     cursors: list[int] = field(default_factory=list)
     seen: list[tuple[str, str, str | None]] = field(default_factory=list)
     store_url: str = ""
+    streaming: threading.Event = field(default_factory=threading.Event)
 
     def succeed(self) -> None:
         """Script a job that runs, reports progress and succeeds."""
@@ -104,7 +106,8 @@ class FakeGateway:
 
     def events(self, job_id: str) -> list[dict[str, Any]]:
         """The script as envelopes; progress repeats the current seq."""
-        seq, made = 0, []
+        seq = 0
+        made: list[dict[str, Any]] = []
         for kind, data in self.script:
             seq += kind != "job.progress"
             at = f"2026-11-22T10:00:0{len(made)}.000Z"
@@ -214,6 +217,7 @@ class FakeGateway:
             if event["type"] in ENDINGS:
                 ending = event["type"].removeprefix("job.")
                 self.jobs[job_id] |= {"state": ending, "done": True, **event["data"]}
+        self.streaming.set()
         await asyncio.to_thread(self.hold.wait, 30)
         await websocket.close(code)
 

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    return {each.name: each.read_bytes() for each in folder.iterdir()}
+
+
 @pytest.fixture
 async def output(client: AsyncClient) -> AsyncOutput:
     job = await client.submit("cutout", inputs={"image": b"x"})
@@ -35,8 +39,7 @@ async def test_a_folder_gets_the_outputs_own_name(
     saved = await output.save(tmp_path)
 
     assert saved == tmp_path / "cutout.png"
-    assert saved.read_bytes() == gateway.content
-    assert [each.name for each in tmp_path.iterdir()] == ["cutout.png"]
+    assert contents(tmp_path) == {"cutout.png": gateway.content}
 
 
 async def test_missing_folders_are_made(output: AsyncOutput, tmp_path: Path) -> None:
@@ -57,7 +60,7 @@ async def test_bytes_that_stay_wrong_are_never_saved(
     with pytest.raises(CorruptDownloadError, match="sha256"):
         await output.save(tmp_path / "cutout.png")
 
-    assert list(tmp_path.iterdir()) == []
+    assert contents(tmp_path) == {}
 
 
 async def test_unavailable_store_is_asked_again(output: AsyncOutput, gateway: FakeGateway) -> None:

@@ -1,0 +1,59 @@
+"""The tree of commands, and what a failure becomes: one line, a hint, an exit code."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from cyclopts import App
+
+from gateway.client.cli.exits import INTERRUPTED, OK, exit_code_of, report
+from gateway.client.errors import LeveretError
+
+_ROOM = "gateway.client.cli"
+
+
+def _version() -> str:
+    try:
+        return version("leveret")
+    except PackageNotFoundError:
+        return "unknown (not installed)"
+
+
+app = App(
+    name="leveret",
+    help="Deep-learning algorithms as a service: write one, try it, submit jobs, watch them.",
+    help_epilogue="Exit codes: 0 ok, 1 a job or a check failed, 2 usage, 3 the gateway refused,"
+    " 4 unreachable, 130 interrupted. The gateway: LEVERET_URL and LEVERET_API_KEY, else .leveret/env.",
+    help_format="plaintext",
+    version=_version,
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+)
+# By path, so that a command's own imports are paid by that command alone.
+app.command(f"{_ROOM}.catalog:models", name="models", help="List the models, or start a new one.")
+app.command(f"{_ROOM}.run:run", name="run", help="Run a model folder here, without any server.")
+app.command(f"{_ROOM}.submit:submit", name="submit", help="Submit a job, wait for it, save its outputs.")
+app.command(f"{_ROOM}.watch:watch", name="watch", help="Follow jobs until all have ended.")
+app.command(f"{_ROOM}.job:job", name="job", help="Show one job.")
+app.command(f"{_ROOM}.job:logs", name="logs", help="Show what the algorithm printed, per attempt.")
+app.command(f"{_ROOM}.job:cancel", name="cancel", help="Ask for the end of a job.")
+app.command(f"{_ROOM}.job:retry", name="retry", help="Submit a job's inputs again, as a new job.")
+app.command(f"{_ROOM}.doctor:doctor", name="doctor", help="Check every dependency and say what to fix.")
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line; returns the exit code.
+
+    Raises:
+        SystemExit: The command line itself is wrong (2), or help was asked for (0).
+    """
+    try:
+        code = app(arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except LeveretError as error:
+        if "--debug" in arguments:
+            raise
+        report(error, as_json="--json" in arguments)
+        return exit_code_of(error)
+    return OK if code is None else int(code)

@@ -1,0 +1,106 @@
+"""`leveret submit`: values in, a job, its progress, its outputs in a folder, and a receipt."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from gateway.client.cli.exits import FAILED, OK
+from gateway.client.cli.session import NO_OPTIONS, Common, print_json
+from gateway.client.cli.values import is_file, read_values
+from gateway.client.errors import LeveretError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from gateway.client.jobs import AsyncJob
+
+
+async def submit(
+    model: str,
+    /,
+    *values: str,
+    priority: Annotated[int | None, Parameter(name=["--priority", "-p"])] = None,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    wait: bool = True,
+    common: Common = NO_OPTIONS,
+) -> int:
+    """Submit a job, wait for it by pushed events, save its outputs.
+
+    Args:
+        model: The algorithm, NAME or NAME@VERSION.
+        values: Inputs and params: image=@face.jpg, image=s3://bucket/key, size=128.
+        priority: 0 to 10, 10 first.
+        out: Save the outputs in this folder, or the only one under this file name.
+        wait: With --no-wait, print the job's id and return.
+        common: Options of every command.
+    """
+    async with common.client() as client:
+        schema = await client.model(model)
+        inputs, params = _told_apart(read_values(values, schema), schema)
+        job = await client.submit(model, priority=priority, inputs=inputs, params=params)
+        if not wait:
+            print_id(job, common)
+            return OK
+        with waiting(job):
+            await job.wait(progress=not common.json, check=False)
+        return await finish(job, out, common)
+
+
+def print_id(job: AsyncJob, common: Common) -> None:
+    """A job that nobody waits for here."""
+    if common.json:
+        print_json(job.raw)
+    else:
+        sys.stdout.write(f"{job.id}\n")
+
+
+async def finish(job: AsyncJob, out: Path | None, common: Common) -> int:
+    """Save what a job made, print how it ended; returns the exit code."""
+    # The terminal event brings the outputs; the stages' times stand in the job.
+    await job.refresh()
+    saved = await _save(job, out)
+    if common.json:
+        print_json({**job.raw, "saved": {name: str(path) for name, path in saved.items()}})
+    else:
+        from gateway.client.cli.show import console, print_receipt  # noqa: PLC0415  not for --json
+
+        print_receipt(console(), job, job.outputs, saved)
+        if job.error:
+            sys.stderr.write(f"  hint: `leveret logs {job.id}` shows what the algorithm printed\n")
+    return OK if job.state == "succeeded" else FAILED
+
+
+async def _save(job: AsyncJob, out: Path | None) -> Mapping[str, Path]:
+    if out is None:
+        return {}
+    as_file = len(job.outputs) == 1 and bool(out.suffix)
+    return {
+        name: await output.save(out if as_file else out / output.filename)
+        for name, output in job.outputs.items()
+    }
+
+
+def _told_apart(
+    values: Mapping[str, Any], schema: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Inputs and params: said outright, since a model may name a param like an option of `submit`."""
+    declared = schema.get("inputs") or {}
+    inputs = {name: value for name, value in values.items() if name in declared or is_file(value)}
+    return inputs, {name: value for name, value in values.items() if name not in inputs}
+
+
+@contextmanager
+def waiting(job: AsyncJob) -> Iterator[None]:
+    """Whoever stops waiting learns that the job does not stop."""
+    try:
+        yield
+    except (asyncio.CancelledError, LeveretError):
+        if not job.done:
+            sys.stderr.write(f"  the job goes on: `leveret watch {job.id}`, `leveret cancel {job.id}`\n")
+        raise
