@@ -64,6 +64,9 @@ def settings(
         "LEVERET_SCALER_ADMIN_PORT": str(scaler_admin),
         "LEVERET_SCALER_FLEET": "process",
         "LEVERET_SCALER_INTERVAL_S": "1",
+        "LEVERET_SCALER_LOG_DIR": str(place.logs),
+        "LEVERET_SCALER_STATE_DIR": str(place.folder / "scaler"),
+        "LEVERET_SCALER_STOP_S": "25",  # above the workers' drain, below what `down` waits
         "LEVERET_WORKER_DRAIN_S": "20",
         **user,
     }
