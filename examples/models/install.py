@@ -72,11 +72,11 @@ def _copy_folder(source: Path, destination: Path) -> None:
 def _put(source: Path, target: Path) -> None:
     if target.is_file() and _sha256(target) == _sha256(source):
         return
-    part = tempfile.NamedTemporaryFile(dir=target.parent, prefix=".", suffix=".part", delete=False)
-    with part as draft, source.open("rb") as stream:
+    handle, part = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".part")
+    with os.fdopen(handle, "wb") as draft, source.open("rb") as stream:
         shutil.copyfileobj(stream, draft)
-    Path(draft.name).chmod(0o644)
-    Path(draft.name).replace(target)
+    Path(part).chmod(0o644)
+    Path(part).replace(target)
 
 
 def _cached(weights: Weights) -> Path:

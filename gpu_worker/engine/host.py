@@ -57,6 +57,7 @@ class Limits:
 @dataclass(slots=True)
 class _Attempt:
     call: EngineCall
+    task: asyncio.Task[object] | None
     canceled: bool = False
     number: int | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -64,6 +65,17 @@ class _Attempt:
     def sent(self, number: int) -> None:
         """Its request has left under this number."""
         self.number = number
+
+    def leave(self) -> None:
+        """Stop waiting for its turn: the task's cancellation is turned into JobCanceled by `run`."""
+        if self.task is not None:
+            self.task.cancel()
+
+    def is_own(self, error: BaseException) -> bool:
+        """Whether this error follows from the job's cancellation, and not from that of `run`'s caller."""
+        if not isinstance(error, asyncio.CancelledError) or self.task is None:
+            return True
+        return self.task.uncancel() == 0
 
     def check(self) -> None:
         """Leave here if it was canceled."""
@@ -133,14 +145,14 @@ class EngineHost:
             EngineDied: The process ended under it.
             ModelUnavailable, DeviceError: As for `load`.
         """
-        attempt = self._attempts[call.job_id] = _Attempt(call)
+        attempt = self._attempts[call.job_id] = _Attempt(call, asyncio.current_task())
         try:
             async with self._turn:
                 self._running = attempt
                 attempt.check()
                 return await self._run(attempt, on_progress)
-        except LeveretError as error:
-            if attempt.canceled:
+        except (LeveretError, asyncio.CancelledError) as error:
+            if attempt.canceled and attempt.is_own(error):
                 raise JobCanceled("canceled while it ran") from error
             raise
         finally:
@@ -156,6 +168,8 @@ class EngineHost:
         attempt.canceled = True
         if attempt is self._running:
             await self._interrupt(attempt)
+        else:
+            attempt.leave()
         await attempt.ended.wait()
         return True
 

@@ -7,6 +7,7 @@ import contextlib
 import os
 
 TAIL_BYTES = 64 * 1024
+_LINE = 300
 _CHUNK = 64 * 1024
 _DRAIN_BYTES = 4 * 1024 * 1024
 
@@ -30,6 +31,12 @@ class OutputTail:
         kept = bytes(self._kept).decode(errors="replace").replace("\0", "\ufffd")
         dropped = self.written - len(self._kept)
         return f"… {dropped} bytes before this were dropped …\n{kept}" if dropped else kept
+
+    def last_words(self) -> str:
+        """One line for an error message: Python's own of a fatal error, or the last one printed."""
+        lines = [line.strip() for line in self.text().splitlines() if line.strip()]
+        fatal = [line for line in lines if line.startswith("Fatal Python error")]
+        return [*lines, *fatal][-1][:_LINE] if lines else ""
 
 
 class OutputPipe:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-_LAST_PRINTED = 400
 _LAST_FRAMES_S = 1.0
 
 
@@ -38,7 +37,10 @@ class EngineProcess:
         self._numbers = itertools.count(1)
         self._replies: dict[int, asyncio.Future[Frame]] = {}
         self._progress: dict[int, Callable[[float], None]] = {}
+        self._broken = ""
         self._ready: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
+        self._killed = False
+        self._exit = asyncio.create_task(process.wait(), name=f"engine-exit-{process.pid}")
         self._reading = asyncio.create_task(self._read(), name=f"engine-frames-{process.pid}")
         self._ending = asyncio.create_task(self._watch(), name=f"engine-end-{process.pid}")
 
@@ -81,7 +83,7 @@ class EngineProcess:
     @property
     def alive(self) -> bool:
         """Whether it still answers."""
-        return not self._ending.done() and self._process.returncode is None
+        return not self._killed and not self._exit.done()
 
     async def ready(self) -> Frame:
         """Wait until it has come up; its `ready` frame.
@@ -127,6 +129,7 @@ class EngineProcess:
 
     def kill(self) -> None:
         """End the process and all that it started, at once."""
+        self._killed = True
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
@@ -139,8 +142,11 @@ class EngineProcess:
             while True:
                 size = body_size(await self._reader.readexactly(HEADER.size))
                 self._take(unpack(await self._reader.readexactly(size)))
-        except (asyncio.IncompleteReadError, OSError, ProtocolError, KeyError, TypeError, ValueError):
-            pass  # it closed the line or sent garbage: nothing more can be known of it
+        except (asyncio.IncompleteReadError, OSError):
+            await asyncio.wait([self._exit], timeout=_LAST_FRAMES_S)  # a death closes the line, too
+            self._broken = "" if self._exit.done() else "closed its line to the worker, and was ended"
+        except (ProtocolError, KeyError, TypeError, ValueError):
+            self._broken = "sent what is no frame, and was ended"
         finally:
             self.kill()
 
@@ -153,7 +159,7 @@ class EngineProcess:
             _settle(self._replies.get(frame["id"]), frame)
 
     async def _watch(self) -> None:
-        await self._process.wait()
+        await self._exit
         self.kill()  # what it started may live on, and hold its pipe open
         await asyncio.wait([self._reading], timeout=_LAST_FRAMES_S)
         self._reading.cancel()
@@ -166,14 +172,10 @@ class EngineProcess:
                 future.exception()  # taken: nobody may be waiting for `ready` any more
 
     def _epitaph(self) -> str:
-        code = self._process.returncode
-        lines = self.output.tail.text().strip()[-_LAST_PRINTED:]
-        how = (
-            f"was killed by {_signal_name(-code)}"
-            if code is not None and code < 0
-            else f"ended with code {code}"
-        )
-        return f"the engine process {how}" + (f"; it printed last: {lines}" if lines else "")
+        code = self._process.returncode or 0
+        how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with code {code}"
+        printed = self.output.tail.last_words()
+        return f"the engine process {self._broken or how}" + (f"; it printed: {printed}" if printed else "")
 
 
 def _ignore(_: object) -> None:

@@ -1,0 +1,522 @@
+"""A real engine process under every kind of algorithm, the hostile ones included."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import shutil
+import struct
+import sys
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from PIL import Image
+
+from gpu_worker.engine.calls import EngineCall, Inline
+from gpu_worker.engine.host import EngineHost, Limits
+from shared.catalog import Model, load_catalog, load_model, write_index
+from shared.errors import (
+    AlgorithmError,
+    AlgorithmRetry,
+    BadInput,
+    DeviceError,
+    EngineDied,
+    InvalidOutput,
+    JobCanceled,
+    JobTimedOut,
+    ModelUnavailable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+pytestmark = pytest.mark.anyio
+
+TABLE = """
+name = "{name}"
+version = "1"
+backend = "python"
+handler = "{name}:{function}"
+{extra}
+[inputs.given]
+kind = "json"
+[outputs.made]
+kind = "json"
+"""
+
+
+@pytest.fixture
+async def host(tmp_path: Path) -> AsyncIterator[EngineHost]:
+    async with running(tmp_path) as host:
+        yield host
+
+
+def write_model(
+    root: Path, code: str, *, function: str = "work", name: str = "mine", extra: str = ""
+) -> Model:
+    folder = root / name
+    folder.mkdir()
+    (folder / "model.toml").write_text(TABLE.format(name=name, function=function, extra=extra))
+    (folder / f"{name}.py").write_text(code)
+    return load_model(folder)
+
+
+def call(
+    model: Model, root: Path, given: Any = None, *, timeout_s: float = 30, job_id: str = "job-1"
+) -> EngineCall:
+    scratch = root / f"out-{job_id}"
+    scratch.mkdir(exist_ok=True)
+    inputs: dict[str, Path | Inline] = {"given": Inline(given)}
+    return EngineCall(job_id, model, inputs, {}, scratch, timeout_s)
+
+
+def made(result: Any) -> Any:
+    return json.loads(result.outputs["made"].path.read_bytes())
+
+
+async def test_a_plain_function_runs(host: EngineHost, tmp_path: Path) -> None:
+    model = write_model(tmp_path, "def work(given):\n    print('hello')\n    return {'twice': given * 2}\n")
+    first = await host.run(call(model, tmp_path, 21))
+    second = await host.run(call(model, tmp_path, 4))
+    assert made(second) == {"twice": 8}
+    assert first.timings.keys() == {"prepare_s", "infer_s", "finish_s", "load_s"}
+    assert second.timings.keys() == {"prepare_s", "infer_s", "finish_s"}
+    assert first.log_tail == "hello\n"
+    assert host.starts == 1
+
+
+CLASS = """
+class Work:
+    def load(self, model):
+        self.factor = model.options["factor"]
+        self.device = model.device
+    def warm_up(self):
+        self.warm = True
+    def prepare(self, given, job):
+        return (given, job.id)
+    def infer(self, items):
+        return [given * self.factor for given, _ in items]
+    def finish(self, item, raw):
+        return [raw, item[1], self.device, self.warm]
+"""
+
+
+async def test_a_class_runs_its_steps(host: EngineHost, tmp_path: Path) -> None:
+    model = write_model(tmp_path, CLASS, function="Work", extra="[options]\nfactor = 3")
+    assert (await host.load(model)).load_s > 0
+    result = await host.run(call(model, tmp_path, 5))
+    assert made(result) == [15, "job-1", "cpu", True]
+    assert "load_s" not in result.timings
+
+
+async def test_two_models_may_have_modules_of_one_name(host: EngineHost, tmp_path: Path) -> None:
+    code = "def work(given):\n    import side\n    return side.WHO\n"
+    models = [write_model(tmp_path, code, name=name) for name in ("left", "right")]
+    for model in models:
+        (model.folder / "side.py").write_text(f"WHO = {model.name!r}\n")
+    for model in [*models, *models]:
+        assert made(await host.run(call(model, tmp_path))) == model.name
+
+
+async def test_what_a_function_raises_is_told_with_its_own_frames(host: EngineHost, tmp_path: Path) -> None:
+    code = "def work(given):\n    print('so far')\n    raise KeyError('no such thing')\n"
+    attempt = call(write_model(tmp_path, code), tmp_path)
+    with pytest.raises(AlgorithmError, match="no such thing") as caught:
+        await host.run(attempt)
+    assert caught.value.exception == "KeyError"
+    assert "mine.py" in caught.value.traceback
+    assert "gpu_worker" not in caught.value.traceback
+    assert attempt.log.text() == "so far\n"
+
+
+@pytest.mark.parametrize("way", ["import sys; sys.exit(3)", "raise KeyboardInterrupt"])
+async def test_leaving_by_exception_costs_the_job_only(host: EngineHost, tmp_path: Path, way: str) -> None:
+    model = write_model(tmp_path, f"def work(given):\n    if given: {way}\n    return 1\n")
+    with pytest.raises(AlgorithmError):
+        await host.run(call(model, tmp_path, given=True))
+    assert made(await host.run(call(model, tmp_path, given=False))) == 1
+    assert host.starts == 1
+
+
+async def test_an_algorithm_can_ask_for_another_try(host: EngineHost, tmp_path: Path) -> None:
+    code = "from gpu_worker.handlers import Retry\ndef work(given):\n    raise Retry('not yet', after_s=7)\n"
+    with pytest.raises(AlgorithmRetry, match="not yet") as caught:
+        await host.run(call(write_model(tmp_path, code), tmp_path))
+    assert caught.value.after_s == 7
+
+
+async def test_an_algorithm_can_refuse_its_input(host: EngineHost, tmp_path: Path) -> None:
+    code = "from gpu_worker.handlers import BadInput\ndef work(given):\n    raise BadInput('too blue')\n"
+    with pytest.raises(BadInput, match="too blue"):
+        await host.run(call(write_model(tmp_path, code), tmp_path))
+
+
+@pytest.mark.parametrize("value", ["object()", "float('nan')", "{1, 2}"])
+async def test_an_output_that_was_not_declared_is_refused(
+    host: EngineHost, tmp_path: Path, value: str
+) -> None:
+    with pytest.raises(InvalidOutput, match=r"outputs\.made"):
+        await host.run(call(write_model(tmp_path, f"def work(given):\n    return {value}\n"), tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("def other(given): ...", "has no 'work'"),
+        ("def work(): ...", "has no parameter 'given'"),
+        ("def work(given, more): ...", "needs 'more'"),
+        ("import no_such_thing\ndef work(given): ...", "No module named 'no_such_thing'"),
+        ("work = 3", "neither a function nor a class"),
+        ("class work: ...", "has no method infer"),
+        ("def work(given:\n", "was never closed"),
+    ],
+)
+async def test_a_model_that_can_not_load_says_why(
+    host: EngineHost, tmp_path: Path, code: str, said: str
+) -> None:
+    with pytest.raises(AlgorithmError, match=said):
+        await host.run(call(write_model(tmp_path, code), tmp_path))
+
+
+DEATHS = [
+    ("os._exit(3)", "ended with code 3"),
+    ("import ctypes; ctypes.string_at(0)", "killed by SIGSEGV.*Segmentation fault"),
+    ("os.kill(os.getpid(), 9)", "killed by SIGKILL"),
+    ("os.closerange(3, 64)", "ended with code"),
+]
+
+
+@pytest.mark.parametrize(("way", "said"), DEATHS)
+async def test_a_dead_engine_costs_its_own_job_only(
+    host: EngineHost, tmp_path: Path, way: str, said: str
+) -> None:
+    # Given an algorithm that takes its process down
+    model = write_model(tmp_path, f"import os\ndef work(given):\n    if given: {way}\n    return 'fine'\n")
+    attempt = call(model, tmp_path, given=True)
+    # When it runs, then its job alone fails, with how it ended
+    with pytest.raises(EngineDied, match=f"(?s){said}"):
+        await host.run(attempt)
+    # And the next job finds a fresh engine
+    assert made(await host.run(call(model, tmp_path, given=False))) == "fine"
+    assert host.starts == 2
+
+
+async def test_a_forged_frame_ends_the_engine(host: EngineHost, tmp_path: Path) -> None:
+    code = """
+import glob, os, socket
+def work(given):
+    for fd in map(int, os.listdir('/proc/self/fd')):
+        try:
+            socket.socket(fileno=os.dup(fd)).sendall(b'\\xff' * 64)
+        except OSError:
+            pass
+    import time; time.sleep(60)
+"""
+    with pytest.raises(EngineDied, match="sent what is no frame"):
+        await host.run(call(write_model(tmp_path, code), tmp_path))
+
+
+async def test_the_time_limit_kills_a_hang(host: EngineHost, tmp_path: Path) -> None:
+    model = write_model(tmp_path, "def work(given):\n    while given: pass\n    return 'fine'\n")
+    with pytest.raises(JobTimedOut, match=r"longer than 0\.5 s"):
+        await host.run(call(model, tmp_path, given=True, timeout_s=0.5))
+    assert made(await host.run(call(model, tmp_path, given=False))) == "fine"
+
+
+async def test_children_of_an_algorithm_die_with_it(host: EngineHost, tmp_path: Path) -> None:
+    code = (
+        "import subprocess, time\ndef work(given):\n"
+        "    child = subprocess.Popen(['sleep', '600'])\n    print(child.pid)\n    time.sleep(600)\n"
+    )
+    attempt = call(write_model(tmp_path, code), tmp_path, timeout_s=2)
+    with pytest.raises(JobTimedOut):
+        await host.run(attempt)
+    await host.stop()
+    await _gone(int(attempt.log.text()))
+
+
+def _lives(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return state.rpartition(")")[2].split()[0] != "Z"
+
+
+async def _gone(pid: int) -> None:
+    for _ in range(500):
+        if not _lives(pid):
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail(f"process {pid} lives on")
+
+
+async def test_a_flood_of_output_is_bounded_and_does_not_block(host: EngineHost, tmp_path: Path) -> None:
+    code = "def work(given):\n    for n in range(300): print('x' * 99_999)\n    print('the end\\0')\n"
+    result = await host.run(call(write_model(tmp_path, code), tmp_path))
+    assert result.log_tail.endswith("the end\ufffd\n")
+    assert "bytes before this were dropped" in result.log_tail
+    assert len(result.log_tail) < 66_000
+
+
+async def test_output_of_one_job_is_not_another_s(host: EngineHost, tmp_path: Path) -> None:
+    model = write_model(tmp_path, "def work(given):\n    print(given)\n    return 1\n")
+    for word in ("one", "two", "three"):
+        assert (await host.run(call(model, tmp_path, word))).log_tail == f"{word}\n"
+
+
+async def test_no_credential_reaches_an_algorithm(
+    host: EngineHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets = [
+        "LEVERET_POSTGRES_DSN",
+        "AWS_SECRET_ACCESS_KEY",
+        "DATABASE_URL",
+        "TORCH_API_TOKEN",
+        "PYTHONSTARTUP",
+    ]
+    for name in secrets:
+        monkeypatch.setenv(name, "s3cret")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    code = "import os\ndef work(given):\n    return dict(os.environ)\n"
+    seen = made(await host.run(call(write_model(tmp_path, code), tmp_path)))
+    assert "s3cret" not in seen.values()
+    assert seen["OMP_NUM_THREADS"] == "1"
+    assert seen["CUDA_VISIBLE_DEVICES"] == ""
+
+
+async def test_an_algorithm_sees_nothing_of_the_worker(host: EngineHost, tmp_path: Path) -> None:
+    code = """
+import importlib, sys
+def work(given):
+    found = []
+    for name in ('shared', 'gateway', 'scaler', 'gpu_worker.worker', 'gpu_worker.wiring', 'deploy', 'tests'):
+        try:
+            importlib.import_module(name)
+            found.append(name)
+        except ModuleNotFoundError:
+            pass
+    return found + [name for name in sys.modules if name.split('.')[0] in ('pydantic', 'asyncpg', 'shared')]
+"""
+    assert made(await host.run(call(write_model(tmp_path, code), tmp_path))) == []
+
+
+@contextlib.asynccontextmanager
+async def running(root: Path, **settings: Any) -> AsyncIterator[EngineHost]:
+    host = EngineHost(**{"interpreter": None, "device": "cpu", "scratch": root / "scratch"} | settings)
+    try:
+        yield host
+    finally:
+        await host.stop()
+
+
+async def test_another_interpreter_does_not_see_the_worker_s_packages(tmp_path: Path) -> None:
+    if sys.prefix == sys.base_prefix:
+        pytest.skip("the tests' own interpreter is no virtual environment")
+    bare = f"{sys.base_prefix}/bin/python{sys.version_info.major}.{sys.version_info.minor}"
+    model = write_model(tmp_path, "import sys\ndef work(given):\n    return [sys.prefix, sys.path]\n")
+    async with running(tmp_path, interpreter=bare) as host:
+        prefix, path = made(await host.run(call(model, tmp_path)))
+    assert prefix == sys.base_prefix
+    assert not [entry for entry in path if entry.startswith(sys.prefix)]
+
+
+async def test_a_missing_interpreter_is_named(tmp_path: Path) -> None:
+    async with running(tmp_path, interpreter="/no/such/python") as host:
+        with pytest.raises(ModelUnavailable, match="/no/such/python"):
+            await host.start()
+
+
+async def test_an_interpreter_that_is_no_python_is_reported(tmp_path: Path) -> None:
+    async with running(tmp_path, interpreter=shutil.which("true")) as host:
+        with pytest.raises(EngineDied, match="ended with code 0"):
+            await host.start()
+
+
+async def test_an_engine_that_never_comes_up_is_given_up(tmp_path: Path) -> None:
+    slow = tmp_path / "slow"
+    slow.write_text("#!/bin/sh\nexec sleep 600\n")
+    slow.chmod(0o755)
+    async with running(tmp_path, interpreter=str(slow), limits=Limits(start_s=0.2)) as host:
+        with pytest.raises(EngineDied, match="did not come up"):
+            await host.start()
+
+
+async def test_progress_is_reported(host: EngineHost, tmp_path: Path) -> None:
+    code = "def work(given, job):\n    job.progress(0.25)\n    job.progress(7)\n    return 1\n"
+    seen: list[float] = []
+    await host.run(call(write_model(tmp_path, code), tmp_path), on_progress=seen.append)
+    assert seen == [0.25, 1.0]
+
+
+HANG = """
+import time
+def work(given, job):
+    job.progress(0.5)
+    while not job.cancelled: time.sleep(0.01)
+    return 1
+"""
+
+
+async def begun(host: EngineHost, attempt: EngineCall) -> asyncio.Task[Any]:
+    """Start a run and return once the algorithm is inside."""
+    inside = asyncio.Event()
+    task = asyncio.create_task(host.run(attempt, on_progress=lambda _: inside.set()))
+    await asyncio.wait([task, waiting := asyncio.create_task(inside.wait())], return_when="FIRST_COMPLETED")
+    waiting.cancel()
+    return task
+
+
+async def test_cancel_kills_python_code(host: EngineHost, tmp_path: Path) -> None:
+    task = await begun(host, call(write_model(tmp_path, HANG), tmp_path))
+    assert await host.cancel("job-1")
+    with pytest.raises(JobCanceled):
+        await task
+    assert not host.alive
+    assert not await host.cancel("job-1")
+
+
+async def test_python_code_may_be_given_a_grace(host: EngineHost, tmp_path: Path) -> None:
+    model = write_model(
+        tmp_path, HANG.replace("return 1", "raise SystemExit"), extra="[options]\ncancel_grace_s = 30"
+    )
+    task = await begun(host, call(model, tmp_path))
+    await host.cancel("job-1")
+    with pytest.raises(JobCanceled):
+        await task
+    assert host.alive
+
+
+async def test_a_job_that_waits_for_its_turn_can_be_canceled(host: EngineHost, tmp_path: Path) -> None:
+    model = write_model(tmp_path, HANG)
+    task = await begun(host, call(model, tmp_path))
+    waiting = asyncio.create_task(host.run(call(model, tmp_path, job_id="job-2")))
+    await asyncio.sleep(0)
+    await host.cancel("job-2")
+    with pytest.raises(JobCanceled):
+        await waiting
+    assert host.alive
+    await host.cancel("job-1")
+    with pytest.raises(JobCanceled):
+        await task
+
+
+async def test_leaving_a_run_kills_it(host: EngineHost, tmp_path: Path) -> None:
+    model = write_model(tmp_path, HANG.replace("while", "while given and"))
+    task = await begun(host, call(model, tmp_path, given=True))
+    pid = host.pid
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert made(await host.run(call(model, tmp_path, given=False))) == 1
+    assert host.pid != pid
+
+
+async def test_an_engine_dies_with_its_worker(tmp_path: Path) -> None:
+    write_model(tmp_path, "import time\ndef work(given):\n    print('in', flush=True)\n    time.sleep(600)\n")
+    program = f"""
+import asyncio, pathlib, sys
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from gpu_worker.engine.host import EngineHost
+async def main():
+    host = EngineHost(interpreter=None, device="cpu", scratch=pathlib.Path({str(tmp_path)!r}))
+    await host.start()
+    print(host.pid, flush=True)
+    await asyncio.sleep(600)
+asyncio.run(main())
+"""
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE
+    )
+    assert worker.stdout is not None
+    engine = int(await worker.stdout.readline())
+    worker.kill()
+    await worker.wait()
+    await _gone(engine)
+
+
+async def test_a_changed_model_file_is_refused(host: EngineHost, tmp_path: Path) -> None:
+    catalog = tmp_path / "catalog"
+    catalog.mkdir()
+    folder = write_model(catalog, "def work(given):\n    return 1\n").folder
+    write_index(catalog)
+    (folder / "mine.py").write_text("def work(given):\n    return 'evil'\n")
+    with pytest.raises(ModelUnavailable, match=r"mine\.py: its sha256 is"):
+        await host.run(call(load_catalog(catalog).models[0], tmp_path))
+
+
+@pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="there is a GPU here")
+async def test_a_missing_gpu_is_an_error(tmp_path: Path) -> None:
+    async with running(tmp_path, device="cuda") as host:
+        with pytest.raises(DeviceError, match="device cuda"):
+            await host.run(call(write_model(tmp_path, "def work(given):\n    return 1\n"), tmp_path))
+
+
+async def test_stop_leaves_nothing_behind(tmp_path: Path) -> None:
+    host = EngineHost(interpreter=None, device="cpu", scratch=tmp_path / "scratch")
+    await host.start()
+    pid = host.pid
+    assert pid is not None
+    await host.stop()
+    await _gone(pid)
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+THUMBNAIL = Path(__file__).parents[2] / "examples" / "models" / "thumbnail"
+
+
+def image_call(root: Path, data: bytes, params: dict[str, Any] | None = None) -> EngineCall:
+    source, scratch = root / "input", root / "out"
+    source.write_bytes(data)
+    scratch.mkdir(exist_ok=True)
+    return EngineCall("job-1", load_model(THUMBNAIL), {"image": source}, params or {}, scratch, 30)
+
+
+def encoded(image: Image.Image, root: Path, **options: Any) -> bytes:
+    path = root / "encoded"
+    image.save(path, **options)
+    return path.read_bytes()
+
+
+async def test_an_image_goes_through_upright(host: EngineHost, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    data = encoded(Image.new("RGB", (400, 200), "red"), tmp_path, format="JPEG", exif=exif)
+    output = (await host.run(image_call(tmp_path, data, {"size": 100}))).outputs["thumbnail"]
+    assert (output.content_type, output.metadata) == ("image/png", {"width": 50, "height": 100})
+    with Image.open(output.path) as image:
+        assert image.size == (50, 100)
+
+
+def png_header(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0"))
+        + chunk(b"IEND", b"")
+    )
+
+
+async def test_hostile_images_are_refused(host: EngineHost, tmp_path: Path) -> None:
+    good = encoded(Image.effect_noise((200, 200), 50), tmp_path, format="PNG")
+    bad = {
+        "truncated": (good[: len(good) // 2], "the image is damaged"),
+        "one byte": (b"x", "not an image"),
+        "empty": (b"", "not an image"),
+        "40,000 x 40,000": (png_header(40_000, 40_000), "exceeds limit|at most 50000000"),
+        "9,000 x 9,000": (png_header(9_000, 9_000), "9000x9000 pixels; at most 50000000"),
+        "a page": (b"<html>" * 100, "not an image"),
+        "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1 1\n", "not an image"),
+    }
+    for data, said in bad.values():
+        with pytest.raises(BadInput, match=rf"inputs\.image: .*({said})"):
+            await host.run(image_call(tmp_path, data))
+    assert (await host.run(image_call(tmp_path, good))).outputs
+    assert host.starts == 1
