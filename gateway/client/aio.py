@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 from uuid import uuid4
 
-from gateway.client.errors import OutcomeUnknownError, UnreachableError
+from gateway.client.errors import ApiError, OutcomeUnknownError, UnreachableError
 from gateway.client.inputs import encode, needs_schema, sort_values
 from gateway.client.jobs import AsyncJob
 from gateway.client.retry import RetryPolicy
 from gateway.client.settings import find_target
 from gateway.client.stream import follow
-from gateway.client.transport import Transport
+from gateway.client.transport import Transport, may_have_arrived
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -83,10 +83,7 @@ class AsyncClient:
         timeout_s: float | None = None,
         start_timeout_s: float | None = None,
         max_attempts: int | None = None,
-        depends_on: Sequence[str] | None = None,
         outputs: Mapping[str, Any] | None = None,
-        webhook: Mapping[str, Any] | None = None,
-        result_ttl_s: float | None = None,
         idempotency_key: str | None = None,
         **values: Any,
     ) -> AsyncJob:
@@ -105,10 +102,7 @@ class AsyncClient:
             timeout_s: Seconds one attempt may run.
             start_timeout_s: Seconds after which a job that has not started expires.
             max_attempts: How often it may be started.
-            depends_on: Ids of jobs that must end first.
             outputs: Where to put outputs, `{"cutout": {"uri": "s3://…"}}`.
-            webhook: `{"url": …, "events": […]}`.
-            result_ttl_s: Seconds to keep the result.
             idempotency_key: Yours, where a repeat may come from another process; by default a new one.
             **values: The model's inputs and params by name. Paths, bytes, open files and `Upload` are
                 uploaded; `s3://` and `https://` strings are references; for an image, audio or bytes input a
@@ -128,10 +122,7 @@ class AsyncClient:
             "timeout_s": timeout_s,
             "start_timeout_s": start_timeout_s,
             "max_attempts": max_attempts,
-            "depends_on": depends_on,
             "outputs": outputs,
-            "webhook": webhook,
-            "result_ttl_s": result_ttl_s,
         }
         declared = await self._declared_inputs(model) if needs_schema(values, inputs) else {}
         told_apart = sort_values(model, declared, values, inputs=inputs, params=params)
@@ -148,8 +139,8 @@ class AsyncClient:
             answer = await self.transport.request(
                 "POST", path, headers=headers, **(body.arguments if body else {})
             )
-        except UnreachableError as error:
-            if not error.received:
+        except (ApiError, UnreachableError) as error:
+            if not may_have_arrived(error):
                 raise
             raise OutcomeUnknownError(f"{error}; the job may have been accepted", key) from error
         return answer.json()

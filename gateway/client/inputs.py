@@ -5,7 +5,8 @@ The rules, in order, for `submit(model, name=value)`:
 1. `Upload`, `pathlib.Path`, `bytes` and binary files are uploaded as the input `name`.
 2. Any other value for a name that the model lists as an input is that input. A `str` with a scheme (`s3://`,
    `https://`) is a reference; a `str` for an image, audio or bytes input is the path of a file to upload; a
-   `str` for a text or json input is the text itself, never a path; other values are inline JSON.
+   `str` for a text or json input is the text itself, never a path; a dict in the API's own words, such as
+   `{"upload_id": …}`, is passed on, but for a json input it is the value; other values are inline JSON.
 3. Everything else is a parameter, as it stands.
 
 `inputs=` and `params=` say it outright; then the model is looked up only for a bare string among the inputs.
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 REFERENCE_SCHEMES = ("s3://", "https://", "http://")
 _SPELLED_OUT = ({"uri"}, {"upload_id"}, {"data"}, {"json"}, {"data", "content_type"})
-_FILE_KINDS = frozenset({"image", "audio", "bytes"})
+_TEXT_KINDS = frozenset({"text", "json"})
 _OCTETS = "application/octet-stream"
 
 
@@ -134,20 +135,28 @@ def sort_values(
     Raises:
         InputError: A named file is not there.
     """
-    uploads: dict[str, Upload] = {}
-    wire: dict[str, Any] = {}
-    left = dict(params or {})
-    for name, value in {**values, **(inputs or {})}.items():
-        known = name in declared or name in (inputs or {})
-        kind = str(declared.get(name, {}).get("kind", "bytes"))
-        spelled = _spell(model, name, kind, value) if known else as_upload(value)
-        if isinstance(spelled, Upload):
-            uploads[name] = spelled
-        elif known:
-            wire[name] = spelled
-        else:
-            left[name] = value
-    return Sorted(uploads, wire, left)
+    said = {
+        name: _as_value(_kind(declared, name), value)
+        for name, value in values.items()
+        if name in declared or as_upload(value)
+    } | dict(inputs or {})
+    spelled = {name: _spell(model, name, _kind(declared, name), value) for name, value in said.items()}
+    left = {name: value for name, value in values.items() if name not in said}
+    return Sorted(
+        uploads={name: value for name, value in spelled.items() if isinstance(value, Upload)},
+        inputs={name: value for name, value in spelled.items() if not isinstance(value, Upload)},
+        params={**(params or {}), **left},
+    )
+
+
+def _kind(declared: Mapping[str, Any], name: str) -> str:
+    # A name the model does not know goes inline: the gateway's answer suggests the right one.
+    return str(declared.get(name, {}).get("kind", "json"))
+
+
+def _as_value(kind: str, value: Any) -> Any:
+    """A dict for a json input is the value, even where it looks like the API's own words."""
+    return {"json": value} if kind == "json" and isinstance(value, dict) else value
 
 
 def _spell(model: str, name: str, kind: str, value: Any) -> Upload | dict[str, Any]:
@@ -160,7 +169,7 @@ def _spell(model: str, name: str, kind: str, value: Any) -> Upload | dict[str, A
         return {"json": value}
     if value.startswith(REFERENCE_SCHEMES):
         return {"uri": value}
-    if kind not in _FILE_KINDS:
+    if kind in _TEXT_KINDS:
         return {"json": value}
     if not Path(value).is_file():
         raise InputError(f"input {name!r} of {model} is a file, and there is none at {value!r}")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 USER_AGENT = "leveret-python"
 MAX_REDIRECTS = 5
+_ANSWERED_FOR_ANOTHER = frozenset({502, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -119,6 +120,14 @@ class Transport:
 def is_transient(error: ApiError | UnreachableError) -> bool:
     """Whether the same request can succeed a moment later."""
     return error.status is None or error.status in RETRYABLE_STATUSES
+
+
+def may_have_arrived(error: ApiError | UnreachableError) -> bool:
+    """Whether the request may have been carried out although it ended in this error."""
+    if not is_transient(error):
+        return False
+    gateways_own_doubt = isinstance(error, ApiError) and error.code == "outcome_unknown"
+    return error.received or gateways_own_doubt or error.status in _ANSWERED_FOR_ANOTHER
 
 
 async def _checked(response: httpx2.Response) -> httpx2.Response:

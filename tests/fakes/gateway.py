@@ -32,7 +32,11 @@ MODELS = {
         "version": "1",
         "description": "Cuts out",
         "queue": "images",
-        "inputs": {"image": {"kind": "image", "required": True}, "note": {"kind": "text"}},
+        "inputs": {
+            "image": {"kind": "image", "required": True},
+            "note": {"kind": "text"},
+            "config": {"kind": "json"},
+        },
         "outputs": {"cutout": {"kind": "image", "content_type": "image/png"}},
         "params": {"type": "object", "properties": {"size": {"type": "integer", "default": 320}}},
     }

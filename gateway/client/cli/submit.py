@@ -86,12 +86,17 @@ async def _save(job: AsyncJob, out: Path | None) -> Mapping[str, Path]:
     }
 
 
+def _plain(value: Any) -> Any:
+    """JSON typed on the command line is a value, even where it looks like the API's own words."""
+    return value if isinstance(value, str) or is_file(value) else {"json": value}
+
+
 def _told_apart(
     values: Mapping[str, Any], schema: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Inputs and params: said outright, since a model may name a param like an option of `submit`."""
     declared = schema.get("inputs") or {}
-    inputs = {name: value for name, value in values.items() if name in declared or is_file(value)}
+    inputs = {name: _plain(value) for name, value in values.items() if name in declared or is_file(value)}
     return inputs, {name: value for name, value in values.items() if name not in inputs}
 
 

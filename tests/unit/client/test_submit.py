@@ -21,6 +21,8 @@ from tests.fakes.gateway import KEY, FakeGateway, problem
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from starlette.responses import Response
+
 pytestmark = pytest.mark.anyio
 
 
@@ -174,6 +176,34 @@ async def test_answer_that_stays_away_is_unknown_and_names_the_key(gateway: Fake
         )
 
     assert list(gateway.jobs) == [again.id]
+
+
+@pytest.mark.parametrize("doubt", [problem(503, "outcome_unknown", "lost"), problem(502, "", "bad gateway")])
+async def test_a_gateways_own_doubt_is_unknown_too(gateway: FakeGateway, doubt: Response) -> None:
+    gateway.faults.append(doubt)
+    async with AsyncClient(gateway.url, KEY, retry=RetryPolicy(budget_s=0)) as client:
+        with pytest.raises(OutcomeUnknownError):
+            await client.submit("cutout", inputs={"image": b"x"})
+
+
+async def test_a_json_input_is_the_value_though_it_looks_like_the_apis_words(
+    client: AsyncClient, gateway: FakeGateway
+) -> None:
+    await client.submit("cutout", image={"uri": "s3://a/b"}, config={"uri": 1}, note={"json": "https://x"})
+
+    assert gateway.submitted[0].options["inputs"] == {
+        "image": {"uri": "s3://a/b"},
+        "config": {"json": {"uri": 1}},
+        "note": {"json": "https://x"},
+    }
+
+
+async def test_an_input_that_the_model_lacks_is_left_to_the_gateways_answer(
+    client: AsyncClient, gateway: FakeGateway
+) -> None:
+    await client.submit("cutout", inputs={"imagee": "face.jpg"})
+
+    assert gateway.submitted[0].options["inputs"] == {"imagee": {"json": "face.jpg"}}
 
 
 async def test_nothing_listening_is_unreachable_not_unknown(unused_url: str) -> None:
