@@ -66,10 +66,15 @@ class Listener:
         self._heard = asyncio.Event()
         self._worked = False
 
-    def follow(self, tenant: str) -> None:
-        """Ask for a tenant's events; `Sink.confirmed` says when they are heard."""
+    def follow(self, tenant: str) -> bool:
+        """Ask for a tenant's events.
+
+        Returns:
+            True where they are heard already; otherwise `Sink.confirmed` says when they are.
+        """
         self._wanted.add(tenant)
         self._changed.set()
+        return self._channels.get(tenant) is _Channel.LIVE
 
     def unfollow(self, tenant: str) -> None:
         """Ask no longer."""

@@ -1,0 +1,44 @@
+"""The application: routes over services that are already open. Built inside them, never at import."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from gateway.middleware import BodyLimit, Edge
+from gateway.openapi import describe
+from gateway.problems import Problems
+from gateway.routes import docs, jobs, models, outputs, streams
+from gateway.services import Services
+
+VERSION = "1"
+_DESCRIPTION = """
+Deep-learning algorithms as an asynchronous service: submit a job, follow it, read its outputs.
+Every error is `application/problem+json` with a stable `code`.
+"""
+
+
+def create_app(services: Services) -> ASGIApp:
+    """The whole of the public port."""
+    problems = Problems(services.settings.base_url)
+    app = create_api(services, problems)
+    return Edge(BodyLimit(app, services.settings.max_body_bytes), problems)
+
+
+def create_api(services: Services, problems: Problems) -> FastAPI:
+    """The routes, without what every request passes first."""
+    app = FastAPI(
+        title="Leveret",
+        version=VERSION,
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        redirect_slashes=False,
+    )
+    app.state.services = services
+    problems.install(app)
+    for room in (jobs, streams, outputs, models, docs):
+        app.include_router(room.router)
+    describe(app)
+    return app

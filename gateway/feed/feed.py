@@ -1,0 +1,230 @@
+"""Who watches which job, and what each is told. Hears from a Listener and reads through Reads."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from uuid import UUID
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+
+from gateway.feed.watch import Draining, StreamEnded, Watch
+from gateway.lookup import NO_JOB
+from gateway.ports import Listener, Reads
+from shared.errors import NotFound, Unavailable
+from shared.events import Event
+
+log = structlog.get_logger()
+
+SWEEP_EVERY_S = 3.0
+CONFIRM_WAIT_S = 2.0
+"""After this a subscriber is served without Redis: the sweep finds what is not heard."""
+SWEEP_BATCH = 1000
+
+WATCHERS = Gauge("leveret_gateway_watchers", "Subscribers of single jobs, sockets and waiting requests alike")
+PUSH_LAG = Histogram(
+    "leveret_gateway_push_lag_seconds",
+    "From an event's commit until it was heard here",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
+)
+MISSED = Counter("leveret_gateway_missed_pushes_total", "Times a subscriber was behind when the sweep asked")
+
+
+class _Tenant:
+    """Who watches jobs of one tenant."""
+
+    def __init__(self) -> None:
+        self.heard = asyncio.Event()
+        self.watches: defaultdict[UUID, set[Watch]] = defaultdict(set)
+
+    def all(self) -> Iterator[Watch]:
+        return itertools.chain.from_iterable(self.watches.values())
+
+    def remove(self, watch: Watch) -> None:
+        self.watches[watch.job_id].discard(watch)
+        if not self.watches[watch.job_id]:
+            del self.watches[watch.job_id]
+
+
+class Stream:
+    """The events of one job for one subscriber: iterate it, once.
+
+    Attributes:
+        ended: The cursor lay at the end of a job that has ended: nothing will come.
+    """
+
+    def __init__(self, reads: Reads, tenant: str, watch: Watch, history: list[Event]) -> None:
+        self._reads = reads
+        self._tenant = tenant
+        self._watch = watch
+        self._history = history
+        last = history[-1]
+        self.ended = last.type.terminal and watch.cursor == last.seq
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        if self.ended:
+            return
+        pending, self._history = self._history, []
+        while True:
+            for event in pending:
+                if self._watch.take(event):
+                    yield event
+                    if event.type.terminal:
+                        return
+            pending = await self._next()
+
+    async def _next(self) -> list[Event]:
+        event = await self._watch.next()
+        if event is not None and self._watch.follows(event):
+            return [event]
+        try:
+            return await self._reads.events(self._tenant, self._watch.job_id, self._watch.cursor)
+        except Unavailable as error:  # the sweep asks again until PostgreSQL is back
+            log.warning("stream.behind", job_id=str(self._watch.job_id), reason=str(error))
+            self._watch.fall_back()
+            return []
+
+
+class Feed:
+    """Hands events to subscribers; a Sink for the Listener."""
+
+    def __init__(self, reads: Reads, listener: Listener) -> None:
+        self._reads = reads
+        self._listener = listener
+        self._tenants: dict[str, _Tenant] = {}
+        self._stale: set[str] = set()
+        self._wake = asyncio.Event()
+        self._draining = False
+
+    async def run(self) -> None:
+        """Listen and sweep, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listener.run(self))
+            tasks.create_task(self._sweep_for_ever())
+
+    def drain(self) -> None:
+        """End every stream: their subscribers resume at another replica."""
+        self._draining = True
+        for watch in self._watches(self._tenants):
+            watch.end(Draining)
+
+    @asynccontextmanager
+    async def watch(self, tenant: str, job_id: UUID, after: int) -> AsyncIterator[Stream]:
+        """Subscribe to a job.
+
+        Args:
+            tenant: Whose job it must be.
+            job_id: The job.
+            after: `seq` of the last event the subscriber has; beyond the job's own it counts as 0.
+
+        Raises:
+            NotFound: This tenant has no such job.
+            Unavailable: PostgreSQL is away.
+            Draining: This process is about to stop.
+        """
+        if self._draining:
+            raise Draining
+        watch = Watch(job_id)
+        watchers = self._register(tenant, watch)
+        try:
+            await self._heard(watchers)
+            yield Stream(self._reads, tenant, watch, await self._history(tenant, watch, after))
+        finally:
+            watchers.remove(watch)
+            WATCHERS.dec()
+
+    async def ended(self, tenant: str, job_id: UUID, *, within_s: float) -> bool:
+        """Wait for a job's terminal event; False where it does not come in time or cannot be waited for."""
+        with suppress(TimeoutError, StreamEnded, Unavailable):
+            async with asyncio.timeout(within_s), self.watch(tenant, job_id, 0) as stream:
+                async for event in stream:
+                    if event.type.terminal:
+                        return True
+        return False
+
+    def confirmed(self, tenant: str) -> None:
+        """From here on this tenant's events are heard; whoever began before may have missed some."""
+        known = self._tenants.get(tenant)
+        if known is None:
+            return
+        known.heard.set()
+        for watch in known.all():
+            if watch.reading:
+                watch.miss()
+        self._stale.add(tenant)
+        self._wake.set()
+
+    def received(self, tenant: str, event: Event) -> None:
+        """Hand an event to those who watch its job."""
+        PUSH_LAG.observe(max(0.0, (datetime.now(UTC) - event.at).total_seconds()))
+        known = self._tenants.get(tenant)
+        for watch in known.watches.get(event.job_id, ()) if known else ():
+            watch.push(event)
+
+    def lost(self) -> None:
+        """Nothing is heard until the next confirmation, which makes everybody stale."""
+        for known in self._tenants.values():
+            known.heard.clear()
+
+    def _register(self, tenant: str, watch: Watch) -> _Tenant:
+        watchers = self._tenants.setdefault(tenant, _Tenant())
+        watchers.watches[watch.job_id].add(watch)
+        WATCHERS.inc()
+        if self._listener.follow(tenant):
+            watchers.heard.set()
+        return watchers
+
+    async def _heard(self, watchers: _Tenant) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CONFIRM_WAIT_S):
+                await watchers.heard.wait()
+
+    async def _history(self, tenant: str, watch: Watch, after: int) -> list[Event]:
+        watch.reading = True
+        history = await self._reads.events(tenant, watch.job_id, 0)
+        if not history:
+            raise NotFound(NO_JOB)
+        watch.start(after if after <= history[-1].seq else 0, history[-1].seq)
+        return history
+
+    def _watches(self, tenants: Iterable[str]) -> list[Watch]:
+        known = (self._tenants[tenant] for tenant in tenants if tenant in self._tenants)
+        return [watch for watchers in known for watch in watchers.all()]
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            stale = await self._next_stale()
+            try:
+                await self._sweep(self._watches(stale))
+            except Unavailable as error:
+                log.warning("feed.sweep_failed", reason=str(error))
+
+    async def _next_stale(self) -> set[str]:
+        """The tenants to look at: those just confirmed at once, all of them every few seconds."""
+        try:
+            async with asyncio.timeout(SWEEP_EVERY_S):
+                await self._wake.wait()
+        except TimeoutError:
+            self._forget_idle()
+            return set(self._tenants)
+        self._wake.clear()
+        stale, self._stale = self._stale, set()
+        return stale
+
+    def _forget_idle(self) -> None:
+        """Tenants that nobody watches any more; not at once, since the next subscriber is often near."""
+        for tenant in [name for name, known in self._tenants.items() if not known.watches]:
+            del self._tenants[tenant]
+            self._listener.unfollow(tenant)
+
+    async def _sweep(self, watches: list[Watch]) -> None:
+        ids = list({watch.job_id for watch in watches})
+        seqs: dict[UUID, int] = {}
+        for start in range(0, len(ids), SWEEP_BATCH):
+            seqs |= await self._reads.seqs(ids[start : start + SWEEP_BATCH])
+        MISSED.inc(sum(watch.judge(seqs.get(watch.job_id, 0)) for watch in watches))

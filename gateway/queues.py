@@ -1,0 +1,55 @@
+"""Which queues are ready for use. They exist before the first worker does, so publishing always has a place.
+
+A queue that exists with other arguments is refused by name: submits for it get an answer that says so, and
+nothing loops. It is looked at again now and then, so that a repair needs no restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+import structlog
+
+from gateway.ports import Publisher
+from shared.errors import Misconfigured, Unavailable
+
+log = structlog.get_logger()
+
+LOOK_AGAIN_S = 15.0
+
+
+class Queues:
+    """The queues of the catalog; a refused one stops no other."""
+
+    def __init__(self, publisher: Publisher, names: Iterable[str]) -> None:
+        self._publisher = publisher
+        self._names = tuple(names)
+
+    def check(self, queue: str) -> None:
+        """Raise Misconfigured where the broker's queue cannot be used as it is."""
+        self._publisher.check(queue)
+
+    async def run(self) -> None:
+        """Declare refused ones again, for ever."""
+        while True:
+            await asyncio.sleep(LOOK_AGAIN_S)
+            if self._any_refused():
+                await self.declare()
+
+    async def declare(self) -> None:
+        """Declare all. A broker that is away is no refusal: the publisher declares them when it is back."""
+        try:
+            await self._publisher.declare(self._names)
+        except Misconfigured as error:
+            log.error("queue.refused", reason=str(error))  # noqa: TRY400  the operator's to mend, no defect
+        except Unavailable as error:
+            log.warning("queue.undeclared", reason=str(error))
+
+    def _any_refused(self) -> bool:
+        try:
+            for name in self._names:
+                self._publisher.check(name)
+        except Misconfigured:
+            return True
+        return False

@@ -1,0 +1,57 @@
+"""What the gateway itself refuses, before any store is asked. Leaves of the one error tree.
+
+InputError
+├── Malformed          a body that is not what its Content-Type says
+├── TooLarge           a body above the limit
+├── UnsupportedMedia   neither JSON nor multipart
+├── InvalidRequest     a query or header that does not fit
+├── UnknownModel       the catalog has no such model
+└── UploadsUnavailable the store cannot be reached by clients
+Unauthorized           no key, or one that nobody holds
+"""
+
+from __future__ import annotations
+
+from shared.errors import InputError, InvalidJob, LeveretError
+
+
+class Unauthorized(LeveretError):
+    """No API key was sent, or one that is unknown or revoked."""
+
+    code = "unauthorized"
+
+
+class Malformed(InputError):
+    """The body is not what its Content-Type says."""
+
+    code = "malformed_body"
+
+
+class TooLarge(InputError):
+    """The body has more bytes than are accepted."""
+
+    code = "body_too_large"
+
+
+class UnsupportedMedia(InputError):
+    """The body is neither JSON nor multipart."""
+
+    code = "unsupported_media_type"
+
+
+class InvalidRequest(InvalidJob):
+    """A query parameter or a header does not fit."""
+
+    code = "invalid_request"
+
+
+class UnknownModel(InvalidJob):
+    """The catalog has no such model or version."""
+
+    code = "unknown_model"
+
+
+class UploadsUnavailable(InputError):
+    """Clients cannot reach the object store of this installation."""
+
+    code = "uploads_unavailable"

@@ -1,0 +1,190 @@
+"""Submit a job, look at it, cancel it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Request, Response
+
+from gateway.intake import reading
+from gateway.openapi import ACCEPTED, SUBMIT_BODY, SUCCEEDED, answer, documented
+from gateway.ports import Caller
+from gateway.routes.answers import Json
+from gateway.services import Authenticated, JobId, Services, UsedServices
+from gateway.submit import Accepted
+from gateway.views import JobView
+from shared.jobs import Job
+from shared.messages import job_document
+
+router = APIRouter(tags=["jobs"])
+
+MAX_WAIT_S = 60
+_WAIT = re.compile(r"\s*wait\s*=\s*\"?(\d{1,9})\"?\s*", re.IGNORECASE)
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+_LOCATION = {"Location": {"description": "The job", "schema": {"type": "string", "format": "uri"}}}
+_SUBMIT_ANSWERS = documented(
+    {
+        200: answer("The job has ended within the wait", JobView, SUCCEEDED, headers=_LOCATION),
+        202: answer("The job is accepted: it will end, whatever fails", JobView, ACCEPTED, headers=_LOCATION),
+    },
+    "malformed_body",
+    "unauthorized",
+    "body_too_large",
+    "unsupported_media_type",
+    "invalid_job",
+    "unknown_model",
+    "idempotency_conflict",
+    "invalid_request",
+    "unavailable",
+    "outcome_unknown",
+    "store_error",
+    "misconfigured",
+    "internal_error",
+)
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=r"^[\x21-\x7e]+$",
+        max_length=255,
+        description="Repeats with the same key are the same job",
+    ),
+]
+Prefer = Annotated[
+    list[str] | None,
+    Header(
+        alias="Prefer", description="`wait=N` holds the answer up to N seconds (at most 60) for the result"
+    ),
+]
+Traceparent = Annotated[
+    str | None, Header(alias="traceparent", description="W3C trace context, passed on to the worker")
+]
+
+
+@router.post(
+    "/v1/jobs",
+    status_code=202,
+    summary="Submit a job",
+    responses=_SUBMIT_ANSWERS,
+    openapi_extra={"requestBody": SUBMIT_BODY},
+)
+async def submit(
+    *,
+    request: Request,
+    services: UsedServices,
+    caller: Authenticated,
+    idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = None,
+    traceparent: Traceparent = None,
+) -> Response:
+    """JSON, or `multipart/form-data` with a file per input: one curl line uploads and submits."""
+    async with reading(request) as intake:
+        accepted = await services.submitter.submit(
+            caller, intake, idempotency_key=idempotency_key, traceparent=_valid_trace(traceparent)
+        )
+    return await _answer(services, caller, accepted, _wait_s(prefer or ()))
+
+
+async def _answer(services: Services, caller: Caller, accepted: Accepted, wait_s: int) -> Response:
+    job_id = accepted.submitted.id
+    headers = {"Location": services.links.job(str(job_id))}
+    if not accepted.submitted.fresh:
+        headers["Idempotency-Replayed"] = "true"
+    if not wait_s:
+        return Json(await _document(services, caller, accepted), HTTPStatus.ACCEPTED, headers)
+    ended = await services.feed.ended(caller.tenant, job_id, within_s=wait_s)
+    headers["Preference-Applied"] = f"wait={wait_s}"
+    status = HTTPStatus.OK if ended else HTTPStatus.ACCEPTED
+    return Json(await _document(services, caller, accepted, ended=ended), status, headers)
+
+
+async def _document(
+    services: Services, caller: Caller, accepted: Accepted, *, ended: bool = False
+) -> dict[str, Any]:
+    """A fresh job is known without a read; what was accepted must not fail any more."""
+    if accepted.submitted.fresh and not ended:
+        return await services.lookup.shown(job_document(_as_inserted(accepted)))
+    return await services.lookup.job(caller.tenant, accepted.submitted.id)
+
+
+def _as_inserted(accepted: Accepted) -> Job:
+    new, now = accepted.job, datetime.now(UTC)
+    return Job(
+        id=new.id,
+        tenant=new.tenant,
+        model=new.model,
+        model_version=new.model_version,
+        queue=new.queue,
+        state=accepted.submitted.state,
+        seq=1,
+        priority=new.priority,
+        attempt=0,
+        max_attempts=new.max_attempts,
+        cancel_requested=False,
+        progress=0.0,
+        inputs=new.inputs,
+        params=new.params,
+        metadata=new.metadata,
+        outputs={},
+        error=None,
+        timings={},
+        retry_of=new.retry_of,
+        created_at=now,
+        run_at=now + timedelta(seconds=new.delay_s) if new.delay_s else None,
+        queued_at=None if new.delay_s else now,
+        started_at=None,
+        finished_at=None,
+    )
+
+
+def _wait_s(prefer: Iterable[str]) -> int:
+    """Seconds of `wait=N`; an unknown or malformed preference is no error (RFC 7240)."""
+    for preference in ",".join(prefer).split(","):
+        if found := _WAIT.fullmatch(preference.partition(";")[0]):
+            return min(int(found[1]), MAX_WAIT_S)
+    return 0
+
+
+def _valid_trace(traceparent: str | None) -> str | None:
+    """A malformed one is dropped, as W3C asks."""
+    return traceparent if traceparent and _TRACEPARENT.fullmatch(traceparent) else None
+
+
+@router.get(
+    "/v1/jobs/{job_id}",
+    summary="Look at a job",
+    responses=documented(
+        {200: answer("The job", JobView, SUCCEEDED)},
+        "unauthorized",
+        "not_found",
+        "unavailable",
+        "internal_error",
+    ),
+)
+async def look(services: UsedServices, caller: Authenticated, job_id: JobId) -> Response:
+    """The job as it is now; outputs with addresses that are signed anew."""
+    return Json(await services.lookup.job(caller.tenant, job_id))
+
+
+@router.post(
+    "/v1/jobs/{job_id}/cancel",
+    summary="Cancel a job",
+    responses=documented(
+        {200: answer("Canceled, or its worker was asked", JobView, ACCEPTED)},
+        "unauthorized",
+        "not_found",
+        "job_ended",
+        "unavailable",
+        "outcome_unknown",
+        "internal_error",
+    ),
+)
+async def cancel(services: UsedServices, caller: Authenticated, job_id: JobId) -> Response:
+    """A waiting or queued job ends at once; a running one is asked to, and `cancel_requested` says so."""
+    return Json(await services.canceler.cancel(caller.tenant, job_id))

@@ -1,0 +1,157 @@
+"""Bytes and texts around a job: uploads before it, outputs and logs after it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Path, Request, Response
+from starlette.responses import RedirectResponse, StreamingResponse
+from uuid_utils.compat import uuid7
+
+from gateway.intake import parse, small_body
+from gateway.links import filename
+from gateway.openapi import JOB_ID, UPLOAD_BODY, answer, documented
+from gateway.refusals import UploadsUnavailable
+from gateway.routes.answers import Json
+from gateway.schemas import UploadRequest
+from gateway.services import Authenticated, JobId, Services, UsedServices
+from gateway.views import LogsView, UploadView
+from shared.errors import InputUnavailable, NotFound
+from shared.events import timestamp
+from shared.jobs import Attempt
+
+router = APIRouter(tags=["inputs and outputs"])
+
+_UPLOAD = {
+    "upload_id": JOB_ID,
+    "method": "PUT",
+    "url": "https://s3.example.org/leveret/default/uploads/…",
+    "headers": {"Content-Type": "image/jpeg"},
+}
+_LOGS = {
+    "attempts": [
+        {
+            "attempt": 1,
+            "worker": "worker-1",
+            "outcome": "succeeded",
+            "started_at": "2026-11-22T09:30:00.923Z",
+            "finished_at": "2026-11-22T09:30:01.043Z",
+            "error": None,
+            "timings": {"infer_s": 0.02},
+            "log": "matting 512 x 512\n",
+        }
+    ]
+}
+
+
+@router.post(
+    "/v1/uploads",
+    status_code=201,
+    summary="Prepare an upload",
+    responses=documented(
+        {201: answer("Where to put the file", UploadView, _UPLOAD)},
+        "malformed_body",
+        "unauthorized",
+        "uploads_unavailable",
+        "body_too_large",
+        "invalid_job",
+        "unavailable",
+        "internal_error",
+    ),
+    openapi_extra={"requestBody": UPLOAD_BODY},
+)
+async def prepare_upload(request: Request, services: UsedServices, caller: Authenticated) -> Response:
+    """An address for one PUT of the bytes, and the `upload_id` to name them as an input."""
+    if not services.links.public_store:
+        raise UploadsUnavailable("send the file with POST /v1/jobs instead")
+    asked = parse(UploadRequest, await small_body(request) or b"{}")
+    upload_id = str(uuid7())
+    url = await services.objects.presigned_put(f"{caller.tenant}/uploads/{upload_id}", asked.content_type)
+    headers = {"Content-Type": asked.content_type}
+    return Json({"upload_id": upload_id, "method": "PUT", "url": url, "headers": headers}, 201)
+
+
+@router.get(
+    "/v1/jobs/{job_id}/outputs/{name}",
+    status_code=307,
+    summary="Read an output",
+    responses=documented(
+        {
+            200: {
+                "description": "The bytes, where clients cannot reach the object store",
+                "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+            },
+            307: {
+                "description": "Where the bytes are",
+                "headers": {"Location": {"schema": {"type": "string", "format": "uri"}}},
+            },
+        },
+        "unauthorized",
+        "not_found",
+        "unavailable",
+        "store_error",
+        "internal_error",
+    ),
+)
+async def read_output(
+    services: UsedServices,
+    caller: Authenticated,
+    job_id: JobId,
+    name: Annotated[str, Path(description="The output's name", max_length=64)],
+) -> Response:
+    """A redirect to a signed address, or the bytes themselves."""
+    output = await services.lookup.output(caller.tenant, job_id, name)
+    if services.links.public_store:
+        return RedirectResponse(await services.links.output(str(job_id), name, output), 307)
+    return await _streamed(services, output)
+
+
+async def _streamed(services: Services, output: dict[str, Any]) -> Response:
+    pieces = aiter(services.objects.stream(output["uri"]))
+    try:
+        first = await anext(pieces, b"")
+    except InputUnavailable as error:
+        raise NotFound("the output's bytes are not there any more") from error
+    headers = {
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(filename(output), safe='')}",
+        "Content-Length": str(output["size"]),
+    }
+    return StreamingResponse(_chained(first, pieces), 200, headers, output["content_type"])
+
+
+async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece
+
+
+@router.get(
+    "/v1/jobs/{job_id}/logs",
+    summary="Read what the algorithm printed",
+    responses=documented(
+        {200: answer("Per attempt that has ended", LogsView, _LOGS)},
+        "unauthorized",
+        "not_found",
+        "unavailable",
+        "internal_error",
+    ),
+)
+async def read_logs(services: UsedServices, caller: Authenticated, job_id: JobId) -> Response:
+    """The last 64 KiB of each attempt, with its error and timings."""
+    attempts = await services.lookup.attempts(caller.tenant, job_id)
+    return Json({"attempts": [_shown(attempt) for attempt in attempts]})
+
+
+def _shown(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "attempt": attempt.attempt,
+        "worker": attempt.worker,
+        "outcome": attempt.outcome,
+        "started_at": timestamp(attempt.started_at),
+        "finished_at": timestamp(attempt.finished_at),
+        "error": attempt.error,
+        "timings": attempt.timings,
+        "log": attempt.log,
+    }

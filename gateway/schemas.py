@@ -1,0 +1,154 @@
+"""What a caller may say, field by field. Unknown fields are refused; nothing is converted on the quiet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+from shared.jobs import MAX_PRIORITY
+
+MAX_JSON_BYTES = 1024 * 1024
+"""A JSON body, and the `options` of a multipart one: anything larger is bytes, and bytes go by upload."""
+MAX_METADATA_BYTES = 8 * 1024
+MAX_DATA_BYTES = 64 * 1024
+MAX_NAMES = 64
+MAX_DELAY_S = 366 * 86400
+MAX_TIMEOUT_S = 7 * 86400
+MAX_ATTEMPTS = 20
+MAX_INTEGER = 2**63 - 1
+
+Refused = tuple[str, str]
+"""A field path and what is wrong with it."""
+
+
+class _Said(BaseModel):
+    """Something a caller says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+
+class GivenInput(_Said):
+    """One input: exactly one of `uri`, `upload_id`, `data`, `json`."""
+
+    uri: str | None = Field(
+        default=None,
+        max_length=2048,
+        description="`s3://bucket/key` under a prefix allowed to the tenant",
+        examples=["s3://my-bucket/faces/1.jpg"],
+    )
+    upload_id: str | None = Field(
+        default=None, max_length=64, description="What `POST /v1/uploads` gave, once the bytes are there"
+    )
+    data: str | None = Field(
+        default=None,
+        max_length=MAX_DATA_BYTES * 4 // 3 + 4,
+        description="At most 64 KiB as base64",
+    )
+    content_type: str | None = Field(default=None, max_length=255, description="Of `data`")
+    value: JsonValue = Field(default=None, alias="json", description="Any JSON value")
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> GivenInput:
+        said = self.model_fields_set - {"content_type"}
+        if len(said) != 1 or (self.source != "json" and getattr(self, self.source) is None):
+            raise ValueError("say exactly one of uri, upload_id, data, json")
+        if self.content_type is not None and self.data is None:
+            raise ValueError("content_type goes with data only")
+        return self
+
+    @property
+    def source(self) -> str:
+        """Which one it is."""
+        return next(iter(self.model_fields_set - {"content_type"})).replace("value", "json")
+
+
+class Destination(_Said):
+    """Where an output is to be written."""
+
+    uri: str = Field(max_length=2048, examples=["s3://my-bucket/results/1.png"])
+
+
+class Options(_Said):
+    """All of a job but its model: the `options` of a multipart submit."""
+
+    inputs: dict[str, GivenInput] = Field(default={}, max_length=MAX_NAMES)
+    params: dict[str, JsonValue] = Field(default={}, max_length=1000)
+    priority: Annotated[int, Field(ge=0, le=MAX_PRIORITY, description="10 starts first; 5 by default")] = 5
+    run_at: AwareDatetime | None = Field(default=None, description="Not before this moment (RFC 3339)")
+    delay_s: float | None = Field(
+        default=None, ge=0, le=MAX_DELAY_S, description="Not before so many seconds"
+    )
+    start_timeout_s: float | None = Field(
+        default=None, gt=0, le=MAX_DELAY_S, description="Expires unless started by then"
+    )
+    timeout_s: float | None = Field(
+        default=None, gt=0, le=MAX_TIMEOUT_S, description="Hard limit of one attempt, at most the model's own"
+    )
+    max_attempts: int | None = Field(default=None, ge=1, le=MAX_ATTEMPTS)
+    metadata: dict[str, JsonValue] = Field(default={}, description="Yours, at most 8 KiB as JSON")
+    outputs: dict[str, Destination] = Field(
+        default={},
+        max_length=MAX_NAMES,
+        description="Outputs to write elsewhere than to Leveret's own bucket",
+    )
+
+    @model_validator(mode="after")
+    def _one_start(self) -> Options:
+        if self.run_at is not None and self.delay_s is not None:
+            raise ValueError("say run_at or delay_s, not both")
+        return self
+
+
+class Submission(Options):
+    """A job to run."""
+
+    model: str = Field(
+        min_length=1, max_length=130, description="`name` or `name@version`", examples=["cutout"]
+    )
+
+
+class UploadRequest(_Said):
+    """A file to come."""
+
+    content_type: str = Field(
+        default="application/octet-stream", max_length=127, pattern=r"^[\w.+-]+/[\w.+*-]+$"
+    )
+
+
+def unstorable(value: Any, path: str = "") -> Iterator[Refused]:
+    """What PostgreSQL's JSON cannot hold: NUL bytes, lone surrogates, numbers that are none or too large."""
+    match value:
+        case dict():
+            for name, item in value.items():
+                yield from _unstorable_entry(name, item, path)
+        case list():
+            for number, item in enumerate(value):
+                yield from unstorable(item, f"{path}.{number}")
+        case _:
+            yield from ((path, problem) for problem in _scalar_problems(value))
+
+
+def _unstorable_entry(name: str, item: Any, path: str) -> Iterator[Refused]:
+    wrong = [(path or "body", f"a name in it {problem}") for problem in _text_problems(name)]
+    yield from wrong or unstorable(item, f"{path}.{name}" if path else name)
+
+
+def _scalar_problems(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield from _text_problems(value)
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield "must be a finite number"
+    elif isinstance(value, int) and abs(value) > MAX_INTEGER:
+        yield "must have at most 64 bits"
+
+
+def _text_problems(text: str) -> Iterator[str]:
+    if "\x00" in text:
+        yield "must not contain a NUL byte"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        yield "is not valid Unicode"

@@ -1,0 +1,83 @@
+"""What the routes work with, and how a route asks for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, cast
+from uuid import UUID
+
+from fastapi import Depends, Path, Request, Security
+from fastapi.security import APIKeyHeader, HTTPBearer
+
+from gateway.auth import Authenticator
+from gateway.cancel import Canceler
+from gateway.feed import Feed
+from gateway.links import Links
+from gateway.lookup import NO_JOB, Lookup
+from gateway.ports import Caller, Objects
+from gateway.settings import Gateway
+from gateway.submit import Submitter
+from shared.catalog import Catalog
+from shared.errors import NotFound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything a request may need, opened before the first one comes."""
+
+    settings: Gateway
+    catalog: Catalog
+    auth: Authenticator
+    submitter: Submitter
+    lookup: Lookup
+    canceler: Canceler
+    feed: Feed
+    links: Links
+    objects: Objects
+
+
+def _services(request: Request) -> Services:
+    return cast("Services", request.app.state.services)
+
+
+UsedServices = Annotated[Services, Depends(_services)]
+
+_BEARER = HTTPBearer(auto_error=False, scheme_name="ApiKey", description="`Authorization: Bearer lev_…`")
+_HEADER = APIKeyHeader(
+    name="X-API-Key", auto_error=False, scheme_name="ApiKeyHeader", description="The same key"
+)
+
+
+async def _caller(
+    request: Request,
+    services: UsedServices,
+    _bearer: Annotated[object, Security(_BEARER)],
+    _header: Annotated[object, Security(_HEADER)],
+) -> Caller:
+    return await services.auth.caller(request.headers)
+
+
+Authenticated = Annotated[Caller, Depends(_caller)]
+
+
+def parse_job_id(text: str) -> UUID:
+    """A job's id.
+
+    Raises:
+        NotFound: It is no id, so no job has it.
+    """
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NotFound(NO_JOB) from None
+
+
+def _job_id(
+    job_id: Annotated[
+        str, Path(description="The job's id", json_schema_extra={"format": "uuid"}, max_length=64)
+    ],
+) -> UUID:
+    return parse_job_id(job_id)
+
+
+JobId = Annotated[UUID, Depends(_job_id)]

@@ -1,0 +1,156 @@
+"""Accepting a job: check, bytes to the object store, one insert, one confirmed publish, the answer.
+
+From the insert on the job is never lost: a publish whose confirm is late or missing is the relay's to repeat,
+and the caller gets the same 202.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import structlog
+from prometheus_client import Counter
+from uuid_utils.compat import uuid7
+
+from gateway.inputs import Inputs, Placed
+from gateway.intake import Intake
+from gateway.ports import Caller, Publisher, Submits, Submitted
+from gateway.queues import Queues
+from gateway.refusals import UnknownModel
+from shared.catalog import Catalog, Model
+from shared.errors import LeveretError, Misconfigured, OutcomeUnknown, Unavailable
+from shared.jobs import NewJob
+
+log = structlog.get_logger()
+
+SUBMITS = Counter("leveret_gateway_submits_total", "Submits by what became of them", ["outcome"])
+LATE_CONFIRMS = Counter(
+    "leveret_gateway_publish_confirms_late_total",
+    "Accepted jobs answered before the broker confirmed their message",
+)
+CONFIRM_WAIT_S = 1.0
+SETTLE_S = 5.0
+
+
+class Accepted:
+    """A job that is accepted.
+
+    Attributes:
+        job: As it was inserted; of a repeat as it would have been.
+        submitted: What the store says of it.
+    """
+
+    __slots__ = ("job", "submitted")
+
+    def __init__(self, job: NewJob, submitted: Submitted) -> None:
+        self.job = job
+        self.submitted = submitted
+
+
+class Submitter:
+    """Takes jobs in."""
+
+    def __init__(
+        self, *, catalog: Catalog, inputs: Inputs, queues: Queues, store: Submits, publisher: Publisher
+    ) -> None:
+        self._catalog = catalog
+        self._inputs = inputs
+        self._queues = queues
+        self._store = store
+        self._publisher = publisher
+        self._publishing: set[asyncio.Task[None]] = set()
+
+    async def submit(
+        self, caller: Caller, intake: Intake, *, idempotency_key: str | None, traceparent: str | None
+    ) -> Accepted:
+        """Accept a job.
+
+        Raises:
+            InvalidJob: It does not fit the catalog.
+            IdempotencyConflict: The key was used with another body.
+            Unavailable: PostgreSQL is away; nothing was accepted.
+            StoreError: The object store is away; nothing was accepted.
+            OutcomeUnknown: The answer to the commit was lost.
+            Misconfigured: The model's queue cannot be used.
+        """
+        try:
+            return await self._submit(caller, intake, idempotency_key, traceparent)
+        except LeveretError as error:
+            SUBMITS.labels(error.code).inc()
+            raise
+
+    async def _submit(
+        self, caller: Caller, intake: Intake, idempotency_key: str | None, traceparent: str | None
+    ) -> Accepted:
+        model = self._model(intake.submission.model)
+        self._queues.check(model.queue)
+        inputs = await self._inputs.place(caller, model, intake)
+        job = replace(
+            _new_job(caller, model, intake, inputs),
+            idempotency_key=idempotency_key,
+            traceparent=traceparent,
+        )
+        submitted = await self._store.submit(job)
+        SUBMITS.labels("accepted" if submitted.fresh else "repeated").inc()
+        if submitted.fresh:
+            log.info("job.accepted", job_id=str(job.id), tenant=job.tenant, model=job.model, queue=job.queue)
+        if submitted.fresh and submitted.publish_due is not None:
+            await self._published_soon(job, submitted.publish_due)
+        return Accepted(job, submitted)
+
+    def _model(self, ref: str) -> Model:
+        model = self._catalog.find(ref)
+        if model is None:
+            raise UnknownModel([("model", f"there is no model {ref!r} here")])
+        return model
+
+    async def _published_soon(self, job: NewJob, publish_due: datetime) -> None:
+        """Wait a moment for the confirm. The publish itself is never cancelled: that closes its channel."""
+        task = asyncio.create_task(self._publish(job, publish_due), name=f"publish {job.id}")
+        self._publishing.add(task)
+        task.add_done_callback(self._publishing.discard)
+        await asyncio.wait({task}, timeout=CONFIRM_WAIT_S)
+        if not task.done():
+            LATE_CONFIRMS.inc()
+
+    async def _publish(self, job: NewJob, publish_due: datetime) -> None:
+        try:
+            await self._publisher.publish(
+                job.queue, job.id, priority=job.priority, traceparent=job.traceparent
+            )
+            await self._store.published(job.id, publish_due)
+        except (Unavailable, OutcomeUnknown, Misconfigured) as error:
+            log.warning("job.publish_unconfirmed", job_id=str(job.id), reason=str(error))
+
+    async def settle(self) -> None:
+        """Let the publishes under way end, before what they use is closed."""
+        if self._publishing:
+            await asyncio.wait(set(self._publishing), timeout=SETTLE_S)
+
+
+def _new_job(caller: Caller, model: Model, intake: Intake, inputs: Placed) -> NewJob:
+    """The row to insert."""
+    said = intake.submission
+    return NewJob(
+        id=uuid7(),
+        tenant=caller.tenant,
+        model=model.name,
+        model_version=model.version,
+        queue=model.queue,
+        priority=said.priority,
+        max_attempts=said.max_attempts or model.max_attempts,
+        timeout_s=said.timeout_s or model.timeout_s,
+        inputs=inputs,
+        params=model.fill_params(said.params),
+        metadata=said.metadata,
+        destinations={name: destination.uri for name, destination in said.outputs.items()},
+        body_digest=intake.digest(),
+        delay_s=said.delay_s or _seconds_until(said.run_at),
+        start_timeout_s=said.start_timeout_s,
+    )
+
+
+def _seconds_until(moment: datetime | None) -> float:
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds()) if moment else 0.0

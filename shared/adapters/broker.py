@@ -1,0 +1,214 @@
+"""Publishing to RabbitMQ: confirmed, mandatory, persistent, by priority, on a connection that only publishes.
+
+Under a memory or disk alarm the broker stops reading a connection that has published, so a consumer's acks
+must never travel on this one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from aio_pika.abc import AbstractChannel as Channel
+from aio_pika.abc import AbstractConnection
+from aiormq.abc import AbstractChannel
+from aiormq.exceptions import PublishError
+from pamqp.commands import Basic
+
+from shared.adapters.amqp import close, connect, open_channel, translated
+from shared.adapters.topology import DEAD_LETTERS, declare, queue_name
+from shared.errors import Misconfigured, Unavailable
+from shared.messages import encode_hint
+from shared.settings import RabbitMQ
+
+PERSISTENT = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueDepth:
+    """What the broker itself counts.
+
+    Attributes:
+        ready: Messages that no consumer holds; those in a worker's hands are not in it.
+        consumers: Consumers attached.
+    """
+
+    ready: int
+    consumers: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """A connection with its publishing channel: both are kept, or the collector closes the channel."""
+
+    connection: AbstractConnection
+    channel: Channel
+    underlay: AbstractChannel
+    refused: Mapping[str, Misconfigured]
+
+    @property
+    def alive(self) -> bool:
+        return not self.underlay.is_closed
+
+
+class Publisher:
+    """One per process. Connects when it is needed and again when the connection is gone."""
+
+    def __init__(self, settings: RabbitMQ, *, name: str) -> None:
+        self._settings = settings
+        self._name = f"{name}-publisher"
+        self._queues = [DEAD_LETTERS]
+        self._session: _Session | None = None
+        self._opening: asyncio.Task[_Session] | None = None
+
+    async def declare(self, queues: Iterable[str]) -> None:
+        """Make sure that the catalog's queues are there now and after every reconnect.
+
+        Raises:
+            Unavailable: The broker is away; they are declared as soon as it is back.
+            Misconfigured: One of them exists with other arguments; the others work.
+        """
+        self._queues = [DEAD_LETTERS, *(queue_name(queue) for queue in sorted(queues))]
+        await self._drop()
+        for problem in (await self._ready()).refused.values():
+            raise problem
+
+    def check(self, queue: str) -> None:
+        """Raise Misconfigured where the present connection met the queue with other arguments."""
+        name = queue_name(queue)
+        if self._session is not None and name in self._session.refused:
+            raise self._session.refused[name]
+
+    async def publish(self, queue: str, job_id: UUID, *, priority: int, traceparent: str | None) -> None:
+        """Send the hint that a row wants to run; return once the broker has it on disk.
+
+        Raises:
+            Unavailable: Not confirmed in time: it may be there or not.
+            Misconfigured: The queue exists with other arguments.
+        """
+        properties = _properties(priority=priority)
+        await self._send(queue_name(queue), encode_hint(job_id, traceparent), properties)
+
+    async def dead_letter(self, body: bytes, reason: str) -> None:
+        """Keep a message that nobody can act on, with the reason, for a person to look at.
+
+        Raises:
+            Unavailable: Not confirmed in time.
+        """
+        await self._send(DEAD_LETTERS, body, _properties(headers={"reason": reason}))
+
+    async def depth(self, queue: str) -> QueueDepth:
+        """Ask the broker itself, which is exact, and never a cache.
+
+        Raises:
+            Unavailable: The broker is away, or has no such queue.
+        """
+        with translated():
+            async with (
+                asyncio.timeout(self._settings.timeout_s),
+                open_channel((await self._ready()).connection) as channel,
+            ):
+                answer = await channel.queue_declare(queue_name(queue), passive=True)
+        if answer is None:
+            raise Unavailable("RabbitMQ did not answer")
+        return QueueDepth(ready=answer.message_count or 0, consumers=answer.consumer_count or 0)
+
+    async def ping(self) -> None:
+        """Raise Unavailable unless the broker is connected and answers."""
+        with translated():
+            async with (
+                asyncio.timeout(self._settings.timeout_s),
+                open_channel((await self._ready()).connection),
+            ):
+                return
+
+    async def close(self) -> None:
+        """Give up the connection."""
+        if self._opening is not None:
+            self._opening.cancel()
+        await self._drop()
+
+    async def _send(self, name: str, body: bytes, properties: Basic.Properties) -> None:
+        with translated():
+            async with asyncio.timeout(self._settings.timeout_s):
+                session = await self._ready()
+                if name in session.refused:
+                    raise session.refused[name]
+                try:
+                    await _confirmed(session, name, body, properties)
+                except PublishError:
+                    await self._declare_again(session, name)
+                    await _confirmed(session, name, body, properties)
+
+    async def _declare_again(self, session: _Session, name: str) -> None:
+        """The message came back: somebody deleted the queue."""
+        async with open_channel(session.connection) as channel:
+            await declare(channel, name, timeout_s=self._settings.timeout_s)
+
+    async def _ready(self) -> _Session:
+        if self._session is not None and self._session.alive:
+            return self._session
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._open(), name="broker.connect")
+        return await asyncio.shield(self._opening)
+
+    async def _open(self) -> _Session:
+        """Shared by every call that waits for it, and ended by none of them."""
+        try:
+            await self._drop()
+            connection = await connect(self._settings, name=self._name)
+            refused = await self._declare_all(connection)
+            channel = connection.channel(on_return_raises=True)
+            await channel.initialize(timeout=self._settings.timeout_s)
+            self._session = _Session(connection, channel, await channel.get_underlay_channel(), refused)
+            return self._session
+        finally:
+            self._opening = None
+
+    async def _declare_all(self, connection: AbstractConnection) -> dict[str, Misconfigured]:
+        refused = {}
+        for name in self._queues:
+            async with open_channel(connection) as channel:
+                try:
+                    await declare(channel, name, timeout_s=self._settings.timeout_s)
+                except Misconfigured as error:
+                    refused[name] = error
+        return refused
+
+    async def _drop(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await close(session.connection)
+
+
+async def _confirmed(session: _Session, name: str, body: bytes, properties: Basic.Properties) -> None:
+    properties.message_id = uuid.uuid4().hex  # a returned message is matched by it
+    answer = await session.underlay.basic_publish(
+        body, routing_key=name, properties=properties, mandatory=True
+    )
+    if not isinstance(answer, Basic.Ack):
+        raise Unavailable(f"RabbitMQ did not take a message for {name}: the queue is full")
+
+
+def _properties(*, priority: int = 0, headers: dict[str, Any] | None = None) -> Basic.Properties:
+    return Basic.Properties(
+        delivery_mode=PERSISTENT,
+        content_type="application/json",
+        priority=priority,
+        headers=headers,
+    )
+
+
+@asynccontextmanager
+async def open_publisher(settings: RabbitMQ, *, name: str) -> AsyncIterator[Publisher]:
+    """A publisher, closed at the end; it connects at its first use, so the broker may still be away."""
+    publisher = Publisher(settings, name=name)
+    try:
+        yield publisher
+    finally:
+        await publisher.close()
