@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
 
 class Progress:
-    """Prints `  3.2s  PostgreSQL is ready` lines to stderr, so that stdout stays for results."""
+    """Prints `  3.2s  redis is ready` lines to stderr, so that stdout stays for results.
+
+    `deploy/up` says by `_LEVERET_BEGAN` when it began, so that the seconds run on.
+    """
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self._began = time.monotonic()
+        already = time.time() - float(os.environ.get("_LEVERET_BEGAN", time.time()))
+        self._began = time.monotonic() - already
         self._quiet = quiet
 
     def say(self, text: str) -> None:
