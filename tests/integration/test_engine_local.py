@@ -1,0 +1,102 @@
+"""The author's loop: a model folder run without servers, from the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+pytestmark = pytest.mark.anyio
+
+ROOT = Path(__file__).parents[2]
+THUMBNAIL = ROOT / "examples" / "models" / "thumbnail"
+
+
+async def local(*arguments: object, typed: str = "") -> tuple[int, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gpu_worker.engine", "local", *map(str, arguments)),
+        cwd=ROOT,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate(typed.encode())
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    Image.new("RGB", (400, 200), "red").save(tmp_path / "x.png")
+    return tmp_path / "x.png"
+
+
+def write_model(root: Path, code: str) -> Path:
+    (root / "model.toml").write_text(
+        'name = "mine"\nbackend = "python"\nhandler = "mine:work"\n'
+        '[inputs.given]\nkind = "json"\n[outputs.made]\nkind = "json"\n'
+    )
+    (root / "mine.py").write_text(code)
+    return root
+
+
+async def test_a_folder_runs(image: Path, tmp_path: Path) -> None:
+    code, out, _ = await local(THUMBNAIL, f"image=@{image}", "size=100", "--out", tmp_path / "made")
+    assert code == 0
+    assert "thumbnail.png (image/png) width=100 height=50" in out
+    assert "infer" in out
+    with Image.open(tmp_path / "made" / "thumbnail.png") as small:
+        assert small.size == (100, 50)
+
+
+async def test_json_stays_json_whatever_the_algorithm_prints(tmp_path: Path) -> None:
+    folder = write_model(tmp_path, "def work(given):\n    print('noise')\n    return given\n")
+    code, out, err = await local(folder, 'given={"a": 1}', "--json", "--out", tmp_path / "made")
+    assert code == 0
+    result = json.loads(out)
+    assert result["outputs"]["made"]["path"] == str(tmp_path / "made" / "made.json")
+    assert json.loads((tmp_path / "made" / "made.json").read_bytes()) == {"a": 1}
+    assert result["timings"].keys() == {"prepare_s", "infer_s", "finish_s"}
+    assert "noise" in err
+
+
+async def test_a_failure_shows_the_author_s_own_frames(tmp_path: Path) -> None:
+    folder = write_model(tmp_path, "def work(given):\n    return given['b']\n")
+    code, _, err = await local(folder, "given={}", "--out", tmp_path / "made")
+    assert code == 1
+    assert "KeyError: 'b'" in err
+    assert "mine.py" in err
+    assert "runner.py" not in err
+
+
+async def test_pdb_opens_where_it_failed(tmp_path: Path) -> None:
+    folder = write_model(tmp_path, "def work(given):\n    return given['b']\n")
+    code, out, _ = await local(
+        folder, 'given={"z": 5}', "--pdb", "--out", tmp_path / "made", typed="p given\nq\n"
+    )
+    assert code == 1
+    assert "{'z': 5}" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["imge=@x"], "imge=@x' is not NAME=VALUE with one of this model's names: image, size"),
+        (["image=@/no/such/file"], "there is no file '/no/such/file'"),
+        (["image=x"], "as image=@FILE"),
+        (["size=big"], "'big' is not JSON"),
+    ],
+)
+async def test_a_wrong_word_is_explained(tmp_path: Path, arguments: list[str], said: str) -> None:
+    code, _, err = await local(THUMBNAIL, *arguments, "--out", tmp_path / "made")
+    assert code == 2
+    assert said in err
+
+
+async def test_a_folder_without_a_model_is_explained(tmp_path: Path) -> None:
+    code, _, err = await local(tmp_path)
+    assert code == 2
+    assert "model.toml: missing" in err
