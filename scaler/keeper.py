@@ -1,0 +1,150 @@
+"""Keeping one fleet at what was decided: look, decide, write down, act."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import structlog
+
+from scaler import gauges
+from scaler.launches import Launches
+from scaler.leader import Leader
+from scaler.observer import Problems, Sight
+from scaler.policy import decide
+from scaler.ports import Clock, Fleet, Ledger
+from scaler.snapshot import Config, Decision, Snapshot, Unknown
+from shared.errors import LeveretError
+
+log = structlog.get_logger()
+
+
+class Keeper:
+    """One queue's fleet."""
+
+    def __init__(
+        self,
+        queue: str,
+        fleet: Fleet,
+        config: Config,
+        *,
+        ledger: Ledger,
+        leader: Leader,
+        clock: Clock,
+        problems: Problems,
+    ) -> None:
+        self.queue = queue
+        self._fleet = fleet
+        self._config = config
+        self._ledger = ledger
+        self._leader = leader
+        self._clock = clock
+        self._problems = problems
+        self._launches = Launches(queue)
+        self._written: Decision | None = None
+        self._alarms: tuple[str, ...] = ()
+
+    async def keep(self, sight: Sight, taken_at: float) -> Decision:
+        """One turn; returns what was decided. What fails is logged and tried again at the next one."""
+        snapshot = await self._snapshot(sight, taken_at)
+        decision = decide(snapshot, self._config, self._clock.now())
+        gauges.show(self.queue, snapshot, decision)
+        self._raise_alarms(decision.alarms)
+        if decision.acts:
+            await self._tried("act", self._act(snapshot, decision))
+        elif decision.want is None:
+            await self._tried("record", self._note_hold(snapshot, decision))
+        else:
+            self._written = None
+        return decision
+
+    async def _note_hold(self, snapshot: Snapshot, decision: Decision) -> None:
+        """Only the first of a series is worth a line."""
+        if self._written is None or self._written.want is not None:
+            await self._write(snapshot, decision)
+
+    async def _snapshot(self, sight: Sight, taken_at: float) -> Snapshot:
+        found = await self._problems.known(f"fleet {self.queue}", self._fleet.machines)
+        machines = found if isinstance(found, Unknown) else tuple(found)
+        workers = sight.workers_of(self.queue)
+        self._launches.watch(machines, workers, self._clock.now())
+        return Snapshot(
+            taken_at=taken_at,
+            demand=sight.demand_of(self.queue),
+            workers=workers,
+            machines=machines,
+            broker=sight.broker_of(self.queue),
+            failures=self._launches.failures,
+        )
+
+    async def _act(self, snapshot: Snapshot, decision: Decision) -> None:
+        token = await self._token()
+        if not self._repeats(decision):
+            await self._write(snapshot, decision)
+        if decision.drain and await self._leader.confirm():
+            await self._ledger.drain(decision.drain)
+        if decision.terminate and await self._leader.confirm():
+            await self._fleet.terminate(decision.terminate)
+        if decision.launch and await self._leader.confirm():
+            await self._launch(decision.launch, token)
+
+    async def _token(self) -> str:
+        """Two leaders for a moment see the same last decision, make the same token, and launch once."""
+        number = await self._ledger.last_decision(self.queue)
+        return hashlib.sha256(f"{self.queue}:{number}".encode()).hexdigest()
+
+    async def _launch(self, count: int, token: str) -> None:
+        try:
+            started = await self._fleet.launch(count, token=token)
+        except LeveretError as error:
+            self._launches.failed(str(error), self._clock.now())
+        else:
+            log.info("scaler.launched", fleet=self.queue, machines=list(started))
+
+    def _repeats(self, decision: Decision) -> bool:
+        """Ending a machine may take several turns, which are one decision."""
+        before = self._written
+        return (
+            before is not None
+            and not (decision.launch or decision.drain or before.launch or before.drain)
+            and decision.terminate == before.terminate
+        )
+
+    async def _write(self, snapshot: Snapshot, decision: Decision) -> None:
+        """Before anything is done: what is not written down does not happen."""
+        actions = _actions(decision)
+        self._written = decision
+        log.info(
+            "scaler.decided",
+            fleet=self.queue,
+            want=decision.want,
+            have=decision.have,
+            **actions,
+            reason=decision.reason,
+        )
+        gauges.count(self.queue, decision)
+        await self._ledger.record(
+            self.queue,
+            want=decision.want,
+            have=decision.have,
+            reason=decision.reason,
+            snapshot=asdict(snapshot),
+            actions=actions,
+        )
+
+    async def _tried(self, what: str, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except LeveretError as error:
+            log.warning("scaler.failed", fleet=self.queue, to=what, why=str(error))
+
+    def _raise_alarms(self, alarms: tuple[str, ...]) -> None:
+        for alarm in set(alarms) - set(self._alarms):
+            log.warning("scaler.alarm", fleet=self.queue, alarm=alarm)
+        self._alarms = alarms
+
+
+def _actions(decision: Decision) -> Mapping[str, Any]:
+    return {"launch": decision.launch, "drain": decision.drain, "terminate": decision.terminate}

@@ -1,0 +1,45 @@
+"""The loop: every `interval_s`, whoever leads looks at all queues once and keeps each fleet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from scaler.keeper import Keeper
+from scaler.leader import Leader
+from scaler.observer import Observer
+from scaler.ports import Clock
+
+
+class Loop:
+    """Ticks until it is told to stop."""
+
+    def __init__(
+        self,
+        keepers: Sequence[Keeper],
+        observer: Observer,
+        leader: Leader,
+        clock: Clock,
+        *,
+        interval_s: float,
+    ) -> None:
+        self._keepers = keepers
+        self._observer = observer
+        self._leader = leader
+        self._clock = clock
+        self._interval_s = interval_s
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Tick at once and then every `interval_s`, until `stopping` is set."""
+        while not stopping.is_set():
+            await self.tick()
+            await self._clock.wait(stopping, self._interval_s)
+
+    async def tick(self) -> None:
+        """One turn over all fleets; a scaler that stands by does nothing."""
+        if not await self._leader.lead():
+            return
+        taken_at = self._clock.now()
+        sight = await self._observer.look(keeper.queue for keeper in self._keepers)
+        for keeper in self._keepers:
+            await keeper.keep(sight, taken_at)

@@ -1,0 +1,132 @@
+"""Looking: the rows, the workers and the broker, each of which may be unknown."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
+
+from scaler.ports import Depths, Rows
+from scaler.snapshot import (
+    UNKNOWN,
+    Backlog,
+    Broker,
+    Demand,
+    Tier,
+    Unknown,
+    Worker,
+    WorkerState,
+    tier_of,
+)
+from shared.adapters.store.fleet import BacklogRow, WorkerRow
+from shared.errors import LeveretError
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+ANSWER_S = 5.0
+"""What any part may take before it counts as unknown; a tick has a dozen such questions at once."""
+
+
+class Problems:
+    """Says once that a part became unknown, and once that it is known again."""
+
+    def __init__(self) -> None:
+        self._failing: dict[str, str] = {}
+
+    async def known(self, part: str, ask: Callable[[], Awaitable[T]]) -> T | Unknown:
+        """What `ask` answers, or UNKNOWN."""
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                answer = await ask()
+        except TimeoutError:
+            return self._unknown(part, f"no answer within {ANSWER_S:g} s")
+        except LeveretError as error:
+            return self._unknown(part, str(error))
+        if self._failing.pop(part, None) is not None:
+            log.info("scaler.known_again", part=part)
+        return answer
+
+    def _unknown(self, part: str, why: str) -> Unknown:
+        if part not in self._failing:
+            log.warning("scaler.unknown", part=part, why=why)
+        self._failing[part] = why
+        return UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What was seen of all queues in one look."""
+
+    backlog: Sequence[BacklogRow] | Unknown
+    workers: Sequence[WorkerRow] | Unknown
+    brokers: dict[str, Broker | Unknown]
+
+    def demand_of(self, queue: str) -> Demand | Unknown:
+        """The queue's jobs by class."""
+        if isinstance(self.backlog, Unknown):
+            return UNKNOWN
+        rows = [row for row in self.backlog if row.queue == queue]
+        tiers = {tier: _backlog(row for row in rows if tier_of(row.priority) is tier) for tier in Tier}
+        return Demand(tiers=tiers, running=sum(row.running for row in rows))
+
+    def workers_of(self, queue: str) -> tuple[Worker, ...] | Unknown:
+        """The queue's workers."""
+        if isinstance(self.workers, Unknown):
+            return UNKNOWN
+        return tuple(_worker(row) for row in self.workers if row.queue == queue)
+
+    def broker_of(self, queue: str) -> Broker | Unknown:
+        """The queue as the broker sees it."""
+        return self.brokers[queue]
+
+
+class Observer:
+    """Looks at all queues at once: two statements, and one question to the broker for each queue."""
+
+    def __init__(self, rows: Rows, depths: Depths, problems: Problems) -> None:
+        self._rows = rows
+        self._depths = depths
+        self._problems = problems
+
+    async def look(self, queues: Iterable[str]) -> Sight:
+        """What can be known now."""
+        names = list(queues)
+        async with asyncio.TaskGroup() as looks:
+            backlog = looks.create_task(self._problems.known("rows", self._rows.backlog))
+            workers = looks.create_task(self._problems.known("workers", self._rows.workers))
+            brokers = {name: looks.create_task(self._broker(name)) for name in names}
+        return Sight(
+            backlog.result(), workers.result(), {name: look.result() for name, look in brokers.items()}
+        )
+
+    async def _broker(self, queue: str) -> Broker | Unknown:
+        depth = await self._problems.known(f"broker {queue}", lambda: self._depths.depth(queue))
+        if isinstance(depth, Unknown):
+            return UNKNOWN
+        return Broker(ready=depth.ready, consumers=depth.consumers)
+
+
+def _backlog(rows: Iterable[BacklogRow]) -> Backlog:
+    found = list(rows)
+    return Backlog(
+        waiting=sum(row.waiting for row in found),
+        oldest_s=max((row.oldest_s for row in found), default=0.0),
+    )
+
+
+def _worker(row: WorkerRow) -> Worker:
+    return Worker(
+        id=row.id,
+        state=WorkerState(row.state),
+        busy=row.busy,
+        slots=row.slots,
+        drain=row.drain,
+        since_s=row.since_s,
+        idle_s=row.idle_s,
+        heartbeat_s=row.heartbeat_s,
+    )

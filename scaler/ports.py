@@ -1,0 +1,96 @@
+"""What the scaler needs from the outside, each port as small as its use. Nothing here but signatures."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from scaler.snapshot import Machine
+from shared.adapters.broker import QueueDepth
+from shared.adapters.store.fleet import BacklogRow, WorkerRow
+
+
+class Fleet(Protocol):
+    """Where machines come from. Every method raises Unavailable when it can't be asked."""
+
+    async def machines(self) -> Sequence[Machine]:
+        """Its machines, with those that ended within some minutes."""
+        ...
+
+    async def launch(self, count: int, *, token: str) -> Sequence[str]:
+        """Start machines and return their ids; the same token starts them once."""
+        ...
+
+    async def terminate(self, ids: Sequence[str]) -> None:
+        """End machines whose worker is gone; ids that ended already are no error."""
+        ...
+
+
+class Rows(Protocol):
+    """The truth about jobs and workers."""
+
+    async def backlog(self) -> Sequence[BacklogRow]:
+        """Live jobs by queue and priority."""
+        ...
+
+    async def workers(self) -> Sequence[WorkerRow]:
+        """The workers' records."""
+        ...
+
+
+class Depths(Protocol):
+    """The broker's own figures."""
+
+    async def depth(self, queue: str) -> QueueDepth:
+        """Ready messages and consumers of a queue."""
+        ...
+
+
+class Ledger(Protocol):
+    """Where decisions are written down and workers are asked to drain."""
+
+    async def last_decision(self, fleet: str) -> int:
+        """The number of the latest decision."""
+        ...
+
+    async def record(
+        self,
+        fleet: str,
+        *,
+        want: int | None,
+        have: int,
+        reason: str,
+        snapshot: Mapping[str, Any],
+        actions: Mapping[str, Any],
+    ) -> int:
+        """Write a decision down; returns its number."""
+        ...
+
+    async def drain(self, ids: Sequence[str]) -> Sequence[str]:
+        """Ask idle workers to drain; returns those that were asked."""
+        ...
+
+
+class Lock(Protocol):
+    """What only one scaler holds."""
+
+    async def acquire(self) -> bool:
+        """Try to get it, without waiting."""
+        ...
+
+    async def held(self) -> bool:
+        """Ask whether it is still ours."""
+        ...
+
+
+class Clock(Protocol):
+    """Time, so that a test can own it."""
+
+    def now(self) -> float:
+        """Seconds, monotonic."""
+        ...
+
+    async def wait(self, stopping: asyncio.Event, seconds: float) -> None:
+        """Return after so long, or at once when `stopping` is set."""
+        ...
