@@ -7,6 +7,7 @@ stack writes, from the current folder or a parent.
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 from gateway.client.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 URL_VARIABLE = "LEVERET_URL"
 KEY_VARIABLE = "LEVERET_API_KEY"
@@ -100,15 +101,16 @@ def find_file(name: Path, folder: Path) -> Path | None:
 
 
 def read_env(path: Path) -> dict[str, str]:
-    """The `NAME=value` lines of a file meant for `source`: `export` and quotes allowed, nothing expanded."""
-    return dict(_pairs(path.read_text(encoding="utf-8")))
+    """The `NAME=value` lines of a file meant for `source`: `export` and quotes allowed, nothing expanded.
 
-
-def _pairs(text: str) -> Iterator[tuple[str, str]]:
-    for line in text.splitlines():
-        name, found, value = line.strip().removeprefix("export ").partition("=")
-        if found and not name.startswith("#"):
-            yield name.strip(), value.strip().strip("'\"")
+    Raises:
+        ConfigError: The file cannot be read as such.
+    """
+    try:
+        words = shlex.split(path.read_text(encoding="utf-8"), comments=True)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+    return dict(word.split("=", 1) for word in words if "=" in word)
 
 
 def _trusted(path: Path) -> bool:

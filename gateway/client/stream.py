@@ -35,6 +35,7 @@ MAX_FRAME_BYTES = 1 << 20
 HEALTHY_S = 30.0
 """A socket that lived this long was a good one, even if the job had nothing to say."""
 _DONE, _DENIED = 1000, 1008
+_STATUS_OF = {"unauthorized": 401, "not_found": 404, "invalid_request": 422}
 
 
 async def follow(target: Target, job_id: str, after: int, retry: RetryPolicy) -> AsyncGenerator[Event, None]:
@@ -106,10 +107,15 @@ def _read_failure(target: Target, error: Exception) -> ApiError | UnreachableErr
         wait_s = parse_retry_after(response.headers.get("Retry-After"))
         return ApiError(response.status_code, decode_problem(bytes(response.body or b"")), wait_s)
     if isinstance(error, ConnectionClosed) and error.rcvd and error.rcvd.code == _DENIED:
-        reason = error.rcvd.reason or "the gateway closed the stream"
-        return ApiError(403, {"code": "denied", "detail": reason})
+        return _denied(error.rcvd.reason)
     kind = "could not open a stream" if isinstance(error, InvalidHandshake | OSError) else "the stream broke"
     return _lost(target, f"{kind}: {error or type(error).__name__}", error)
+
+
+def _denied(reason: str) -> ApiError:
+    """The refusal in a close frame, `code: sentence`: the socket was open before the gateway said no."""
+    code, _, detail = reason.partition(": ")
+    return ApiError(_STATUS_OF.get(code, 403), {"code": code or "denied", "detail": detail})
 
 
 def _lost(target: Target, reason: str, cause: Exception | None = None) -> UnreachableError:

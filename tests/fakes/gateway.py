@@ -208,6 +208,10 @@ class FakeGateway:
         if self.refuse_sockets:
             await websocket.send_denial_response(self.refuse_sockets.popleft())
             return
+        if websocket.path_params["id"] not in self.jobs:
+            await websocket.accept()
+            await websocket.close(1008, "not_found: there is no such job")
+            return
         await self._push(websocket)
 
     async def _push(self, websocket: WebSocket) -> None:

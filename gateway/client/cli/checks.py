@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -184,10 +183,8 @@ async def _check_socket(client: AsyncClient) -> Finding:
         async with aclosing(client.follow(_UNUSED_JOB)) as events:
             await anext(events, None)
     except ApiError as error:
-        # A 404 without a code of the API comes from something in between.
-        if error.code == "denied" or (
-            error.status == HTTPStatus.NOT_FOUND and not error.code.startswith("http")
-        ):
+        # A 404 without the API's own code comes from something in between.
+        if error.code == "not_found":
             return well("WebSocket", "the handshake reaches the gateway")
         return wrong("WebSocket", str(error), "let the proxy pass `Upgrade: websocket` and Authorization")
     except LeveretError as error:

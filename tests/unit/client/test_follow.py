@@ -138,6 +138,14 @@ async def test_a_stream_that_is_denied_is_not_asked_for_again(gateway: FakeGatew
     assert (caught.value.status, caught.value.code) == (404, "not_found")
 
 
+async def test_a_refusal_in_the_close_frame_is_an_api_error(client: AsyncClient) -> None:
+    with pytest.raises(ApiError) as caught:
+        await anext(client.follow("0198"))
+
+    assert (caught.value.status, caught.value.code) == (404, "not_found")
+    assert caught.value.detail == "there is no such job"
+
+
 async def test_a_gateway_that_stays_away_ends_the_wait(gateway: FakeGateway, unused_url: str) -> None:
     policy = RetryPolicy(budget_s=0.05, base_s=0.01, cap_s=0.02)
     async with AsyncClient(unused_url, KEY, reconnect=policy) as client:
