@@ -324,6 +324,14 @@ async def test_another_interpreter_does_not_see_the_worker_s_packages(tmp_path: 
     assert not [entry for entry in path if entry.startswith(sys.prefix)]
 
 
+async def test_a_stopped_engine_fails_the_job_it_still_had(tmp_path: Path) -> None:
+    async with running(tmp_path) as host:
+        task = await begun(host, call(write_model(tmp_path, HANG), tmp_path))
+        await host.stop(deadline_s=0)
+        with pytest.raises(EngineDied, match="stopped with its worker"):
+            await task
+
+
 async def test_a_missing_interpreter_is_named(tmp_path: Path) -> None:
     async with running(tmp_path, interpreter="/no/such/python") as host:
         with pytest.raises(ModelUnavailable, match="/no/such/python"):

@@ -1,0 +1,177 @@
+"""Consuming from RabbitMQ: as many unacknowledged messages as there are free slots, never more.
+
+A message stays in hand until `settle`, across reconnects: the work goes on while the broker is away, its ack
+is then simply lost, and the row decides what becomes of the message that comes again. After a reconnect the
+prefetch is what is free at that moment, so that no message waits behind an hour-long job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import structlog
+from aiormq.abc import AbstractChannel, ConsumerCallback, DeliveredMessage
+
+from shared.adapters.amqp import BROKEN, close, connect, open_channel, still_wanted
+from shared.adapters.topology import declare, queue_name
+from shared.errors import Unavailable
+from shared.settings import RabbitMQ
+
+log = structlog.get_logger()
+
+RECONNECT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Delivery:
+    """A message in hand."""
+
+    body: bytes
+    tag: int = field(repr=False)
+    channel: AbstractChannel = field(repr=False)
+
+
+class Consumer:
+    """The worker's end of one queue. `run` is a side task; `next` and `settle` are the worker's.
+
+    Args:
+        settings: Where the broker is.
+        queue: The catalog's name of the queue.
+        slots: Messages in hand at most: the prefetch.
+        name: Of the worker, in the broker's lists.
+    """
+
+    def __init__(self, settings: RabbitMQ, *, queue: str, slots: int, name: str) -> None:
+        self._settings = settings
+        self._queue = queue_name(queue)
+        self._slots = slots
+        self._name = f"{name}-consumer"
+        self._arrived: asyncio.Queue[Delivery] = asyncio.Queue()
+        self._held: set[Delivery] = set()
+        self._changed = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self.connected = asyncio.Event()
+
+    async def next(self) -> Delivery:
+        """The next message; it counts as in hand until it is settled."""
+        return await self._arrived.get()
+
+    async def settle(self, delivery: Delivery) -> None:
+        """Acknowledge: its row is committed. On a dead channel the ack is lost, and the row knows that."""
+        self._held.discard(delivery)
+        if delivery.channel.is_closed:
+            self._changed.set()  # a slot of an earlier session: the present one may take another message
+        try:
+            await delivery.channel.basic_ack(delivery.tag, wait=False)
+        except BROKEN as error:
+            log.info("ack.dropped", reason=type(error).__name__)
+
+    def forget(self, delivery: Delivery) -> None:
+        """Leave a message unacknowledged: the broker gives it to another worker once we are gone."""
+        self._held.discard(delivery)
+
+    async def stop(self) -> None:
+        """Take no further message; those in hand may still be settled. What nobody took goes back."""
+        self._stopped.set()
+        self._changed.set()
+        while not self._arrived.empty():
+            self.forget(self._arrived.get_nowait())
+
+    async def ping(self) -> None:
+        """Raise Unavailable unless connected."""
+        if not self.connected.is_set():
+            raise Unavailable("RabbitMQ: the consumer is not connected")
+
+    async def run(self) -> None:
+        """Keep a session until cancelled; a lost one is replaced after a second.
+
+        Raises:
+            Misconfigured: The queue exists with other arguments.
+        """
+        while True:
+            try:
+                await self._session()
+            except Unavailable as error:
+                log.warning("consumer.disconnected", reason=str(error))
+            finally:
+                self.connected.clear()
+            still_wanted()
+            await asyncio.sleep(RECONNECT_S)
+
+    async def _session(self) -> None:
+        connection = await connect(self._settings, name=self._name)
+        try:
+            async with open_channel(connection) as channel:
+                await declare(channel, self._queue, timeout_s=self._settings.timeout_s)
+                await self._follow(channel)
+        finally:
+            await close(connection)
+
+    async def _follow(self, channel: AbstractChannel) -> None:
+        """Consume with a prefetch that follows the slots, until the channel or the consumer is gone."""
+        subscription = _Subscription(channel, self._queue, self._deliver, self._settings.timeout_s)
+        channel.on_consumer_cancel_callbacks.add(subscription.canceled_by_broker)
+        channel.on_consumer_cancel_callbacks.add(self._wake)
+        channel.closing.add_done_callback(self._wake)
+        self.connected.set()
+        while not channel.is_closed:
+            self._changed.clear()
+            await subscription.set_prefetch(self._free(channel))
+            still_wanted()
+            await self._changed.wait()
+        raise Unavailable("the channel was closed")
+
+    def _wake(self, _: object) -> None:
+        self._changed.set()
+
+    def _free(self, channel: AbstractChannel) -> int:
+        """Slots not taken by messages of earlier sessions, which this session's prefetch can't count."""
+        if self._stopped.is_set():
+            return 0
+        return self._slots - sum(1 for delivery in self._held if delivery.channel is not channel)
+
+    async def _deliver(self, message: DeliveredMessage) -> None:
+        """Only enqueues: a job run in here would be cancelled with the connection."""
+        tag = message.delivery_tag
+        if tag is None or self._stopped.is_set():
+            return
+        delivery = Delivery(message.body, tag, message.channel)
+        self._held.add(delivery)
+        self._arrived.put_nowait(delivery)
+
+
+@dataclass(slots=True)
+class _Subscription:
+    """One channel's consumer. A new prefetch counts only for a new consumer: cancel, then consume again."""
+
+    channel: AbstractChannel
+    queue: str
+    deliver: ConsumerCallback
+    timeout_s: float
+    prefetch: int = 0
+    tag: str | None = None
+    canceled: bool = False
+
+    def canceled_by_broker(self, _: object) -> None:
+        """The queue was deleted; the next session declares it again."""
+        self.canceled = True
+
+    async def set_prefetch(self, prefetch: int) -> None:
+        """Let the broker send up to `prefetch` messages; 0 stops it.
+
+        Raises:
+            Unavailable: The broker ended this consumer.
+        """
+        if self.canceled:
+            raise Unavailable("the broker canceled the consumer: its queue was deleted")
+        if prefetch == self.prefetch:
+            return
+        if self.tag is not None:
+            await self.channel.basic_cancel(self.tag, timeout=self.timeout_s)
+            self.tag = None
+        if prefetch > 0:
+            await self.channel.basic_qos(prefetch_count=prefetch, timeout=self.timeout_s)
+            answer = await self.channel.basic_consume(self.queue, self.deliver, timeout=self.timeout_s)
+            self.tag = answer.consumer_tag
+        self.prefetch = prefetch

@@ -1,0 +1,173 @@
+"""Publishing and consuming against a real RabbitMQ."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from shared.adapters.amqp import connect, open_channel
+from shared.adapters.broker import Publisher, open_publisher
+from shared.adapters.consumer import Consumer, Delivery
+from shared.errors import Misconfigured, Unavailable
+from shared.messages import decode_hint
+from shared.settings import RabbitMQ
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def settings(rabbitmq_url: str) -> RabbitMQ:
+    return RabbitMQ(url=rabbitmq_url)
+
+
+@pytest.fixture
+async def publisher(settings: RabbitMQ) -> AsyncIterator[Publisher]:
+    async with open_publisher(settings, name="test") as publisher:
+        yield publisher
+
+
+@asynccontextmanager
+async def consuming(settings: RabbitMQ, queue: str, *, slots: int = 1) -> AsyncIterator[Consumer]:
+    consumer = Consumer(settings, queue=queue, slots=slots, name="test")
+    running = asyncio.create_task(consumer.run())
+    try:
+        yield consumer
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+async def take(consumer: Consumer) -> tuple[Delivery, UUID]:
+    async with asyncio.timeout(20):
+        delivery = await consumer.next()
+    return delivery, decode_hint(delivery.body).job_id
+
+
+async def test_higher_priority_is_delivered_first(settings: RabbitMQ, publisher: Publisher) -> None:
+    await publisher.declare(["order"])
+    ids = {priority: uuid7() for priority in (0, 5, 10, 3)}
+    for priority, job_id in ids.items():
+        await publisher.publish("order", job_id, priority=priority, traceparent=None)
+    assert (await publisher.depth("order")).ready == 4
+
+    async with consuming(settings, "order") as consumer:
+        seen = []
+        for _ in ids:
+            delivery, job_id = await take(consumer)
+            seen.append(job_id)
+            await consumer.settle(delivery)
+
+    assert seen == [ids[10], ids[5], ids[3], ids[0]]
+
+
+async def test_prefetch_one_holds_exactly_one_message(settings: RabbitMQ, publisher: Publisher) -> None:
+    await publisher.declare(["one"])
+    for _ in range(3):
+        await publisher.publish("one", uuid7(), priority=5, traceparent=None)
+
+    async with consuming(settings, "one") as consumer:
+        await take(consumer)
+        depth = await publisher.depth("one")
+
+    assert (depth.ready, depth.consumers) == (2, 1)
+
+
+async def test_what_was_not_settled_comes_again(settings: RabbitMQ, publisher: Publisher) -> None:
+    await publisher.declare(["again"])
+    job_id = uuid7()
+    await publisher.publish("again", job_id, priority=5, traceparent=None)
+
+    async with consuming(settings, "again") as consumer:
+        await take(consumer)
+    async with consuming(settings, "again") as consumer:
+        delivery, seen = await take(consumer)
+        await consumer.settle(delivery)
+
+    assert seen == job_id
+
+
+async def test_a_lost_connection_keeps_the_job_and_takes_no_other(
+    settings: RabbitMQ, publisher: Publisher
+) -> None:
+    await publisher.declare(["cut"])
+    first, second = uuid7(), uuid7()
+    await publisher.publish("cut", first, priority=9, traceparent=None)
+    await publisher.publish("cut", second, priority=1, traceparent=None)
+    async with consuming(settings, "cut") as consumer:
+        held, seen = await take(consumer)
+        assert seen == first
+        await held.channel.connection.close(ConnectionError("cut"))
+        async with asyncio.timeout(10):
+            while consumer.connected.is_set():
+                await asyncio.sleep(0.01)
+            await consumer.connected.wait()
+
+        depth = await publisher.depth("cut")
+        assert (depth.ready, depth.consumers) == (2, 0)
+        await consumer.settle(held)
+
+        repeated, seen = await take(consumer)
+        assert seen == first
+        await consumer.settle(repeated)
+        last, seen = await take(consumer)
+        assert seen == second
+        await consumer.settle(last)
+
+
+async def test_a_deleted_queue_is_declared_again_by_both_sides(
+    settings: RabbitMQ, publisher: Publisher
+) -> None:
+    await publisher.declare(["gone"])
+    async with consuming(settings, "gone") as consumer:
+        await consumer.connected.wait()
+        await _delete(settings, "leveret.gone")
+
+        job_id = uuid7()
+        await publisher.publish("gone", job_id, priority=5, traceparent=None)
+
+        delivery, seen = await take(consumer)
+        await consumer.settle(delivery)
+    assert seen == job_id
+
+
+async def test_a_queue_without_priorities_is_refused_by_name_and_the_others_work(
+    settings: RabbitMQ, publisher: Publisher
+) -> None:
+    connection = await connect(settings, name="other")
+    async with connection, open_channel(connection) as channel:
+        await channel.queue_declare("leveret.plain", durable=True)
+
+    with pytest.raises(Misconfigured, match=r"leveret\.plain.*rabbitmqctl delete_queue"):
+        await publisher.declare(["plain", "fine"])
+
+    await publisher.publish("fine", uuid7(), priority=5, traceparent=None)
+    with pytest.raises(Misconfigured, match=r"leveret\.plain"):
+        await publisher.publish("plain", uuid7(), priority=5, traceparent=None)
+
+
+async def test_a_broker_that_is_away_is_unavailable_and_the_next_call_tries_again() -> None:
+    async with open_publisher(RabbitMQ(url="amqp://127.0.0.1:1/", timeout_s=2), name="test") as publisher:
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                await publisher.publish("images", uuid7(), priority=5, traceparent=None)
+
+
+async def test_a_dead_letter_keeps_body_and_reason(settings: RabbitMQ, publisher: Publisher) -> None:
+    await publisher.dead_letter(b"\xff garbage", "not a hint")
+
+    connection = await connect(settings, name="reader")
+    async with connection, open_channel(connection) as channel:
+        message = await channel.basic_get("leveret.dead", no_ack=True)
+    assert message.body == b"\xff garbage"
+    assert message.header.properties.headers == {"reason": "not a hint"}
+
+
+async def _delete(settings: RabbitMQ, name: str) -> None:
+    connection = await connect(settings, name="deleter")
+    async with connection, open_channel(connection) as channel:
+        await channel.queue_delete(name)

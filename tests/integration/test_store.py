@@ -1,0 +1,337 @@
+"""The store against a real PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from shared.adapters.store.attempts import AttemptStore, Refusal
+from shared.adapters.store.cancels import CancelStore
+from shared.adapters.store.keys import KeyStore
+from shared.adapters.store.pool import Database, open_database
+from shared.adapters.store.reads import ReadStore
+from shared.adapters.store.relay import RelayStore
+from shared.adapters.store.submits import SubmitStore
+from shared.errors import IdempotencyConflict, JobEnded, NotFound, Unavailable
+from shared.events import EventType
+from shared.jobs import MAX_MISSES, MAX_RELEASES, Claim, Ending, Evidence, State
+from shared.settings import Postgres
+from tests.integration.jobs import new_job
+
+pytestmark = pytest.mark.anyio
+
+DONE = Ending(
+    state=State.SUCCEEDED,
+    outputs={"mask": {"uri": "s3://leveret/acme/j/1/mask.png", "size": 3}},
+    evidence=Evidence(log="hello", timings={"infer_s": 0.5}),
+)
+FAILED = Evidence(error={"code": "store_error", "message": "S3 is away", "retryable": True})
+
+
+@dataclass
+class Store:
+    database: Database
+    submits: SubmitStore
+    attempts: AttemptStore
+    reads: ReadStore
+    cancels: CancelStore
+    relay: RelayStore
+
+    async def claimed(self, **fields: object) -> Claim:
+        job = new_job(**fields)
+        await self.submits.submit(job)
+        claim = await self.attempts.claim(job.id)
+        assert isinstance(claim, Claim)
+        return claim
+
+    async def end_lease(self, claim: Claim) -> None:
+        await self.database.write(
+            "update jobs set lease_until = clock_timestamp() - interval '1 s' where id = $1", claim.id
+        )
+
+
+@pytest.fixture
+async def store(postgres_dsn: str) -> AsyncIterator[Store]:
+    async with open_database(Postgres(dsn=postgres_dsn), name="test") as database:
+        yield Store(
+            database=database,
+            submits=SubmitStore(database),
+            attempts=AttemptStore(database, worker="w1"),
+            reads=ReadStore(database),
+            cancels=CancelStore(database),
+            relay=RelayStore(database),
+        )
+        await database.write("truncate jobs, specs, events, attempts")
+
+
+async def test_a_submitted_job_is_queued_with_its_first_event(store: Store) -> None:
+    job = new_job(metadata={"who": "ünï"})
+
+    submitted = await store.submits.submit(job)
+
+    assert submitted.fresh
+    assert submitted.state is State.QUEUED
+    assert submitted.publish_due is not None
+    read = await store.reads.job("acme", job.id)
+    assert read is not None
+    assert (read.state, read.seq, read.metadata) == (State.QUEUED, 1, {"who": "ünï"})
+    assert (read.queue_position, read.queue_reason) == (1, "no_worker")
+    assert [event.type for event in await store.reads.events("acme", job.id)] == [EventType.QUEUED]
+
+
+async def test_another_tenant_sees_nothing(store: Store) -> None:
+    job = new_job()
+    await store.submits.submit(job)
+
+    assert await store.reads.job("rival", job.id) is None
+    assert await store.reads.events("rival", job.id) == []
+    assert await store.reads.attempts("rival", job.id) == []
+    with pytest.raises(NotFound):
+        await store.cancels.cancel("rival", job.id)
+
+
+async def test_concurrent_submits_share_statements_and_each_gets_its_own_answer(store: Store) -> None:
+    jobs = [new_job(idempotency_key=f"k{number % 40}", body_digest=b"\2" * 32) for number in range(80)]
+
+    answers = await asyncio.gather(*(store.submits.submit(job) for job in jobs))
+
+    assert sum(answer.fresh for answer in answers) == 40
+    assert len({answer.id for answer in answers}) == 40
+
+
+async def test_one_key_with_another_body_conflicts_and_neighbours_do_not_notice(store: Store) -> None:
+    await store.submits.submit(new_job(idempotency_key="once", body_digest=b"\1" * 32))
+
+    conflict, neighbour = await asyncio.gather(
+        store.submits.submit(new_job(idempotency_key="once", body_digest=b"\2" * 32)),
+        store.submits.submit(new_job()),
+        return_exceptions=True,
+    )
+
+    assert isinstance(conflict, IdempotencyConflict)
+    assert not isinstance(neighbour, BaseException)
+    assert neighbour.fresh
+
+
+async def test_one_row_of_bad_data_fails_alone(store: Store) -> None:
+    good, bad = new_job(), new_job(priority=11)
+
+    answers = await asyncio.gather(
+        store.submits.submit(good), store.submits.submit(bad), return_exceptions=True
+    )
+
+    assert not isinstance(answers[0], BaseException)
+    assert isinstance(answers[1], Exception)
+    assert await store.reads.job("acme", good.id) is not None
+
+
+async def test_ten_claims_of_one_job_have_one_winner(store: Store) -> None:
+    job = new_job()
+    await store.submits.submit(job)
+    workers = [AttemptStore(store.database, worker=f"w{number}") for number in range(10)]
+
+    answers = await asyncio.gather(*(worker.claim(job.id) for worker in workers))
+
+    assert sum(isinstance(answer, Claim) for answer in answers) == 1
+    assert [answer for answer in answers if isinstance(answer, Refusal)] == [Refusal(state=State.RUNNING)] * 9
+
+
+async def test_a_finished_job_has_its_result_and_refuses_every_later_change(store: Store) -> None:
+    claim = await store.claimed()
+
+    left = await store.attempts.finish(claim, DONE)
+    again = await store.attempts.finish(claim, DONE)
+
+    assert left is not None
+    assert left.event.type is EventType.SUCCEEDED
+    assert again is None
+    job = await store.reads.job("acme", claim.id)
+    assert job is not None
+    assert (job.state, job.outputs, job.progress) == (State.SUCCEEDED, DONE.outputs, 1.0)
+    assert await store.attempts.claim(claim.id) == Refusal(state=State.SUCCEEDED, recent=True)
+    with pytest.raises(JobEnded):
+        await store.cancels.cancel("acme", claim.id)
+    attempts = await store.reads.attempts("acme", claim.id)
+    assert [(attempt.outcome, attempt.log) for attempt in attempts] == [("succeeded", "hello")]
+
+
+async def test_a_stale_fence_changes_nothing(store: Store) -> None:
+    stale = await store.claimed()
+    await store.end_lease(stale)
+    await store.database.write("select pg_sleep(0)")
+    await _expire(store)
+    fresh = await store.attempts.claim(stale.id)
+    assert isinstance(fresh, Claim)
+
+    assert await store.attempts.finish(stale, DONE) is None
+    assert await store.attempts.renew({stale.id: (stale.fence, 0.5)}) == {}
+    assert await store.attempts.renew({fresh.id: (fresh.fence, 0.5)}) == {fresh.id: False}
+    assert fresh.fence > stale.fence
+    assert fresh.attempt == 2
+
+
+async def test_leases_are_not_judged_while_postgresql_is_young(store: Store) -> None:
+    claim = await store.claimed()
+    await store.end_lease(claim)
+
+    age = (await store.database.read("select clock_timestamp() - pg_postmaster_start_time() as age"))[0][
+        "age"
+    ]
+    judged = await store.relay.expire_leases()
+
+    assert bool(judged) == (age.total_seconds() > 20)
+
+
+async def test_the_last_attempt_that_is_lost_ends_as_worker_lost(store: Store) -> None:
+    claim = await store.claimed(max_attempts=1)
+    await store.end_lease(claim)
+
+    events = await _expire(store)
+
+    assert [(tenant, event.type) for tenant, event in events] == [("acme", EventType.FAILED)]
+    job = await store.reads.job("acme", claim.id)
+    assert job is not None
+    assert job.error is not None
+    assert job.error["code"] == "worker_lost"
+
+
+async def test_a_release_gives_the_attempt_back_until_there_were_too_many(store: Store) -> None:
+    job = new_job(max_attempts=30)
+    await store.submits.submit(job)
+    for release in range(MAX_RELEASES + 2):
+        claim = await store.attempts.claim(job.id)
+        assert isinstance(claim, Claim)
+        assert claim.attempt == max(1, release - MAX_RELEASES + 1)
+        left = await store.attempts.release(claim, Evidence())
+        assert left is not None
+        assert (left.state, left.event.type) == (State.QUEUED, EventType.RELEASED)
+        assert left.publish_due is not None
+
+
+async def test_a_retry_waits_and_wakes(store: Store) -> None:
+    claim = await store.claimed()
+
+    left = await store.attempts.retry(claim, FAILED, delay_s=0)
+    assert left is not None
+    assert left.state is State.WAITING
+    woken = await store.relay.wake_waiting()
+
+    assert [(event.job_id, event.type) for _, event in woken] == [(claim.id, EventType.QUEUED)]
+    assert [due.id for due in await store.relay.take_due()] == [claim.id]
+    history = await store.reads.events("acme", claim.id)
+    assert [event.type.value for event in history] == [
+        "job.queued",
+        "job.running",
+        "job.retrying",
+        "job.queued",
+    ]
+    assert [event.seq for event in history] == [1, 2, 3, 4]
+
+
+async def test_every_exit_from_running_but_success_honours_the_wish_to_cancel(store: Store) -> None:
+    retried, released, succeeded = [await store.claimed() for _ in range(3)]
+    for claim in (retried, released, succeeded):
+        assert await store.cancels.cancel("acme", claim.id) is None
+    assert await store.attempts.renew({retried.id: (retried.fence, 0.0)}) == {retried.id: True}
+
+    answers = [
+        await store.attempts.retry(retried, FAILED, delay_s=5),
+        await store.attempts.release(released, Evidence()),
+        await store.attempts.finish(succeeded, DONE),
+    ]
+
+    states = [answer.state for answer in answers if answer]
+    assert states == [State.CANCELED, State.CANCELED, State.SUCCEEDED]
+    assert not await store.relay.take_due()
+
+
+async def test_cancel_ends_a_queued_job_at_once(store: Store) -> None:
+    job = new_job()
+    await store.submits.submit(job)
+
+    event = await store.cancels.cancel("acme", job.id)
+
+    assert event is not None
+    assert event.type is EventType.CANCELED
+    assert await store.attempts.claim(job.id) == Refusal(state=State.CANCELED, recent=True)
+
+
+async def test_a_job_no_worker_knows_waits_ten_times_and_then_fails(store: Store) -> None:
+    job = new_job()
+    await store.submits.submit(job)
+    error = {"code": "model_unavailable", "message": "no such model here", "retryable": True}
+    types = []
+    for _ in range(MAX_MISSES):
+        deferred = await store.attempts.defer(job.id, error)
+        assert deferred is not None
+        types.append(deferred[1].type)
+        await store.database.write("update jobs set run_at = clock_timestamp() where run_at is not null")
+        await store.relay.wake_waiting()
+
+    assert types == [EventType.RETRYING] * (MAX_MISSES - 1) + [EventType.FAILED]
+    read = await store.reads.job("acme", job.id)
+    assert read is not None
+    assert read.error == error
+
+
+async def test_the_relay_takes_each_due_row_once_and_the_confirm_clears_only_its_own_mark(
+    store: Store,
+) -> None:
+    low, high = new_job(priority=1), new_job(priority=9)
+    for job in (low, high):
+        await store.submits.submit(job)
+    await store.database.write("update jobs set publish_due = clock_timestamp()")
+
+    taken = await store.relay.take_due()
+
+    assert [due.id for due in taken] == [high.id, low.id]
+    assert await store.relay.take_due() == []
+    await store.submits.published(high.id, taken[0].publish_due)
+    await store.submits.published(low.id, taken[0].publish_due)
+    marks = {row["id"]: row["publish_due"] for row in await store.database.read("select * from jobs")}
+    assert marks == {high.id: None, low.id: taken[1].publish_due}
+
+
+async def test_a_job_that_does_not_start_in_time_expires(store: Store) -> None:
+    job = new_job(start_timeout_s=0.0)
+    await store.submits.submit(job)
+
+    events = await store.relay.expire_starts()
+
+    assert [(event.job_id, event.type) for _, event in events] == [(job.id, EventType.EXPIRED)]
+
+
+async def test_an_unknown_job_is_refused_as_such(store: Store) -> None:
+    assert await store.attempts.claim(uuid7()) == Refusal(state=None)
+
+
+async def test_a_key_is_found_by_its_digest_only(store: Store) -> None:
+    keys = KeyStore(store.database)
+
+    key = await keys.create("acme", "ci", "user")
+
+    principal = await keys.find(key)
+    assert principal is not None
+    assert (principal.tenant, principal.role) == ("acme", "user")
+    assert await keys.find(key + "x") is None
+    rows = await store.database.read("select * from api_keys")
+    assert key not in repr(rows)
+
+
+async def test_a_server_that_is_away_is_unavailable() -> None:
+    with pytest.raises(Unavailable):
+        async with open_database(Postgres(dsn="postgresql://127.0.0.1:1/x", timeout_s=2), name="test"):
+            pass
+
+
+async def _expire(store: Store) -> list[tuple[str, object]]:
+    """Judge leases as a PostgreSQL would that has been up for long."""
+    from shared.adapters.store import relay
+
+    sql = relay.EXPIRE_LEASES
+    rows = await store.database.write(sql, 100, -60.0, relay.WORKER_LOST, relay.CANCELED)
+    return [(row["tenant"], relay.event_of(row)) for row in rows]
