@@ -8,8 +8,8 @@ A plain function is the infer step. A class may have
     infer(items)                   → raw results   (a list in, a list of the same length out)
     finish(item, raw)              → outputs       (compose, colour; on the CPU)
 
-where only `infer` is required. The steps are apart so that one job's can run beside another's, and `infer`
-takes a list so that several jobs can share one call.
+where only `infer` is required (without `prepare` an item is the dict of inputs and params). The steps are
+apart so that one job's can run beside another's, and `infer` takes a list so that several can share one call.
 """
 
 from __future__ import annotations
@@ -173,6 +173,8 @@ def make_steps(spec: ModelSpec, context: LoadContext) -> Steps:
         return _make_class_steps(spec, target(), context)
     if not callable(target):
         raise SpecError(f"{spec.ref}: handler {spec.handler} is neither a function nor a class")
+    if context.session is not None:
+        raise SpecError(f'{spec.ref}: backend "onnx" needs a class, whose load(model) gets model.session')
     return FunctionSteps(target, _signature(spec, target))
 
 

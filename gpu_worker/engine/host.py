@@ -29,6 +29,7 @@ from gpu_worker.engine.calls import (
     result_of,
     run_frame,
 )
+from gpu_worker.engine.output import OutputTail
 from gpu_worker.engine.process import EngineProcess
 from shared.catalog import CatalogError
 from shared.errors import DeviceError, EngineDied, JobCanceled, JobTimedOut, LeveretError, ModelUnavailable
@@ -180,7 +181,7 @@ class EngineHost:
             if process.alive:
                 process.send({"op": "stop"})
             await _within(deadline_s, process.ended())
-            process.kill()
+            process.kill("was stopped with its worker")
             await process.ended()
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
@@ -206,8 +207,8 @@ class EngineHost:
         self, model: Model, attempt: _Attempt | None = None
     ) -> tuple[EngineProcess, LoadReport]:
         process = await self._up(attempt)
+        process.output.capture(OutputTail() if attempt is None else attempt.call.log)
         if attempt is not None:
-            process.output.capture(attempt.call.log)
             attempt.check()
         if model.ref not in self._loaded:
             self._loaded[model.ref] = await self._load(process, model)

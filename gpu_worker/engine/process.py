@@ -39,7 +39,7 @@ class EngineProcess:
         self._progress: dict[int, Callable[[float], None]] = {}
         self._broken = ""
         self._ready: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
-        self._killed = False
+        self._killed = self._over = False
         self._exit = asyncio.create_task(process.wait(), name=f"engine-exit-{process.pid}")
         self._reading = asyncio.create_task(self._read(), name=f"engine-frames-{process.pid}")
         self._ending = asyncio.create_task(self._watch(), name=f"engine-end-{process.pid}")
@@ -53,6 +53,9 @@ class EngineProcess:
         """
         ours, theirs = socket.socketpair()
         read_end, write_end = os.pipe()
+        streams = await asyncio.open_connection(
+            sock=ours
+        )  # before the start: nothing may come between it and us
         try:
             process = await asyncio.create_subprocess_exec(
                 *launch.command(interpreter, "serve", "--fd", str(theirs.fileno()), "--device", device),
@@ -64,16 +67,16 @@ class EngineProcess:
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,  # a group of its own: one kill reaches what it started, too
             )
-        except OSError as error:
-            ours.close()
+        except BaseException as error:
+            streams[1].close()
             os.close(read_end)
-            raise ModelUnavailable(
-                f"interpreter {interpreter!r} can't be started: {error.strerror}"
-            ) from error
+            if isinstance(error, OSError):
+                raise ModelUnavailable(f"can't start {interpreter or 'Python'}: {error.strerror}") from error
+            raise
         finally:
             theirs.close()
             os.close(write_end)
-        return cls(process, await asyncio.open_connection(sock=ours), OutputPipe(read_end))
+        return cls(process, streams, OutputPipe(read_end))
 
     @property
     def pid(self) -> int:
@@ -127,9 +130,12 @@ class EngineProcess:
             raise EngineDied(self._epitaph())
         self._writer.write(pack(frame))  # small frames to a process that reads all the time: no drain
 
-    def kill(self) -> None:
-        """End the process and all that it started, at once."""
+    def kill(self, because: str = "") -> None:
+        """End the process and all that it started, at once; `because` goes into its requests' errors."""
+        self._broken = self._broken or because
         self._killed = True
+        if self._over:
+            return  # its number may be another process's by now
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
@@ -144,11 +150,9 @@ class EngineProcess:
                 self._take(unpack(await self._reader.readexactly(size)))
         except (asyncio.IncompleteReadError, OSError):
             await asyncio.wait([self._exit], timeout=_LAST_FRAMES_S)  # a death closes the line, too
-            self._broken = "" if self._exit.done() else "closed its line to the worker, and was ended"
+            self.kill("" if self._exit.done() else "closed its line to the worker, and was ended")
         except (ProtocolError, KeyError, TypeError, ValueError):
-            self._broken = "sent what is no frame, and was ended"
-        finally:
-            self.kill()
+            self.kill("sent what is no frame, and was ended")
 
     def _take(self, frame: Frame) -> None:
         if frame["op"] == "ready":
@@ -163,6 +167,7 @@ class EngineProcess:
         self.kill()  # what it started may live on, and hold its pipe open
         await asyncio.wait([self._reading], timeout=_LAST_FRAMES_S)
         self._reading.cancel()
+        self._over = True
         self.output.drain()
         self.output.close()
         self._writer.close()

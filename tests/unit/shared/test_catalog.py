@@ -100,6 +100,7 @@ def test_queues_are_those_of_the_models(tmp_path: Path) -> None:
         ("timeout_s = 5", 'timeout_s = "5"', "timeout_s: Input should be a valid number"),
         ("timeout_s = 5", "timeout_s = 0", "timeout_s: Input should be greater than 0"),
         ("timeout_s = 5", 'folder = "/etc"', "folder: unknown key"),
+        ("timeout_s = 5", 'interpreter = "python"', "`interpreter` is the full path of a Python"),
         ("timeout_s = 5", "timeout_s = ", "not readable as TOML"),
         ('handler = "matting:cut_out"', 'handler = "matting"', "handler: not an allowed form"),
         ('backend = "python"', 'backend = "onnx"\nfile = "../x.onnx"', "lies outside the model's folder"),
