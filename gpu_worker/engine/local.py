@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import pdb  # noqa: T100  `--pdb` is the point
+import signal
 import subprocess
 import sys
 import tempfile
@@ -81,14 +82,13 @@ def _again_in_its_own_python(arguments: list[str], folder: Path, table: dict[str
     with tempfile.TemporaryDirectory(prefix="leveret-local-") as private:
         environment = launch.environment(Path(private), device=device)
         command = launch.command(interpreter, "local", *arguments, "--table", json_table)
+        signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for the algorithm, or its debugger
         try:
-            with contextlib.suppress(KeyboardInterrupt):  # it goes to both; the other one ends first
-                return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603  our own module
+            return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603  our own module
         except OSError as error:
             raise SpecError(
                 f"{folder / 'model.toml'}: interpreter {interpreter!r}: {error.strerror}"
             ) from error
-    return 130
 
 
 def _values(spec: ModelSpec, given: list[str]) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:

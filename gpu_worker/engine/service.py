@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import os
 import queue
+import resource
 import signal
 import socket
 import sys
@@ -33,6 +34,7 @@ _PR_SET_PDEATHSIG = 1
 def serve(fd: int, device: str) -> None:
     """Serve the worker at the other end of the socket until it says stop or goes away."""
     _die_with_parent()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash must not write a model's memory to the disk
     os.set_inheritable(fd, False)  # noqa: FBT003  the call's own form; an algorithm's own processes must not hold the line open
     with socket.socket(fileno=fd) as connection:
         Service(Channel(connection), device).run()

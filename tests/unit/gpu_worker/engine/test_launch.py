@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,30 @@ def test_a_gpu_is_hidden_from_a_cpu_engine_only(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     assert launch.environment(tmp_path, device="cpu")["CUDA_VISIBLE_DEVICES"] == ""
     assert launch.environment(tmp_path, device="cuda")["CUDA_VISIBLE_DEVICES"] == "3"
+
+
+SPY = """
+import ctypes, os, subprocess, sys
+if os.getuid() == 0:
+    os.setgid(65534); os.setuid(65534)
+    ctypes.CDLL(None).prctl(4, 1)  # changing the user closed it already
+spy = "import os; print('s3cret' in open(f'/proc/{os.getppid()}/environ').read())"
+look = lambda: subprocess.run([sys.executable, '-c', spy], env={}, capture_output=True, text=True)
+before = look().stdout
+launch = {'__file__': '/', '__name__': 'launch'}
+exec(sys.argv[1], launch)
+launch['hide_worker']()
+print(before.strip(), 'PermissionError' in look().stderr)
+"""
+
+
+@pytest.mark.skipif(not Path("/usr/bin/python3").exists(), reason="needs a Python that any user may run")
+def test_an_engine_can_not_read_the_worker_s_environment() -> None:
+    command = ["/usr/bin/python3", "-c", SPY, Path(launch.__file__).read_text()]
+    done = subprocess.run(  # noqa: S603  our own words
+        command, env={"SECRET": "s3cret"}, capture_output=True, text=True, check=True, timeout=30
+    )
+    assert done.stdout == "True True\n"
 
 
 def test_only_the_engine_s_rooms_can_be_imported(tmp_path: Path) -> None:
