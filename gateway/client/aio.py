@@ -14,7 +14,7 @@ from gateway.client.jobs import AsyncJob
 from gateway.client.retry import RetryPolicy
 from gateway.client.settings import find_target
 from gateway.client.stream import follow
-from gateway.client.transport import Transport, may_have_arrived
+from gateway.client.transport import Transport, may_have_arrived, read_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -143,7 +143,7 @@ class AsyncClient:
             if not may_have_arrived(error):
                 raise
             raise OutcomeUnknownError(f"{error}; the job may have been accepted", key) from error
-        return answer.json()
+        return read_json(answer)
 
     async def job(self, job_id: str) -> AsyncJob:
         """A job by its id.
@@ -175,11 +175,11 @@ class AsyncClient:
 
     async def get(self, path: str, **params: Any) -> Any:
         """Any other GET of the API, decoded."""
-        return (await self.transport.request("GET", path, params=params)).json()
+        return read_json(await self.transport.request("GET", path, params=params))
 
     async def post(self, path: str) -> Any:
         """Any other POST of the API without a body, decoded. It may be sent more than once."""
-        return (await self.transport.request("POST", path)).json()
+        return read_json(await self.transport.request("POST", path))
 
     async def read_job(self, job_id: str) -> Mapping[str, Any]:
         """A job's JSON as the gateway words it."""

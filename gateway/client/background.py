@@ -34,16 +34,23 @@ class BackgroundLoop:
         """The coroutine's result; Ctrl-C here cancels it there.
 
         Raises:
-            RuntimeError: The loop was stopped.
+            RuntimeError: The loop was stopped, or the caller is on it and would wait for itself.
         """
-        if self._loop.is_closed():
+        if problem := self._unfit():
             coroutine.close()
-            raise RuntimeError("this client is closed")
+            raise RuntimeError(problem)
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result()
         finally:
             future.cancel()
+
+    def _unfit(self) -> str | None:
+        if self._loop.is_closed():
+            return "this client is closed"
+        if threading.current_thread() is self._thread:
+            return "a progress function cannot call the client it reports for"
+        return None
 
     def iterate(self, items: AsyncGenerator[T, None]) -> Iterator[T]:
         """The generator's items, one by one, as asked for."""
@@ -51,16 +58,23 @@ class BackgroundLoop:
             while (item := self.run(_next_of(items))) is not None:
                 yield item
         finally:
-            self.run(items.aclose())
+            # Not waited for: a generator that is dropped may be collected on any thread, the loop's own too.
+            if not self._loop.is_closed():
+                asyncio.run_coroutine_threadsafe(_close(items), self._loop)
 
     def stop(self, farewell: Coroutine[Any, Any, None]) -> None:
-        """Run a last coroutine and end the thread; safe from any thread."""
+        """End what runs, then run a last coroutine and end the thread; safe from any thread."""
         asyncio.run_coroutine_threadsafe(self._leave(farewell), self._loop)
         # A garbage collection may run this on the loop's own thread, which cannot wait for itself.
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout=10)
 
     async def _leave(self, farewell: Coroutine[Any, Any, None]) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        # Their threads wait for them; a loop that only stopped would leave them waiting for ever.
+        await asyncio.gather(*others, return_exceptions=True)
         try:
             await farewell
         finally:
@@ -69,3 +83,7 @@ class BackgroundLoop:
 
 async def _next_of(items: AsyncGenerator[T, None]) -> T | None:
     return await anext(items, None)
+
+
+async def _close(items: AsyncGenerator[Any, None]) -> None:
+    await items.aclose()

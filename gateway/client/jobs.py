@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gateway.client.aio import AsyncClient
     from gateway.client.records import Event
 
-    Watcher = Callable[[Event], None]
+    Watcher = Callable[[Event], object]
 
 
 class AsyncJob(JobRecord):
@@ -77,10 +77,13 @@ class AsyncJob(JobRecord):
         """
         with ExitStack() as stack:
             watch = stack.enter_context(self._watcher(progress))
+            limit = asyncio.timeout(timeout_s)
             try:
-                async with asyncio.timeout(timeout_s):
+                async with limit:
                     await self._follow_to_the_end(watch)
             except TimeoutError as error:
+                if not limit.expired():
+                    raise
                 raise WaitTimeoutError(
                     f"job {self.id} is still {self.state} after {timeout_s:g} s"
                 ) from error

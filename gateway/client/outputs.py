@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import mimetypes
+import os
 from contextlib import aclosing
 from io import BytesIO
 from pathlib import Path
@@ -20,7 +21,6 @@ from gateway.client.retry import Patience
 from gateway.client.transport import is_transient
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import AsyncGenerator, Mapping
 
     from gateway.client.transport import Transport
@@ -113,14 +113,16 @@ class AsyncOutput(OutputRecord):
         """Write the output to a file, whole or not at all; returns its path.
 
         Args:
-            path: A file, or a folder in which the output's own name is used.
+            path: A file, or a folder (one that exists, or ends in a slash) for the output's own name.
 
         Raises:
             CorruptDownloadError: The bytes are not the ones the job promised, also when asked again.
             ApiError: The gateway refused.
             UnreachableError: Nothing answered.
         """
-        target = await asyncio.to_thread(self._resolve, Path(path))
+        # pathlib forgets the slash that says "a folder", also of one that is yet to be made.
+        as_folder = str(path).endswith(("/", os.sep))
+        target = await asyncio.to_thread(self._resolve, Path(path), as_folder=as_folder)
         part = target.with_name(f".{target.name}.{uuid4().hex}.part")
         try:
             with await asyncio.to_thread(part.open, "xb") as file:
@@ -129,8 +131,8 @@ class AsyncOutput(OutputRecord):
         finally:
             await asyncio.to_thread(part.unlink, missing_ok=True)
 
-    def _resolve(self, path: Path) -> Path:
-        target = path / self.filename if path.is_dir() else path
+    def _resolve(self, path: Path, *, as_folder: bool) -> Path:
+        target = path / self.filename if as_folder or path.is_dir() else path
         target.parent.mkdir(parents=True, exist_ok=True)
         return target
 

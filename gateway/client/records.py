@@ -167,7 +167,9 @@ class JobRecord(JobView):
         return self._raw
 
     def apply(self, event: Event) -> None:
-        """Take over what an event says."""
+        """Take over what an event says; what ended stays ended, also while its history is told again."""
+        if self.done and not event.terminal:
+            return
         self.seq = max(self.seq, event.seq)
         self._raw.update({name: event.data[name] for name in _JOB_FIELDS & event.data.keys()})
         if event.state is not None:

@@ -54,6 +54,11 @@ class Target:
         return "ws" + self.url.removeprefix("http")
 
     @property
+    def nearby(self) -> bool:
+        """Whether it is on this machine, where no proxy of the environment leads."""
+        return urlsplit(self.url).hostname in {"localhost", "127.0.0.1", "::1"}
+
+    @property
     def headers(self) -> dict[str, str]:
         """What authenticates a request to this gateway, and to nobody else."""
         return {"Authorization": f"Bearer {self.api_key}"}

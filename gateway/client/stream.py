@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
     from gateway.client.settings import Target
+
+log = logging.getLogger(__name__)
 
 MAX_FRAME_BYTES = 1 << 20
 HEALTHY_S = 30.0
@@ -71,6 +74,7 @@ def _pause_s(patience: Patience, failure: ApiError | UnreachableError, opened_at
     pause_s = patience.spend(failure.retry_after_s)
     if pause_s is None or not is_transient(failure):
         raise failure
+    log.info("%s; coming back in %.1f s", failure, pause_s)
     return pause_s
 
 
@@ -93,6 +97,7 @@ async def _connected(target: Target, job_id: str, cursor: int) -> AsyncIterator[
         additional_headers=target.headers,
         user_agent_header=USER_AGENT,
         max_size=MAX_FRAME_BYTES,
+        proxy=None if target.nearby else True,
         open_timeout=10,
         ping_interval=15,
         ping_timeout=15,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from gateway.client.settings import Target
+
+log = logging.getLogger(__name__)
 
 USER_AGENT = "leveret-python"
 MAX_REDIRECTS = 5
@@ -36,7 +39,9 @@ class Transport:
         self.retry = retry
         self.timeout_s = timeout_s
         timeout = httpx2.Timeout(timeout_s, connect=min(timeout_s, 10.0))
-        self._http = httpx2.AsyncClient(timeout=timeout, headers={"User-Agent": USER_AGENT})
+        self._http = httpx2.AsyncClient(
+            timeout=timeout, headers={"User-Agent": USER_AGENT}, trust_env=not target.nearby
+        )
 
     async def close(self) -> None:
         """Give the connections back."""
@@ -76,6 +81,7 @@ class Transport:
             pause_s = patience.spend(outcome.retry_after_s)
             if pause_s is None or not is_transient(outcome):
                 raise outcome
+            log.info("%s; trying again in %.1f s", outcome, pause_s)
             await asyncio.sleep(pause_s)
 
     async def _try(
@@ -140,7 +146,27 @@ async def _checked(response: httpx2.Response) -> httpx2.Response:
 def read_problem(response: httpx2.Response) -> ApiError:
     """The error in a refused request's answer, whoever wrote it."""
     retry_after_s = parse_retry_after(response.headers.get("retry-after"))
-    return ApiError(response.status_code, decode_problem(response.content), retry_after_s)
+    problem = decode_problem(response.content)
+    if response.is_redirect:
+        # Followed, a POST would arrive as a GET, and the key at an address that nobody chose.
+        problem = {"detail": f"redirected to {response.headers.get('location')}: set LEVERET_URL to that"}
+    return ApiError(response.status_code, problem, retry_after_s)
+
+
+def read_json(response: httpx2.Response) -> Any:
+    """The decoded body of an answer.
+
+    Raises:
+        ApiError: It is no JSON, so whoever answered is not the gateway.
+    """
+    try:
+        return response.json()
+    except ValueError as error:
+        problem = {
+            "code": "not_leveret",
+            "detail": f"{response.url.host} answered with something but no JSON",
+        }
+        raise ApiError(response.status_code, problem) from error
 
 
 def decode_problem(body: bytes) -> Mapping[str, Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib.metadata import PackageNotFoundError, version
 
 from cyclopts import App
 
-from gateway.client.cli.exits import INTERRUPTED, OK, exit_code_of, report
-from gateway.client.errors import LeveretError
+from gateway.client.cli.exits import FAILED, INTERRUPTED, OK, exit_code_of, report
+from gateway.client.errors import InputError, LeveretError
 
 _ROOM = "gateway.client.cli"
 
@@ -51,9 +53,14 @@ def run(arguments: list[str]) -> int:
         code = app(arguments)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except LeveretError as error:
+    except BrokenPipeError:
+        # The reader of a pipe has left; at exit Python would complain that it cannot flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except (LeveretError, OSError) as error:
         if "--debug" in arguments:
             raise
-        report(error, as_json="--json" in arguments)
-        return exit_code_of(error)
+        failure = error if isinstance(error, LeveretError) else InputError(str(error))
+        report(failure, as_json="--json" in arguments)
+        return exit_code_of(failure)
     return OK if code is None else int(code)

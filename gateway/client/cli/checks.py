@@ -146,8 +146,10 @@ def _refused(error: LeveretError) -> Finding:
 
 async def _read_catalog(client: AsyncClient) -> tuple[list[Mapping[str, Any]], float | None]:
     """The models, and how far this clock is ahead of the gateway's."""
+    from gateway.client.transport import read_json  # noqa: PLC0415  not for --help
+
     answer = await client.transport.request("GET", "/v1/models")
-    body = answer.json()
+    body = read_json(answer)
     return list(body.get("models", body.get("items", ()))), _skew_s(answer.headers.get("date"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
+from gateway.client.retry import RetryPolicy
 from gateway.client.settings import find_target
 
 if TYPE_CHECKING:
     from gateway.client.aio import AsyncClient
 
+PATIENCE = RetryPolicy(budget_s=30)
+"""Somebody sits and waits; a script that wants more repeats the command."""
 _EVERYWHERE = Group("Options of every command", sort_key=1)
 
 
@@ -42,10 +46,19 @@ class Common:
         from gateway.client.aio import AsyncClient  # noqa: PLC0415  not for --help
 
         target = find_target(self.url, folder=Path.cwd())
-        return AsyncClient(target.url, target.api_key)
+        _tell_repeats()
+        return AsyncClient(target.url, target.api_key, retry=PATIENCE)
 
 
 NO_OPTIONS = Common()
+
+
+def _tell_repeats() -> None:
+    """Whoever waits at a terminal sees why."""
+    logger = logging.getLogger("gateway.client")
+    logger.handlers = [logging.StreamHandler()]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
 
 
 def print_json(document: Any) -> None:

@@ -17,16 +17,17 @@ if TYPE_CHECKING:
     from gateway.client.records import Event
 
 
-async def watch(*job_ids: str, common: Common = NO_OPTIONS) -> int:
+async def watch(job_id: str, /, *more: str, common: Common = NO_OPTIONS) -> int:
     """Follow jobs from their first event until all have ended; comes back by itself after a lost connection.
 
     Args:
-        job_ids: The jobs.
+        job_id: The job.
+        more: Further jobs, followed at the same time.
         common: Options of every command.
     """
     show = _shower(common)
     async with common.client() as client, asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_watch_one(client, job_id, show, common)) for job_id in job_ids]
+        tasks = [group.create_task(_watch_one(client, job_id, show, common)) for job_id in (job_id, *more)]
     return max((task.result() for task in tasks), default=OK)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import inspect
 import threading
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -92,3 +93,36 @@ def test_a_client_that_is_dropped_leaves_nothing_behind(gateway: FakeGateway) ->
     gc.collect()
 
     assert threading.active_count() == before
+
+
+def test_a_progress_function_that_calls_back_is_refused_instead_of_hanging(client: Client) -> None:
+    job = client.submit("cutout", inputs={"image": b"x"})
+
+    with pytest.raises(RuntimeError, match="progress function"):
+        job.wait(progress=lambda _: client.models())
+
+
+def test_closing_releases_a_thread_that_waits(gateway: FakeGateway) -> None:
+    gateway.hold.clear()
+    gateway.sockets.append((2, 1000))
+    client = Client(gateway.url, KEY)
+    job = client.submit("cutout", inputs={"image": b"x"})
+    with ThreadPoolExecutor() as threads:
+        waiting = threads.submit(job.wait)
+        assert gateway.streaming.wait(10)
+
+        client.close()
+
+        with pytest.raises(CancelledError):
+            waiting.result(timeout=10)
+
+
+def test_a_dropped_iterator_is_closed_behind_the_scenes(client: Client, gateway: FakeGateway) -> None:
+    events = client.submit("cutout", inputs={"image": b"x"}).events()
+    next(events)
+
+    del events
+    gc.collect()
+
+    assert client.models()
+    assert gateway.cursors == [0]

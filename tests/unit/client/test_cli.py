@@ -319,3 +319,22 @@ def test_doctor_with_a_wrong_key(
     assert code == 1
     assert findings["API key"]["ok"] is False
     assert target.seen
+
+
+def test_a_place_that_cannot_be_written_is_one_line(
+    target: FakeGateway, tmp_path: Path, err: Callable[[], str]
+) -> None:
+    (tmp_path / "results").write_text("a file is in the way")
+
+    assert run(["submit", "cutout", "image=@face.jpg", "-o", "results/"]) == 2
+
+    assert err().startswith("leveret: [Errno")
+    assert target.jobs
+
+
+def test_repeats_are_told(target: FakeGateway, err: Callable[[], str]) -> None:
+    target.faults.append(problem(503, "unavailable", "PostgreSQL is away", retry_after="0"))
+
+    assert run(["models"]) == 0
+
+    assert "PostgreSQL is away" in err()

@@ -162,3 +162,14 @@ async def test_the_key_travels_in_a_header_alone(
 
     assert all(KEY not in path for _, path, _ in gateway.seen)
     assert KEY not in repr(client.target)
+
+
+async def test_a_job_that_ended_stays_ended_while_its_history_is_told(
+    client: AsyncClient, job: AsyncJob
+) -> None:
+    await job.wait()
+    again = await client.job(job.id)
+
+    states = [again.state async for _ in again.events(after=0)]
+
+    assert states == ["succeeded"] * 4

@@ -46,6 +46,10 @@ async def test_missing_folders_are_made(output: AsyncOutput, tmp_path: Path) -> 
     assert (await output.save(tmp_path / "a" / "b.png")).is_file()
 
 
+async def test_a_slash_at_the_end_means_a_folder(output: AsyncOutput, tmp_path: Path) -> None:
+    assert await output.save(f"{tmp_path}/new/") == tmp_path / "new" / "cutout.png"
+
+
 async def test_a_damaged_download_is_repeated(output: AsyncOutput, gateway: FakeGateway) -> None:
     gateway.served.append(b"damaged")
 

@@ -6,6 +6,7 @@ from io import BytesIO, StringIO
 from typing import TYPE_CHECKING
 
 import pytest
+from starlette.responses import HTMLResponse, RedirectResponse
 
 from gateway.client import (
     ApiError,
@@ -220,3 +221,21 @@ async def test_wrong_key_is_an_api_error(gateway: FakeGateway) -> None:
             await client.models()
 
     assert caught.value.status == 401
+
+
+async def test_an_answer_from_somebody_else_is_told_as_such(
+    client: AsyncClient, gateway: FakeGateway
+) -> None:
+    gateway.faults.append(HTMLResponse("<h1>It works!</h1>"))
+
+    with pytest.raises(ApiError, match="no JSON"):
+        await client.models()
+
+
+async def test_a_redirect_is_not_followed_with_the_key(client: AsyncClient, gateway: FakeGateway) -> None:
+    gateway.faults.append(RedirectResponse("https://elsewhere.example/v1/models"))
+
+    with pytest.raises(ApiError, match=r"set LEVERET_URL"):
+        await client.models()
+
+    assert len(gateway.seen) == 1
