@@ -1,7 +1,7 @@
 """Which account a server runs as, and a folder that account can reach.
 
 PostgreSQL and RabbitMQ refuse root or misbehave under it. A checkout may lie in a home folder of mode 0700,
-which no other account can enter: the data then lives under /var/tmp.
+which no other account can enter: the data then lives under /var/lib.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import shutil
 import stat
 from pathlib import Path
 
-ELSEWHERE = Path("/var/tmp")  # noqa: S108  survives a reboot; our folder in it is checked for its owner
+ELSEWHERE = Path("/var/lib")
+"""Nobody cleans it up by age, as happens to /var/tmp; only root needs it, and may write there."""
 
 
 def account_for(server: str) -> str | None:
@@ -35,7 +36,7 @@ def _exists(name: str) -> bool:
 
 
 def data_root(folder: Path) -> Path:
-    """Where servers of this stack keep their data: inside `folder`, or under /var/tmp if that is closed."""
+    """Where servers of this stack keep their data: inside `folder`, or under /var/lib if that is closed."""
     if os.geteuid() != 0 or _open_to_all(folder.resolve()):
         return folder / "data"
     return ELSEWHERE / f"leveret-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]}"

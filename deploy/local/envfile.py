@@ -24,6 +24,8 @@ def replace(file: Path, text: str) -> None:
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as stream:
         stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())  # a rename can reach the disk before the bytes do
     fresh.replace(file)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import shutil
 import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy.local import processes
+from deploy.local import envfile, processes
 from deploy.local.accounts import data_root, make_root
 from deploy.local.failure import NotReadyError
 from deploy.local.postgres import PostgreSQL
@@ -91,28 +92,33 @@ class PrivateServers:
         self.place.logs.mkdir(exist_ok=True)
         self.state = State.load(self.state.file)
 
+    def _secret(self) -> str:
+        """The servers' password. It lies with their data: PostgreSQL keeps what it was initialised with."""
+        file = self.place.data / "secret"
+        if not file.exists():
+            envfile.replace(file, secrets.token_hex(16))
+        return file.read_text()
+
     def _servers(self) -> list[Server]:
         """The servers the user does not run himself.
 
         Raises:
             MissingProgramError: One is not installed.
         """
-        state, place, wanted = self.state, self.place, list[Server]()
+        state, place, secret, wanted = self.state, self.place, self._secret(), list[Server]()
         if "LEVERET_POSTGRES_DSN" not in self._own:
             (port,) = state.ports_for("postgresql", 1)
-            wanted.append(PostgreSQL(place, port=port, secret=state.secret, durable=not self._tied))
+            wanted.append(PostgreSQL(place, port=port, secret=secret, durable=not self._tied))
         if "LEVERET_RABBITMQ_URL" not in self._own:
             port, peer, mapper = state.ports_for("rabbitmq", 3)
             wanted.append(PortMapper(port=mapper))
-            wanted.append(
-                RabbitMQ(place, ports=(port, peer, mapper), secret=state.secret, vhosts=self._vhosts)
-            )
+            wanted.append(RabbitMQ(place, ports=(port, peer, mapper), secret=secret, vhosts=self._vhosts))
         if "LEVERET_REDIS_URL" not in self._own:
             (port,) = state.ports_for("redis", 1)
-            wanted.append(Redis(place, port=port, secret=state.secret, durable=not self._tied))
+            wanted.append(Redis(place, port=port, secret=secret, durable=not self._tied))
         if "LEVERET_S3_ENDPOINT" not in self._own:
             ports = state.ports_for("seaweedfs", SEAWEEDFS_PORTS)
-            wanted.append(SeaweedFS(place, ports=ports, secret=state.secret))
+            wanted.append(SeaweedFS(place, ports=ports, secret=secret))
         return wanted
 
     def settings(self, servers: Sequence[Server]) -> dict[str, str]:
@@ -154,6 +160,8 @@ class PrivateServers:
     async def healthy(self) -> bool:
         """Do all servers of the state file run and serve?"""
         self.state = State.load(self.state.file)
+        if not self.place.data.exists():
+            return False
         servers = self._servers()
         if not all(self.state.runs(server.name) for server in servers):
             return False

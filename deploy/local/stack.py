@@ -6,6 +6,7 @@ there is no third way, so a half-started or killed run needs no case of its own.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import TYPE_CHECKING
 
@@ -64,12 +65,18 @@ class Stack:
             StackError: Something did not come up; what this call started has been stopped again.
         """
         async with exclusive(self.folder, self._progress):
-            if await self.healthy():
+            ran_before = await self.healthy()
+            if ran_before:
                 self._progress.say("already running")
             else:
                 await self._stop()
                 await self._start_or_leave_nothing()
-        await push_one_image(self.folder, self.access)
+        try:
+            await push_one_image(self.folder, self.access)
+        except asyncio.CancelledError:
+            if not ran_before:
+                await self.down()
+            raise
 
     async def healthy(self) -> bool:
         """Do all servers and processes of an earlier `up` run as wanted, serve and say that they are well?"""

@@ -1,9 +1,8 @@
-"""What a stack remembers between commands: its ports, its secrets, its processes."""
+"""What a stack remembers between commands: its ports, its processes, the user's settings."""
 
 from __future__ import annotations
 
 import json
-import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,6 @@ class State:
 
     file: Path
     ports: dict[str, list[int]] = field(default_factory=dict)
-    secret: str = field(default_factory=lambda: secrets.token_hex(16))
     processes: dict[str, Process] = field(default_factory=dict)
     user: dict[str, str] = field(default_factory=dict)
 
@@ -33,7 +31,7 @@ class State:
         except FileNotFoundError:
             return cls(file)
         processes = {name: Process.load(fields) for name, fields in record["processes"].items()}
-        return cls(file, record["ports"], record["secret"], processes, record["user"])
+        return cls(file, record["ports"], processes, record["user"])
 
     def ports_for(self, name: str, count: int, *, first: int | None = None) -> list[int]:
         """The ports this process has, or had before if they are free again; else new ones.
@@ -74,10 +72,9 @@ class State:
         self.save()
 
     def save(self) -> None:
-        """Replace the file, readable by its owner alone: it holds the servers' password."""
+        """Replace the file, readable by its owner alone: settings may hold passwords."""
         record = {
             "ports": self.ports,
-            "secret": self.secret,
             "user": self.user,
             "processes": {name: process.dump() for name, process in self.processes.items()},
         }
