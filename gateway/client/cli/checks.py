@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from gateway.client.cli.findings import Finding, unseen, well, wrong
+from gateway.client.cli.workers import ask_gateway, judge_queue, read_queues
 from gateway.client.errors import ApiError, ConfigError, LeveretError
 from gateway.client.settings import Target, find_target
 
@@ -81,7 +82,7 @@ async def check_gateway(around: Surroundings) -> list[Finding]:
         fix = "`make up`, then `source .leveret/env`, or export LEVERET_URL and LEVERET_API_KEY"
         return [wrong("settings", str(error), fix), *await _check_admin(around)]
     findings = [well("settings", f"{target.url} from {target.source}")]
-    return findings + await _check_admin(around) + await _check_api(target)
+    return findings + await _check_admin(around) + await _check_api(target, around)
 
 
 async def _check_admin(around: Surroundings) -> list[Finding]:
@@ -90,34 +91,49 @@ async def _check_admin(around: Surroundings) -> list[Finding]:
     if not port:
         return [unseen("health", "the admin port is not known here (LEVERET_GATEWAY_ADMIN_PORT)")]
     host = around.settings.get("LEVERET_GATEWAY_ADMIN_HOST", "127.0.0.1")
-    return [await _probe(f"http://{host}:{port}", path) for path in ("/livez", "/readyz")]
+    return [await _probe(path, f"http://{host}:{port}", path) for path in ("/livez", "/readyz")]
 
 
-async def _probe(base: str, path: str) -> Finding:
+async def _probe(name: str, base: str, path: str) -> Finding:
     import httpx2  # noqa: PLC0415  not for --help
 
     try:
-        async with httpx2.AsyncClient(timeout=CONNECT_S) as http:
-            response = await http.get(base + path)
+        response = await _get(base + path)
     except httpx2.HTTPError as error:
-        return wrong(path, f"no answer from {base}: {error}", "start the gateway: python -m gateway")
+        return wrong(name, f"no answer from {base}: {error}", "`make up`, or start it again")
     found = f"{response.status_code} {_health_words(response)}".strip()
     if response.is_success:
-        return well(path, found)
-    return wrong(path, found, "see below which server is away; the gateway's log says why")
+        return well(name, found)
+    return wrong(name, found, "see below which server is away; its log says why")
+
+
+async def _get(url: str) -> httpx2.Response:
+    import httpx2  # noqa: PLC0415  not for --help
+
+    async with httpx2.AsyncClient(timeout=CONNECT_S, trust_env=False) as http:
+        return await http.get(url)
+
+
+async def _read(url: str) -> str:
+    import httpx2  # noqa: PLC0415  not for --help
+
+    try:
+        return (await _get(url)).text
+    except httpx2.HTTPError as error:
+        raise ConnectionError(str(error)) from error
 
 
 def _health_words(response: httpx2.Response) -> str:
+    """What a health answer names: its failing dependencies, else its status."""
     try:
         body = response.json()
     except ValueError:
         return response.text[:200]
-    checks = body.get("checks") if isinstance(body, dict) else None
-    words = [f"{name}: {state}" for name, state in (checks or {}).items()]
-    return ", ".join(words) or str(body.get("status") or body.get("detail") or body)[:200]
+    failing = body.get("failing") or {}
+    return ", ".join(f"{name}: {why}" for name, why in failing.items()) or str(body.get("status", ""))
 
 
-async def _check_api(target: Target) -> list[Finding]:
+async def _check_api(target: Target, around: Surroundings) -> list[Finding]:
     from gateway.client.aio import AsyncClient  # noqa: PLC0415  not for --help
     from gateway.client.retry import RetryPolicy  # noqa: PLC0415  idem
 
@@ -132,7 +148,9 @@ async def _check_api(target: Target) -> list[Finding]:
         findings.append(_skew_finding(skew_s))
         findings.append(_catalog_finding(listed))
         findings.append(await _check_socket(client))
-        return findings + await _check_workers(client, listed)
+        if _scaler_base(around) is None:
+            findings += await ask_gateway(client, listed)
+        return findings
 
 
 def _refused(error: LeveretError) -> Finding:
@@ -194,19 +212,22 @@ async def _check_socket(client: AsyncClient) -> Finding:
     return well("WebSocket", "the handshake reaches the gateway")
 
 
-async def _check_workers(client: AsyncClient, listed: list[Mapping[str, Any]]) -> list[Finding]:
-    """Which queue of the catalog has no worker; only an operator's key may look."""
+async def check_scaler(around: Surroundings) -> list[Finding]:
+    """The scaler, and who works on which queue, where its admin port is known."""
+    base = _scaler_base(around)
+    if base is None:
+        return []
+    health = await _probe("scaler", base, "/readyz")
     try:
-        answer = await client.get("/v1/workers")
-    except LeveretError as error:
-        return [unseen("workers", f"not to be seen from here: {error}")]
-    alive = [str(worker.get("queue")) for worker in answer.get("workers", answer.get("items", ()))]
-    idle = sorted({str(model.get("queue")) for model in listed} - set(alive))
-    found = f"{len(alive)} alive"
-    if not idle:
-        return [well("workers", found)]
-    # No fault while a scaler runs: the first job of a queue starts its worker.
-    return [unseen("workers", f"{found}; none for {', '.join(idle)} until the scaler starts one")]
+        figures = read_queues(await _read(base + "/metrics"))
+    except OSError as error:
+        return [health, unseen("workers", f"the scaler's figures cannot be read: {error}")]
+    return [health, *(judge_queue(queue, each) for queue, each in figures.items())]
+
+
+def _scaler_base(around: Surroundings) -> str | None:
+    port = around.settings.get("LEVERET_SCALER_ADMIN_PORT")
+    return f"http://{around.settings.get('LEVERET_SCALER_ADMIN_HOST', '127.0.0.1')}:{port}" if port else None
 
 
 async def check_servers(around: Surroundings) -> list[Finding]:

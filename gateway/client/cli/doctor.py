@@ -7,7 +7,13 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
-from gateway.client.cli.checks import Surroundings, check_gateway, check_machine, check_servers
+from gateway.client.cli.checks import (
+    Surroundings,
+    check_gateway,
+    check_machine,
+    check_scaler,
+    check_servers,
+)
 from gateway.client.cli.exits import FAILED, OK, printable
 from gateway.client.cli.findings import Finding
 from gateway.client.cli.session import NO_OPTIONS, Common, print_json
@@ -26,6 +32,7 @@ async def doctor(common: Common = NO_OPTIONS) -> int:
     around = await asyncio.to_thread(look_around, common)
     findings = check_machine(around)
     findings += await check_gateway(around)
+    findings += await check_scaler(around)
     findings += await check_servers(around)
     if common.json:
         print_json([asdict(finding) for finding in findings])

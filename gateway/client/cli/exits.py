@@ -26,7 +26,7 @@ _CODES: tuple[tuple[type[LeveretError], int], ...] = (
 _API_HINTS = {
     401: "check LEVERET_API_KEY; `make up` writes a working one to .leveret/env",
     403: "this key's role does not allow that",
-    404: "ids and models of other tenants look like missing ones; `leveret models` lists yours",
+    404: "what belongs to another tenant looks missing too; `leveret models` lists the models",
     413: "put the file into S3 and give its s3:// address instead",
     429: "wait as long as the answer says, or lower the rate",
     503: "`leveret doctor` names the part that is away",
@@ -45,7 +45,8 @@ def report(error: LeveretError, *, as_json: bool) -> None:
         sys.stderr.write(json.dumps({"error": document}) + "\n")
         return
     lines = [f"leveret: {document['message']}"]
-    lines += [f"  {each}" for each in document.get("fields", ())]
+    # The sentence often names the fields already.
+    lines += [f"  {each}" for each in document.get("fields", ()) if each not in document["message"]]
     if hint := document.get("hint"):
         lines.append(f"  hint: {hint}")
     sys.stderr.write(printable("\n".join(lines)) + "\n")

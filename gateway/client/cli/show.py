@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -17,12 +18,14 @@ if TYPE_CHECKING:
     from gateway.client.outputs import OutputRecord
     from gateway.client.records import Event, JobView
 
+_PIPE_WIDTH = 1000
 _STAGES = ("queue_s", "fetch_s", "load_s", "prepare_s", "infer_s", "finish_s", "store_s")
 
 
 def console() -> Console:
     """Where results go: stdout, coloured on a terminal."""
-    return Console(highlight=False, soft_wrap=True)
+    # In a pipe a line is a line, however long.
+    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 def print_event(screen: Console, event: Event) -> None:

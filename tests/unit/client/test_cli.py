@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.client.cli.app import run
+from gateway.client.cli.workers import judge_queue, read_queues
 from tests.fakes.gateway import KEY, FakeGateway, problem
 
 if TYPE_CHECKING:
@@ -338,3 +339,37 @@ def test_repeats_are_told(target: FakeGateway, err: Callable[[], str]) -> None:
     assert run(["models"]) == 0
 
     assert "PostgreSQL is away" in err()
+
+
+@pytest.mark.parametrize(
+    ("figures", "ok", "says"),
+    [
+        ({"have_workers": 2, "backlog_jobs": 5}, True, "2 workers, 5 jobs waiting"),
+        ({"have_workers": 0, "backlog_jobs": 0}, None, "the first job starts one"),
+        ({"have_workers": 0, "backlog_jobs": 1}, None, "1 job waiting: one is being started"),
+        ({"have_workers": 0, "backlog_jobs": 1, "failed_launches": 3}, False, "3 launches in a row failed"),
+        ({"have_workers": float("nan"), "backlog_jobs": 1}, None, "does not know"),
+        ({}, None, "does not know"),
+    ],
+)
+def test_doctor_judges_queues(figures: dict[str, float], ok: bool | None, says: str) -> None:  # noqa: FBT001
+    finding = judge_queue("images", figures)
+
+    assert finding.ok is ok
+    assert says in finding.found
+
+
+def test_scaler_figures_are_read_by_queue() -> None:
+    text = (
+        "# HELP leveret_scaler_have_workers x\n"
+        'leveret_scaler_have_workers{queue="images"} 1.0\n'
+        'leveret_scaler_backlog_jobs{queue="images",tier="high"} 2.0\n'
+        'leveret_scaler_backlog_jobs{queue="images",tier="low"} 3.0\n'
+        'leveret_scaler_decisions_total{action="launch",queue="quick"} 1.0\n'
+        "leveret_scaler_leader 1.0\n"
+    )
+
+    assert read_queues(text) == {
+        "images": {"have_workers": 1.0, "backlog_jobs": 5.0},
+        "quick": {"decisions_total": 1.0},
+    }
