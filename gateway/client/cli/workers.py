@@ -21,7 +21,7 @@ Figures = Mapping[str, float]
 
 
 def read_queues(metrics: str) -> dict[str, Figures]:
-    """The scaler's figures by queue, tiers added up: have_workers, backlog_jobs, failed_launches, …"""
+    """The scaler's figures by queue, tiers added up: have_workers, backlog_jobs and others."""
     queues: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
     for line in metrics.splitlines():
         if found := _SAMPLE.match(line):
