@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from deploy.local import programs
+from deploy.local import processes, programs
 from deploy.local.accounts import account_for, own_folder
 from deploy.local.processes import Process, command_line
 from deploy.local.server import HOST, Place, run_once
@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 USER = DATABASE = "leveret"
+
+
+def orphans(place: Place) -> list[Process]:
+    """The sessions of a killed postmaster, which live on for a moment and keep a new one from starting.
+
+    Their titles have overwritten the stack's mark in their environment; where they work betrays them.
+    """
+    return processes.working_in(_data_folder(place), "postgres")
+
+
+def _data_folder(place: Place) -> Path:
+    return place.data / PostgreSQL.name / "data"
 
 
 class PostgreSQL:
@@ -30,7 +42,7 @@ class PostgreSQL:
         self.account = account_for("postgres")
         self._log = place.log(self.name)
         self._home = place.data / self.name
-        self._data = self._home / "data"
+        self._data = _data_folder(place)
         self._port, self._secret, self._durable = port, secret, durable
         self._programs = programs.find_postgres()
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from deploy.local import envfile, processes
 from deploy.local.accounts import data_root, make_root
 from deploy.local.failure import NotReadyError
-from deploy.local.postgres import PostgreSQL
+from deploy.local.postgres import PostgreSQL, orphans
 from deploy.local.processes import Process
 from deploy.local.progress import Progress
 from deploy.local.rabbitmq import PortMapper, RabbitMQ
@@ -179,7 +179,8 @@ class PrivateServers:
         self.state = State.load(self.state.file)
         everything = set(processes.family(self.place.folder))
         await asyncio.gather(*map(_stop, self.state.processes.items()))
-        await processes.stop(everything | set(processes.family(self.place.folder)), deadline_s=STOP_S)
+        everything |= {*processes.family(self.place.folder), *orphans(self.place)}
+        await processes.stop(everything, deadline_s=STOP_S)
         self.state.forget_processes()
 
     def remove_data(self) -> None:

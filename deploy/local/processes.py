@@ -100,6 +100,19 @@ def family(folder: Path) -> list[Process]:
     return [process for process in map(Process.of, found) if process is not None]
 
 
+def working_in(folder: Path, program: str) -> list[Process]:
+    """Every live process of that program whose working directory is `folder`."""
+    found = (Process.of(pid) for pid in _pids() if _works_in(pid) == (str(folder), program))
+    return [process for process in found if process is not None]
+
+
+def _works_in(pid: int) -> tuple[str, str] | None:
+    try:
+        return str(Path(f"/proc/{pid}/cwd").readlink()), Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return None
+
+
 def roots(folder: Path, *, but: Iterable[Process]) -> list[Process]:
     """The marked processes that no marked process started, less `but` and all that those started.
 
