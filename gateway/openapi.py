@@ -160,12 +160,24 @@ def describe(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            schemas = generate().setdefault("components", {}).setdefault("schemas", {})
+            document = generate()
+            schemas = document.setdefault("components", {}).setdefault("schemas", {})
             for model in (Submission, Options, UploadRequest, views.ProblemView):
                 schemas.update(_schemas(model))
+            _drop_default_errors(document)
         return generate()
 
     app.openapi = openapi  # type: ignore[method-assign]  # the way FastAPI documents
+
+
+def _drop_default_errors(document: dict[str, Any]) -> None:
+    """FastAPI promises its own kind of 422 wherever a route has a parameter; no route of ours answers it."""
+    for path in document["paths"].values():
+        for operation in path.values():
+            if "HTTPValidationError" in str(operation["responses"].get("422")):
+                del operation["responses"]["422"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        document["components"]["schemas"].pop(name, None)
 
 
 def _schemas(model: type[BaseModel]) -> dict[str, Any]:

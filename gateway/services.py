@@ -73,9 +73,7 @@ def parse_job_id(text: str) -> UUID:
 
 
 def _job_id(
-    job_id: Annotated[
-        str, Path(description="The job's id", json_schema_extra={"format": "uuid"}, max_length=64)
-    ],
+    job_id: Annotated[str, Path(description="The job's id", json_schema_extra={"format": "uuid"})],
 ) -> UUID:
     return parse_job_id(job_id)
 

@@ -99,7 +99,7 @@ async def read_output(
     services: UsedServices,
     caller: Authenticated,
     job_id: JobId,
-    name: Annotated[str, Path(description="The output's name", max_length=64)],
+    name: Annotated[str, Path(description="The output's name")],
 ) -> Response:
     """A redirect to a signed address, or the bytes themselves."""
     output = await services.lookup.output(caller.tenant, job_id, name)
