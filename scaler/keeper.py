@@ -104,12 +104,12 @@ class Keeper:
             log.info("scaler.launched", fleet=self.queue, machines=list(started))
 
     def _repeats(self, decision: Decision) -> bool:
-        """Ending a machine may take several turns, which are one decision."""
+        """A machine may take several turns to end, and a worker that got a job just now is asked in vain."""
         before = self._written
         return (
             before is not None
-            and not (decision.launch or decision.drain or before.launch or before.drain)
-            and decision.terminate == before.terminate
+            and not (decision.launch or before.launch)
+            and (decision.drain, decision.terminate) == (before.drain, before.terminate)
         )
 
     async def _write(self, snapshot: Snapshot, decision: Decision) -> None:

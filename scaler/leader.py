@@ -20,22 +20,22 @@ class Leader:
 
     async def lead(self) -> bool:
         """Whether this scaler leads now; tries to, when nobody does. To be asked at every tick."""
-        self._note(leading=await self._lock.held() or await self._acquired())
-        return bool(self._leading)
+        try:
+            leading = await self._lock.held() or await self._lock.acquire()
+        except LeveretError as error:
+            return self._note(leading=False, why=str(error))
+        return self._note(leading=leading, why="" if leading else "another scaler leads")
 
     async def confirm(self) -> bool:
         """Ask the server once more, just before something is changed."""
-        self._note(leading=await self._lock.held())
-        return bool(self._leading)
+        leading = await self._lock.held()
+        return self._note(leading=leading, why="" if leading else "the database ended the session")
 
-    async def _acquired(self) -> bool:
-        try:
-            return await self._lock.acquire()
-        except LeveretError:
-            return False
-
-    def _note(self, *, leading: bool) -> None:
-        if leading is not self._leading:
-            log.info("scaler.leading" if leading else "scaler.standing_by")
+    def _note(self, *, leading: bool, why: str) -> bool:
+        if leading is not self._leading and leading:
+            log.info("scaler.leading")
+        elif leading is not self._leading:
+            log.info("scaler.standing_by", why=why)
         self._leading = leading
         LEADER.set(leading)
+        return leading

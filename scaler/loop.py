@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import structlog
+
 from scaler.keeper import Keeper
 from scaler.leader import Leader
-from scaler.observer import Observer
+from scaler.observer import Observer, Sight
 from scaler.ports import Clock
+
+log = structlog.get_logger()
 
 
 class Loop:
@@ -28,6 +32,7 @@ class Loop:
         self._leader = leader
         self._clock = clock
         self._interval_s = interval_s
+        self._orphans: set[str] = set()
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Tick at once and then every `interval_s`, until `stopping` is set."""
@@ -41,5 +46,13 @@ class Loop:
             return
         taken_at = self._clock.now()
         sight = await self._observer.look(keeper.queue for keeper in self._keepers)
+        self._tell_orphans(sight)
         for keeper in self._keepers:
             await keeper.keep(sight, taken_at)
+
+    def _tell_orphans(self, sight: Sight) -> None:
+        """Jobs of a queue that no model names any more get no worker from here."""
+        orphans = sight.queues - {keeper.queue for keeper in self._keepers}
+        for queue in orphans - self._orphans:
+            log.warning("scaler.queue_without_fleet", queue=queue)
+        self._orphans = orphans

@@ -66,6 +66,11 @@ class Sight:
     workers: Sequence[WorkerRow] | Unknown
     brokers: dict[str, Broker | Unknown]
 
+    @property
+    def queues(self) -> set[str]:
+        """Every queue with live jobs, whether or not it has a fleet."""
+        return set() if isinstance(self.backlog, Unknown) else {row.queue for row in self.backlog}
+
     def demand_of(self, queue: str) -> Demand | Unknown:
         """The queue's jobs by class."""
         if isinstance(self.backlog, Unknown):

@@ -172,8 +172,8 @@ class FakeBroker:
 
     async def depth(self, queue: str) -> QueueDepth:
         self.world.ask("broker")
-        assert queue == self.world.queue
-        return QueueDepth(ready=self.world.waiting, consumers=len(self.world.alive))
+        ready = self.world.waiting if queue == self.world.queue else 0
+        return QueueDepth(ready=ready, consumers=len(self.world.alive))
 
 
 class FakeLock:

@@ -12,7 +12,7 @@ WorkerState = Literal["starting", "ready", "draining", "gone"]
 BEAT = """
 with off as (select set_config('synchronous_commit', 'off', true))
 insert into workers as w (id, queue, state, host, device, slots, busy, idle_since)
-select $1, $2, $3, $4, $5, $6, $7, case when $7 = 0 then clock_timestamp() end from off
+select $1, $2, $3, $4, $5, $6, $7::int, case when $7::int = 0 then clock_timestamp() end from off
 on conflict (id) do update set
     state = excluded.state, busy = excluded.busy, heartbeat_at = clock_timestamp(),
     since = case when w.state = excluded.state then w.since else clock_timestamp() end,

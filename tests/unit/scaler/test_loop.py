@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import structlog
 
 from scaler.keeper import Keeper
 from scaler.leader import Leader
@@ -144,6 +146,34 @@ async def test_launches_that_are_refused_are_not_tried_in_a_loop() -> None:
 
     launches = [decision for decision in given.world.decisions if decision["actions"]["launch"]]
     assert 4 <= len(launches) <= 8
+
+
+async def test_a_drain_that_is_refused_is_written_down_once() -> None:
+    given = scaler()
+    given.world.waiting = 1
+    await given.turns(8)
+    given.world.finish_all()
+
+    class RefusingStore(FakeStore):
+        async def drain(self, ids: Sequence[str]) -> Sequence[str]:
+            assert ids
+            return []
+
+    given.loop._keepers[0]._ledger = RefusingStore(given.world)
+    await given.turns(20)
+
+    assert len([decision for decision in given.world.decisions if decision["actions"]["drain"]]) == 1
+
+
+async def test_jobs_of_a_queue_without_a_fleet_are_told_once() -> None:
+    given = scaler()
+    given.world.queue, given.world.waiting = "strange", 3
+
+    with structlog.testing.capture_logs() as lines:
+        await given.turns(3)
+
+    told = [line for line in lines if line["event"] == "scaler.queue_without_fleet"]
+    assert [line["queue"] for line in told] == ["strange"]
 
 
 async def test_only_one_of_two_scalers_acts_and_the_other_takes_over() -> None:

@@ -1,0 +1,73 @@
+"""Which launches count as failed, and when they are forgiven."""
+
+from __future__ import annotations
+
+from scaler.launches import Launches
+from scaler.snapshot import UNKNOWN, Machine, Worker, WorkerState
+
+
+def machine(age_s: float, *, alive: bool = True) -> tuple[Machine, ...]:
+    return (Machine(id="a", age_s=age_s, alive=alive, exit="exit code 1"),)
+
+
+def worker(state: WorkerState = WorkerState.READY, *, drain: bool = False) -> tuple[Worker, ...]:
+    return (Worker(id="a", state=state, drain=drain),)
+
+
+def test_one_that_dies_before_it_served_counts_once() -> None:
+    launches = Launches("images")
+    for now in (5.0, 6.0, 7.0):
+        launches.watch(machine(0.5, alive=False), (), now)
+
+    assert (launches.failures.count, launches.failures.last_at) == (1, 5.0)
+
+
+def test_one_that_dies_soon_counts_though_it_was_ready() -> None:
+    launches = Launches("images")
+    launches.watch(machine(3), worker(), 3.0)
+    launches.watch(machine(4, alive=False), worker(), 4.0)
+
+    assert launches.failures.count == 1
+
+
+def test_one_that_served_and_dies_late_is_no_failed_launch() -> None:
+    launches = Launches("images")
+    launches.watch(machine(11), worker(), 11.0)
+    launches.watch(machine(12, alive=False), worker(), 12.0)
+
+    assert launches.failures.count == 0
+
+
+def test_one_that_was_asked_to_leave_is_no_failed_launch() -> None:
+    launches = Launches("images")
+    launches.watch(machine(4, alive=False), worker(WorkerState.GONE, drain=True), 4.0)
+
+    assert launches.failures.count == 0
+
+
+def test_a_worker_that_settles_forgives() -> None:
+    launches = Launches("images")
+    launches.failed("no capacity", 1.0)
+    launches.watch(machine(5), worker(), 5.0)
+    assert launches.failures.count == 1
+
+    launches.watch(machine(10), worker(), 10.0)
+    assert launches.failures.count == 0
+
+
+def test_a_worker_that_only_boots_forgives_nothing() -> None:
+    launches = Launches("images")
+    launches.failed("no capacity", 1.0)
+    launches.watch(machine(100), worker(WorkerState.STARTING), 100.0)
+
+    assert launches.failures.count == 1
+
+
+def test_what_is_unknown_is_judged_later() -> None:
+    launches = Launches("images")
+    launches.watch(machine(1, alive=False), UNKNOWN, 1.0)
+    launches.watch(UNKNOWN, (), 2.0)
+    assert launches.failures.count == 0
+
+    launches.watch(machine(1, alive=False), (), 3.0)
+    assert launches.failures.count == 1

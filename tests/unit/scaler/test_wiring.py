@@ -1,0 +1,86 @@
+"""The scaler's settings, and what its workers inherit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from prometheus_client import REGISTRY
+
+from scaler import gauges
+from scaler.settings import ScalerSection, ScalerSettings
+from scaler.snapshot import UNKNOWN, Backlog, Decision, Demand, Snapshot, Tier
+from scaler.wiring import config_of, state_dir, worker_environment
+from shared.errors import Misconfigured
+from shared.settings import read_settings
+
+
+def test_the_defaults_start_from_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LEVERET_SCALER_MAX", raising=False)
+    config = config_of(ScalerSection())
+
+    assert (config.min, config.max, config.per_worker, config.idle_s) == (0, 1, 1, 120)
+    assert config_of(ScalerSection(interval_s=30)).stale_s == 90
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "MIN": "1",
+        "MAX": "3",
+        "IDLE_S": "5",
+        "PER_WORKER": "2",
+        "KEEP_WORKERS": "true",
+    }.items():
+        monkeypatch.setenv(f"LEVERET_SCALER_{name}", value)
+
+    section = read_settings(ScalerSettings).scaler
+
+    assert (section.min, section.max, section.idle_s, section.per_worker) == (1, 3, 5, 2)
+    assert section.keep_workers
+
+
+@pytest.mark.parametrize(("name", "value"), [("MIN", "2"), ("MAXIMUM", "2"), ("INTERVAL_S", "0")])
+def test_settings_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"LEVERET_SCALER_{name}", value)
+
+    with pytest.raises(Misconfigured, match="LEVERET_SCALER"):
+        read_settings(ScalerSettings)
+
+
+def test_workers_inherit_all_but_the_scalers_own_section() -> None:
+    environment = {
+        "PATH": "/bin",
+        "LEVERET_S3_BUCKET": "b",
+        "LEVERET_WORKER_SLOTS": "2",
+        "LEVERET_SCALER_MAX": "9",
+    }
+
+    assert worker_environment(environment).keys() == {"PATH", "LEVERET_S3_BUCKET", "LEVERET_WORKER_SLOTS"}
+
+
+def test_the_folder_of_another_user_is_not_trusted(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    own = ScalerSettings(scaler=ScalerSection(state_dir=tmp_path / "own"))
+    strange = ScalerSettings(scaler=ScalerSection(state_dir=tmp_path / "link"))
+
+    assert state_dir(own).stat().st_mode & 0o777 == 0o700
+    with pytest.raises(Misconfigured, match="belongs to another user"):
+        state_dir(strange)
+
+
+def test_metrics_show_figures_and_say_when_they_are_unknown() -> None:
+    demand = Demand(tiers={Tier.HIGH: Backlog(waiting=3, oldest_s=7.0)}, running=2)
+    decision = Decision(want=4, have=2, launch=2, reason="")
+    gauges.show("metrics", Snapshot(taken_at=0, demand=demand), decision)
+    gauges.count("metrics", decision)
+
+    assert REGISTRY.get_sample_value("leveret_scaler_want_workers", {"queue": "metrics"}) == 4
+    high = {"queue": "metrics", "tier": "high"}
+    assert REGISTRY.get_sample_value("leveret_scaler_backlog_jobs", high) == 3
+    assert REGISTRY.get_sample_value("leveret_scaler_oldest_job_age_seconds", high) == 7
+    launched = {"queue": "metrics", "action": "launch"}
+    assert REGISTRY.get_sample_value("leveret_scaler_decisions_total", launched) == 1
+
+    gauges.show("metrics", Snapshot(taken_at=0, demand=UNKNOWN), Decision(want=None, have=2, reason=""))
+    unknown = REGISTRY.get_sample_value("leveret_scaler_backlog_jobs", high)
+    assert unknown != unknown  # noqa: PLR0124  not a number
