@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gateway.client.inputs import Body, Sorted
     from gateway.client.records import Event
 
-RECONNECT = RetryPolicy(budget_s=300, base_s=0.25, cap_s=15)
+RECONNECT = RetryPolicy(budget_s=300, base_s=0.25, cap_s=8)
 """How long a watcher waits for a gateway that went away: longer than a fail-over of its database takes."""
 
 

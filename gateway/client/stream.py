@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import time
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
@@ -17,7 +18,6 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import (
     ConnectionClosed,
     ConnectionClosedOK,
-    InvalidHandshake,
     InvalidStatus,
     WebSocketException,
 )
@@ -113,8 +113,16 @@ def _read_failure(target: Target, error: Exception) -> ApiError | UnreachableErr
         return ApiError(response.status_code, decode_problem(bytes(response.body or b"")), wait_s)
     if isinstance(error, ConnectionClosed) and error.rcvd and error.rcvd.code == _DENIED:
         return _denied(error.rcvd.reason)
-    kind = "could not open a stream" if isinstance(error, InvalidHandshake | OSError) else "the stream broke"
-    return _lost(target, f"{kind}: {error or type(error).__name__}", error)
+    return _lost(target, _words(error), error)
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, ConnectionClosed):
+        said = error.rcvd or error.sent
+        return f"the stream ended ({said.code} {said.reason})" if said else "the stream broke"
+    if isinstance(error, OSError) and error.errno:
+        return f"could not open a stream: {os.strerror(error.errno)}"
+    return f"could not open a stream: {error or type(error).__name__}"
 
 
 def _denied(reason: str) -> ApiError:

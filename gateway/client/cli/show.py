@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -54,7 +55,7 @@ def print_receipt(
     """How a job ended: state, stages, error, outputs and where they are now."""
     mark = "✓" if job.state == "succeeded" else "✗" if job.done else "…"
     style = STATE_STYLES.get(job.state, "white")
-    screen.print(Text.assemble((f"{mark} {job.model} {job.state}", style), f"  {job.id}"))
+    screen.print(Text.assemble((f"{mark} {job.model} {job.state}{_total(job)}", style), f"  {job.id}"))
     if timings := _timings(job.timings):
         screen.print(Text(f"  {timings}", style="dim"))
     if job.error:
@@ -67,7 +68,19 @@ def print_receipt(
 def _timings(timings: Mapping[str, float]) -> str:
     known = [name for name in _STAGES if name in timings]
     others = [name for name in timings if name not in known]
-    return " · ".join(f"{name.removesuffix('_s')} {timings[name]:.3g} s" for name in known + others)
+    return " · ".join(f"{name.removesuffix('_s')} {_duration(timings[name])}" for name in known + others)
+
+
+def _total(job: JobView) -> str:
+    """From submit to end, by the gateway's clock."""
+    begin, end = job.raw.get("created_at"), job.raw.get("finished_at")
+    if not begin or not end:
+        return ""
+    return f" in {_duration((datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds())}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{seconds * 1000:.3g} ms"
 
 
 def _output_line(output: OutputRecord, saved: Path | None) -> str:

@@ -63,7 +63,7 @@ def test_submit_sends_waits_saves_and_tells(
     assert (tmp_path / "results" / "cutout.png").read_bytes() == target.content
     printed = out()
     assert "cutout succeeded" in printed
-    assert "infer 0.25 s" in printed
+    assert "infer 250 ms" in printed
     assert "results/cutout.png" in printed
 
 
