@@ -21,6 +21,7 @@ from gateway.inputs import Inputs
 from gateway.links import Links
 from gateway.lookup import Lookup
 from gateway.queues import Queues
+from gateway.relay import Relay
 from gateway.services import Services
 from gateway.settings import GatewaySettings
 from gateway.submit import Submitter
@@ -31,6 +32,7 @@ from shared.adapters.store.cancels import CancelStore
 from shared.adapters.store.keys import KeyStore
 from shared.adapters.store.pool import open_database
 from shared.adapters.store.reads import ReadStore
+from shared.adapters.store.relay import RelayStore
 from shared.adapters.store.submits import SubmitStore
 from shared.catalog import load_catalog
 from shared.lifecycle import Lifecycle
@@ -57,6 +59,8 @@ async def serve(settings: GatewaySettings, lifecycle: Lifecycle) -> None:
         links = Links(settings.gateway.base_url, blobs, public_store=settings.s3.public)
         lookup = Lookup(reads, bus, links)
         queues = Queues(publisher, catalog.queues)
+        submits = SubmitStore(database)
+        relay = Relay(rows=RelayStore(database), submits=submits, reads=reads, publisher=publisher, bus=bus)
         services = Services(
             settings=settings.gateway,
             catalog=catalog,
@@ -65,7 +69,7 @@ async def serve(settings: GatewaySettings, lifecycle: Lifecycle) -> None:
                 catalog=catalog,
                 inputs=Inputs(blobs, settings.s3.bucket),
                 queues=queues,
-                store=SubmitStore(database),
+                store=submits,
                 publisher=publisher,
             ),
             lookup=lookup,
@@ -79,6 +83,7 @@ async def serve(settings: GatewaySettings, lifecycle: Lifecycle) -> None:
         await queues.declare()
         lifecycle.spawn("queues", queues.run())
         lifecycle.spawn("feed", services.feed.run())
+        lifecycle.spawn("relay", relay.run())
         checks = {"postgresql": reads.ping, "rabbitmq": publisher.ping, "redis": bus.ping, "s3": blobs.ping}
         await serve_admin(lifecycle, settings.gateway.admin_host, settings.gateway.admin_port, checks)
         await _serve_public(settings, lifecycle, services)

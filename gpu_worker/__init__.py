@@ -1,1 +1,1 @@
-"""The worker: takes jobs from the broker and runs them in an engine process."""
+"""The worker: takes jobs from one queue, runs them in engine processes, commits and announces the results."""

@@ -185,6 +185,36 @@ class Job:
     queue_reason: str | None = None
 
 
+def ended_job(claim: Claim, ending: Ending, *, seq: int, finished_at: datetime) -> Job:
+    """The job as its row will tell it, without asking: what a worker pushes right after its commit."""
+    return Job(
+        id=claim.id,
+        tenant=claim.tenant,
+        model=claim.model,
+        model_version=claim.model_version,
+        queue=claim.queue,
+        state=ending.state,
+        seq=seq,
+        priority=claim.priority,
+        attempt=claim.attempt,
+        max_attempts=claim.max_attempts,
+        cancel_requested=ending.state is State.CANCELED,
+        progress=1.0 if ending.state is State.SUCCEEDED else 0.0,
+        inputs=claim.inputs,
+        params=claim.params,
+        metadata=claim.metadata,
+        outputs=ending.outputs,
+        error=ending.evidence.error,
+        timings=ending.evidence.timings,
+        retry_of=claim.retry_of,
+        created_at=claim.created_at,
+        run_at=None,
+        queued_at=claim.queued_at,
+        started_at=claim.started_at,
+        finished_at=finished_at,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """One run of a job, ended: what ``GET /v1/jobs/{id}/logs`` shows."""

@@ -14,6 +14,8 @@ from typing import Any
 
 import structlog
 
+from shared.errors import LeveretError
+
 log = structlog.get_logger()
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
@@ -70,9 +72,17 @@ async def _supervise(main: Main) -> int:
             lifecycle.cancel_side_tasks()
     except ExceptionGroup as failures:
         for failure in failures.exceptions:
-            log.error("process.failed", exc_info=failure)  # noqa: TRY400  one line for each of several failures
+            _tell(failure)
         return 1
     return 0
+
+
+def _tell(failure: Exception) -> None:
+    """An error of our own tree says all in its message; anything else is a defect and shows where."""
+    if isinstance(failure, LeveretError):
+        log.error("process.failed", code=failure.code, reason=str(failure))
+    else:
+        log.error("process.failed", exc_info=failure)
 
 
 async def _named(name: str, work: Coroutine[Any, Any, None]) -> None:

@@ -60,7 +60,7 @@ async def store(postgres_dsn: str) -> AsyncIterator[Store]:
         yield Store(
             database=database,
             submits=SubmitStore(database),
-            attempts=AttemptStore(database, worker="w1"),
+            attempts=AttemptStore(database, worker="w1", models=["cutout@1"]),
             reads=ReadStore(database),
             cancels=CancelStore(database),
             relay=RelayStore(database),
@@ -132,12 +132,14 @@ async def test_one_row_of_bad_data_fails_alone(store: Store) -> None:
 async def test_ten_claims_of_one_job_have_one_winner(store: Store) -> None:
     job = new_job()
     await store.submits.submit(job)
-    workers = [AttemptStore(store.database, worker=f"w{number}") for number in range(10)]
+    workers = [AttemptStore(store.database, worker=f"w{number}", models=["cutout@1"]) for number in range(10)]
 
     answers = await asyncio.gather(*(worker.claim(job.id) for worker in workers))
 
     assert sum(isinstance(answer, Claim) for answer in answers) == 1
-    assert [answer for answer in answers if isinstance(answer, Refusal)] == [Refusal(state=State.RUNNING)] * 9
+    assert [answer for answer in answers if isinstance(answer, Refusal)] == [
+        Refusal(state=State.RUNNING, model="cutout@1")
+    ] * 9
 
 
 async def test_a_finished_job_has_its_result_and_refuses_every_later_change(store: Store) -> None:
@@ -152,7 +154,9 @@ async def test_a_finished_job_has_its_result_and_refuses_every_later_change(stor
     job = await store.reads.job("acme", claim.id)
     assert job is not None
     assert (job.state, job.outputs, job.progress) == (State.SUCCEEDED, DONE.outputs, 1.0)
-    assert await store.attempts.claim(claim.id) == Refusal(state=State.SUCCEEDED, recent=True)
+    assert await store.attempts.claim(claim.id) == Refusal(
+        state=State.SUCCEEDED, model="cutout@1", recent=True
+    )
     with pytest.raises(JobEnded):
         await store.cancels.cancel("acme", claim.id)
     attempts = await store.reads.attempts("acme", claim.id)
@@ -257,7 +261,27 @@ async def test_cancel_ends_a_queued_job_at_once(store: Store) -> None:
 
     assert event is not None
     assert event.type is EventType.CANCELED
-    assert await store.attempts.claim(job.id) == Refusal(state=State.CANCELED, recent=True)
+    assert await store.attempts.claim(job.id) == Refusal(
+        state=State.CANCELED, model="cutout@1", recent=True
+    )
+
+
+async def test_a_job_whose_model_is_not_known_here_stays_queued(store: Store) -> None:
+    job = new_job(model_version="2")
+    await store.submits.submit(job)
+
+    assert await store.attempts.claim(job.id) == Refusal(state=State.QUEUED, model="cutout@2")
+
+
+async def test_a_lost_answer_is_recovered_from_the_row(store: Store) -> None:
+    claim = await store.claimed()
+    assert await store.attempts.recover(claim.id) == claim
+    assert await store.attempts.left(claim) is None
+
+    left = await store.attempts.finish(claim, DONE)
+
+    assert await store.attempts.left(claim) == left
+    assert await store.attempts.recover(claim.id) is None
 
 
 async def test_a_job_no_worker_knows_waits_ten_times_and_then_fails(store: Store) -> None:

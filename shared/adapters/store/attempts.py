@@ -27,8 +27,10 @@ with claimed as (
                     started_at = clock_timestamp(),
                     lease_until = clock_timestamp() + make_interval(secs => $3),
                     progress = 0, run_at = null, start_deadline = null, publish_due = null, publish_tries = 0
-    where id = any($1::uuid[]) and state = 'queued'
-    returning *
+    from specs s
+    where jobs.id = any($1::uuid[]) and state = 'queued'
+      and s.id = jobs.id and s.model || '@' || s.model_version = any($4::text[])
+    returning jobs.*
 ), event as (
     insert into events (job_id, seq, type, at, data)
     select id, seq, 'job.running', started_at, jsonb_build_object('attempt', attempt) from claimed
@@ -39,9 +41,18 @@ select c.id, c.queue, c.priority, c.attempt, c.max_attempts, c.fence, c.seq, c.q
 from claimed c join specs s using (id)
 """
 
+RECOVER = """
+select j.id, j.queue, j.priority, j.attempt, j.max_attempts, j.fence, j.seq, j.queued_at, j.started_at,
+       s.tenant, s.model, s.model_version, s.timeout_s, s.inputs, s.params, s.metadata, s.destinations,
+       s.retry_of, s.traceparent, s.created_at
+from jobs j join specs s using (id)
+where j.id = $1 and j.worker = $2 and j.state = 'running'
+"""
+
 STATE = """
-select id, state, finished_at > clock_timestamp() - interval '10 min' as recent
-from jobs where id = any($1)
+select j.id, j.state, s.model || '@' || s.model_version as model,
+       j.finished_at > clock_timestamp() - interval '10 min' as recent
+from jobs j join specs s using (id) where j.id = any($1)
 """
 
 DOUBT = """
@@ -90,6 +101,12 @@ with gone as (
 select g.state, g.publish_due, e.* from gone g cross join event e
 """
 
+LEFT = """
+select j.state, j.publish_due, e.job_id, e.seq, e.type, e.at, e.data
+from jobs j join events e on e.job_id = j.id and e.seq = j.seq
+where j.id = $1 and j.fence = $2 and j.state <> 'running'
+"""
+
 DEFER = """
 with met as (
     update jobs set
@@ -116,11 +133,13 @@ class Refusal:
     """Why a claim was not given.
 
     Attributes:
-        state: The row's, or None when there is no such row.
+        state: The row's, or None when there is no such row. `queued`: its model is not known here.
+        model: The model that the row wants, as ``name@version``.
         recent: It ended within the last 10 minutes, so its announcement is worth repeating.
     """
 
     state: State | None
+    model: str = ""
     recent: bool = False
 
 
@@ -140,16 +159,33 @@ class Left:
 
 
 class AttemptStore:
-    """Claims share statements; a worker renews over a database connection of its own."""
+    """One worker's view. Claims share statements; renewals want a database connection of their own.
 
-    def __init__(self, database: Database, *, worker: str) -> None:
+    Args:
+        database: Where the jobs are.
+        worker: The worker's id.
+        models: What this worker can run, as ``name@version``.
+    """
+
+    def __init__(self, database: Database, *, worker: str, models: Sequence[str]) -> None:
         self._database = database
         self._worker = worker
+        self._models = list(models)
         self._claims: Batcher[UUID, Claim | Refusal] = Batcher(self._claim)
 
     async def claim(self, job_id: UUID) -> Claim | Refusal:
         """Take a queued job: at most one of any number of claimers gets it."""
         return await self._claims.add(job_id)
+
+    async def recover(self, job_id: UUID) -> Claim | None:
+        """The claim whose answer was lost, if it was given: the row names this worker."""
+        rows = await self._database.read(RECOVER, job_id, self._worker)
+        return Claim(**rows[0]) if rows else None
+
+    async def left(self, claim: Claim) -> Left | None:
+        """What an earlier call did whose answer was lost; None when the job is someone else's by now."""
+        rows = await self._database.read(LEFT, claim.id, claim.fence)
+        return _left(rows[0]) if rows else None
 
     async def doubt(self, job_id: UUID) -> None:
         """A running job's message came again: shorten its lease; a live worker's renewal restores it."""
@@ -173,14 +209,14 @@ class AttemptStore:
         """Commit a terminal state; None when the fence has moved on and nothing changed."""
         data = {
             "outputs": ending.outputs,
-            "error": ending.evidence.error,
+            "error": _public(ending.evidence.error),
             "timings": ending.evidence.timings,
         }
         return await self._leave(claim, ending.state, BY_STATE[ending.state], data, ending.evidence)
 
     async def retry(self, claim: Claim, evidence: Evidence, *, delay_s: float) -> Left | None:
         """Back to `waiting` for `delay_s` seconds; None when the fence has moved on."""
-        data = {"error": evidence.error, "delay_s": round(delay_s, 3)}
+        data = {"error": _public(evidence.error), "delay_s": round(delay_s, 3)}
         return await self._leave(claim, State.WAITING, EventType.RETRYING, data, evidence, delay_s=delay_s)
 
     async def release(self, claim: Claim, evidence: Evidence) -> Left | None:
@@ -197,7 +233,7 @@ class AttemptStore:
         return (rows[0]["tenant"], event_of(rows[0])) if rows else None
 
     async def _claim(self, ids: Sequence[UUID]) -> Sequence[Claim | Refusal]:
-        rows = await self._database.write(CLAIM, ids, self._worker, LEASE_S)
+        rows = await self._database.write(CLAIM, ids, self._worker, LEASE_S, self._models)
         claims = {row["id"]: Claim(**row) for row in rows}
         refused = [id_ for id_ in ids if id_ not in claims]
         refusals = await self._refusals(refused) if refused else {}
@@ -244,10 +280,15 @@ def _once(claims: dict[UUID, Claim], job_id: UUID) -> Claim | None:
     return claims.pop(job_id) if job_id in claims else None
 
 
+def _public(error: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The traceback stays with the attempt: an event is for everybody who watches the job."""
+    return {key: value for key, value in error.items() if key != "traceback"} if error else None
+
+
 def _refusal(row: asyncpg.Record | None) -> Refusal:
     if row is None:
         return Refusal(state=None)
-    return Refusal(state=State(row["state"]), recent=bool(row["recent"]))
+    return Refusal(state=State(row["state"]), model=row["model"], recent=bool(row["recent"]))
 
 
 def _left(row: asyncpg.Record) -> Left:

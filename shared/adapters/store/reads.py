@@ -46,6 +46,11 @@ from attempts a join specs s on s.id = a.job_id
 where a.job_id = $1 and s.tenant = $2 order by a.fence
 """
 
+LAST = """
+select s.tenant, e.job_id, e.seq, e.type, e.at, e.data
+from jobs j join specs s using (id) join events e on e.job_id = j.id and e.seq = j.seq where j.id = $1
+"""
+
 SEQS = "select id, seq from jobs where id = any($1::uuid[])"
 
 
@@ -68,6 +73,11 @@ class ReadStore:
     async def attempts(self, tenant: str, job_id: UUID) -> list[Attempt]:
         """The runs that have ended, oldest first."""
         return [Attempt(**row) for row in await self._database.read(ATTEMPTS, job_id, tenant)]
+
+    async def last_event(self, job_id: UUID) -> tuple[str, Event] | None:
+        """The newest event and whose job it is: for processes, never for a tenant's question."""
+        rows = await self._database.read(LAST, job_id)
+        return (rows[0]["tenant"], event_of(rows[0])) if rows else None
 
     async def seqs(self, ids: Sequence[UUID]) -> dict[UUID, int]:
         """The current `seq` of each job that exists."""

@@ -1,0 +1,61 @@
+"""Tells the subscribers. The row is committed by now, so what fails here is logged and fails no job."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from uuid import UUID
+
+import msgspec
+import structlog
+
+from gpu_worker.ports import Bus, Reads
+from shared.errors import Unavailable
+from shared.events import Event, EventType
+from shared.jobs import Claim, Job
+from shared.messages import job_document
+
+log = structlog.get_logger()
+
+
+class Announcer:
+    """The worker's voice on the bus."""
+
+    def __init__(self, bus: Bus, reads: Reads) -> None:
+        self._bus = bus
+        self._reads = reads
+        self._telling: set[asyncio.Task[None]] = set()
+
+    async def tell(self, tenant: str, event: Event, job: Job | None = None) -> None:
+        """Push an event, and keep the job's document when it ended."""
+        result = msgspec.json.encode(job_document(job)) if job else None
+        try:
+            await self._bus.announce(tenant, event, result)
+        except Unavailable as error:
+            log.warning("job.unannounced", job_id=str(event.job_id), type=event.type, reason=str(error))
+
+    def tell_started(self, claim: Claim) -> None:
+        """Push the `job.running` of a claim, without holding up the job for it."""
+        self._soon(claim, EventType.RUNNING, claim.started_at, {"attempt": claim.attempt})
+
+    def tell_progress(self, claim: Claim, progress: float) -> None:
+        """Push a progress event: it repeats the claim's `seq`, and may be lost."""
+        self._soon(claim, EventType.PROGRESS, datetime.now(UTC), {"progress": round(progress, 4)})
+
+    async def repeat(self, job_id: UUID) -> None:
+        """Announce a job's last event again: whoever committed it may have died before telling."""
+        found = await self._reads.last_event(job_id)
+        if found is not None:
+            tenant, event = found
+            await self.tell(tenant, event, await self._reads.job(tenant, job_id))
+
+    def _soon(self, claim: Claim, type_: EventType, at: datetime, data: dict[str, float | int]) -> None:
+        event = Event(seq=claim.seq, job_id=claim.id, type=type_, at=at, data=data)
+        task = asyncio.create_task(self.tell(claim.tenant, event), name=f"announce {claim.id}")
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def settle(self) -> None:
+        """Let what is being told be told, before the bus closes."""
+        if self._telling:
+            await asyncio.wait(self._telling, timeout=2)

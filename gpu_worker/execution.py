@@ -1,0 +1,142 @@
+"""One attempt: fetch → run (prepare, infer, finish) → store, as verbs over one record, ending in an Outcome.
+
+Nothing here commits or acknowledges. Whatever happens on the way, an Outcome comes out: this is one of the
+three places that catch every exception, because a job that raised must still be told to have failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from gpu_worker.artifacts import fetch_inputs, scratch_folder, store_outputs
+from gpu_worker.engine.calls import EngineCall, Inline, OutputFile
+from gpu_worker.engine.output import OutputTail
+from gpu_worker.hold import Hold, Stop
+from gpu_worker.outcomes import Discard, Finish, Outcome, Release, outcome_of
+from gpu_worker.ports import Engine, Objects
+from shared.catalog import Model
+from shared.errors import JobCanceled
+from shared.jobs import Claim, Ending, Evidence, State
+
+log = structlog.get_logger()
+
+Tell = Callable[[float], None]
+
+
+@dataclass(slots=True)
+class Execution:
+    """The record the verbs work on.
+
+    Attributes:
+        hold: The job in hand.
+        model: What to run.
+        engine: Where.
+        objects: Where its bytes are.
+        scratch: The folder in which the attempt gets a folder of its own.
+        tell_progress: Called with 0 … 1.
+    """
+
+    hold: Hold
+    model: Model
+    engine: Engine
+    objects: Objects
+    scratch: Path
+    tell_progress: Tell
+    timings: dict[str, float] = field(default_factory=dict)
+    printed: OutputTail = field(default_factory=OutputTail)
+
+    @property
+    def claim(self) -> Claim:
+        """The attempt."""
+        return self.hold.claim
+
+    async def run(self) -> Outcome:
+        """Do all of it, or stop when asked to; never raises but for its own cancellation."""
+        work = asyncio.create_task(self._work(), name=f"work {self.claim.id}")
+        asked = asyncio.create_task(self.hold.stop_wanted(), name=f"stop {self.claim.id}")
+        try:
+            await asyncio.wait({work, asked}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                await self._interrupt(work)
+            return self._outcome(work)
+        finally:
+            asked.cancel()
+            work.cancel()
+
+    async def _work(self) -> dict[str, dict[str, Any]]:
+        with scratch_folder(self.scratch) as folder:
+            inputs = await self._fetch(folder)
+            outputs = await self._infer(inputs, folder)
+            return await self._store(outputs)
+
+    async def _fetch(self, folder: Path) -> dict[str, Path | Inline]:
+        with self._timed("fetch_s"):
+            return await fetch_inputs(self.objects, self.claim, self.model, folder / "in")
+
+    async def _infer(self, inputs: dict[str, Path | Inline], folder: Path) -> Mapping[str, OutputFile]:
+        call = EngineCall(
+            job_id=str(self.claim.id),
+            model=self.model,
+            inputs=inputs,
+            params=dict(self.claim.params),
+            scratch=folder / "out",
+            timeout_s=self.claim.timeout_s,
+            log=self.printed,
+        )
+        result = await self.engine.run(call, on_progress=self._progressed)
+        self.timings.update(result.timings)
+        return result.outputs
+
+    async def _store(self, outputs: Mapping[str, OutputFile]) -> dict[str, dict[str, Any]]:
+        with self._timed("store_s"):
+            return await store_outputs(self.objects, self.claim, outputs)
+
+    def _progressed(self, progress: float) -> None:
+        self.hold.progress = progress
+        self.tell_progress(progress)
+
+    async def _interrupt(self, work: asyncio.Task[Any]) -> None:
+        """A graph is asked to stop first: cancelling the task would cost its engine process."""
+        if not await self.engine.cancel(str(self.claim.id)):
+            work.cancel()
+        await asyncio.wait({work})
+
+    def _outcome(self, work: asyncio.Task[dict[str, dict[str, Any]]]) -> Outcome:
+        error = JobCanceled("stopped") if work.cancelled() else work.exception()
+        if error is None and self.hold.stop is not Stop.LOST:
+            return Finish(Ending(state=State.SUCCEEDED, evidence=self._evidence(), outputs=work.result()))
+        return self._stopped() or self._failed(error)
+
+    def _stopped(self) -> Outcome | None:
+        match self.hold.stop:
+            case Stop.LOST:
+                return Discard()
+            case Stop.RELEASED:
+                return Release(self._evidence())
+            case Stop.CANCELED:
+                return self._failed(JobCanceled("canceled on request"))
+        return None
+
+    def _failed(self, error: BaseException | None) -> Outcome:
+        if not isinstance(error, Exception):
+            raise error or RuntimeError("an attempt without an end")
+        return outcome_of(error, self.claim, self._evidence(), retry_on=self.model.retry_on)
+
+    def _evidence(self) -> Evidence:
+        return Evidence(log=self.printed.text(), timings=dict(self.timings))
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.timings[stage] = round(time.monotonic() - began, 6)

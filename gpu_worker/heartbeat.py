@@ -1,0 +1,56 @@
+"""Tells the fleet that this worker lives, what it does, and learns whether it shall drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+import structlog
+
+from gpu_worker.ports import Beats, WorkerState
+from shared.errors import OutcomeUnknown, Unavailable
+
+log = structlog.get_logger()
+
+BEAT_S = 10.0
+MIN_GAP_S = 1.0
+"""Becoming busy or idle is told at once, but a stream of short jobs is not told job by job."""
+
+
+class Heartbeat:
+    """One row, kept fresh."""
+
+    def __init__(self, store: Beats, *, busy: Callable[[], int], drain: Callable[[], None]) -> None:
+        self._store = store
+        self._busy = busy
+        self._drain = drain
+        self._state: WorkerState = "starting"
+        self._changed = asyncio.Event()
+
+    def enter(self, state: WorkerState) -> None:
+        """The worker's new state, told with the next beat, which comes at once."""
+        self._state = state
+        self._changed.set()
+
+    def notice(self) -> None:
+        """Something changed that the scaler wants to know soon."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Beat until cancelled; the beats outlive the work."""
+        while True:
+            await self.beat()
+            await asyncio.sleep(MIN_GAP_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(BEAT_S - MIN_GAP_S):
+                    await self._changed.wait()
+
+    async def beat(self) -> None:
+        """Tell once. PostgreSQL being away is no reason to stop working."""
+        self._changed.clear()
+        try:
+            if await self._store.beat(self._state, busy=self._busy()):
+                self._drain()
+        except (Unavailable, OutcomeUnknown) as error:
+            log.warning("heartbeat.failed", reason=str(error))

@@ -1,0 +1,74 @@
+"""Keeps the leases of the jobs in hand, and learns from each renewal who wants a job to stop.
+
+On a database connection of its own: a pool that is busy with commits must not cost a lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+import structlog
+
+from gpu_worker.hold import Hold, Stop
+from gpu_worker.ports import LeaseStore
+from shared.errors import OutcomeUnknown, Unavailable
+
+log = structlog.get_logger()
+
+RENEW_S = 5.0
+AGAIN_S = 1.0
+
+
+class Leases:
+    """The jobs in hand."""
+
+    def __init__(self, store: LeaseStore) -> None:
+        self._store = store
+        self._held: dict[UUID, Hold] = {}
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def add(self, hold: Hold) -> None:
+        """From now on its lease is renewed."""
+        self._held[hold.claim.id] = hold
+
+    def remove(self, hold: Hold) -> None:
+        """The job left this worker's hands."""
+        self._held.pop(hold.claim.id, None)
+
+    def ask_all(self, reason: Stop) -> None:
+        """Ask every job in hand to stop."""
+        for hold in self._held.values():
+            hold.ask(reason)
+
+    async def run(self) -> None:
+        """Renew until cancelled. While PostgreSQL is away nothing is judged and no job is given up."""
+        while True:
+            try:
+                await self.renew()
+            except (Unavailable, OutcomeUnknown) as error:
+                log.warning("lease.not_renewed", jobs=len(self._held), reason=str(error))
+                await asyncio.sleep(AGAIN_S)
+            else:
+                await asyncio.sleep(RENEW_S)
+
+    async def renew(self) -> None:
+        """Extend every lease once, and pass on what the answer says.
+
+        Raises:
+            Unavailable: PostgreSQL is away.
+            OutcomeUnknown: Its answer was lost.
+        """
+        asked = dict(self._held)
+        if not asked:
+            return
+        answer = await self._store.renew(
+            {id_: (hold.claim.fence, hold.progress) for id_, hold in asked.items()}
+        )
+        for id_, hold in asked.items():
+            if id_ not in answer:
+                hold.ask(Stop.LOST)
+            elif answer[id_]:
+                hold.ask(Stop.CANCELED)

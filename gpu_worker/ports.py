@@ -1,0 +1,154 @@
+"""What the worker needs from its surroundings, as it needs it. The adapters fit these by shape alone.
+
+No adapter may be imported here or anywhere in the worker but in `wiring`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Protocol
+from uuid import UUID
+
+from gpu_worker.engine.calls import EngineCall, EngineResult
+from shared.events import Event
+from shared.jobs import Claim, Ending, Evidence, Job, State
+
+WorkerState = Literal["starting", "ready", "draining", "gone"]
+
+
+class Refusal(Protocol):
+    """Why a claim was not given."""
+
+    @property
+    def state(self) -> State | None:
+        """The row's, or None when there is no such row."""
+
+    @property
+    def model(self) -> str:
+        """What the row wants to run."""
+
+    @property
+    def recent(self) -> bool:
+        """It ended a moment ago."""
+
+
+class Left(Protocol):
+    """A job left `running`."""
+
+    @property
+    def state(self) -> State:
+        """What it is now."""
+
+    @property
+    def event(self) -> Event:
+        """To announce."""
+
+
+class Attempts(Protocol):
+    """Takes jobs and gives them back. All raise Unavailable; those that write also OutcomeUnknown."""
+
+    async def claim(self, job_id: UUID) -> Claim | Refusal:
+        """Take a queued job."""
+
+    async def recover(self, job_id: UUID) -> Claim | None:
+        """The claim whose answer was lost."""
+
+    async def doubt(self, job_id: UUID) -> None:
+        """Shorten a running job's lease."""
+
+    async def finish(self, claim: Claim, ending: Ending) -> Left | None:
+        """Commit a terminal state."""
+
+    async def retry(self, claim: Claim, evidence: Evidence, *, delay_s: float) -> Left | None:
+        """Let it wait."""
+
+    async def release(self, claim: Claim, evidence: Evidence) -> Left | None:
+        """Queue it again, unspent."""
+
+    async def left(self, claim: Claim) -> Left | None:
+        """What an earlier call did whose answer was lost."""
+
+    async def defer(self, job_id: UUID, error: Mapping[str, Any]) -> tuple[str, Event] | None:
+        """Its model is not known here."""
+
+
+class LeaseStore(Protocol):
+    """Keeps leases alive."""
+
+    async def renew(self, held: Mapping[UUID, tuple[int, float]]) -> dict[UUID, bool]:
+        """Extend by fence; answers whether each job's end was asked for."""
+
+
+class Beats(Protocol):
+    """Where a worker tells that it lives."""
+
+    async def beat(self, state: WorkerState, *, busy: int) -> bool:
+        """Tell; answers whether it is asked to drain."""
+
+
+class Reads(Protocol):
+    """Rows for a repeated announcement."""
+
+    async def job(self, tenant: str, job_id: UUID) -> Job | None:
+        """The job."""
+
+    async def last_event(self, job_id: UUID) -> tuple[str, Event] | None:
+        """The newest event, and whose job it is."""
+
+
+class Bus(Protocol):
+    """Pushes events."""
+
+    async def announce(self, tenant: str, event: Event, result: bytes | None = None) -> None:
+        """Push, and keep the result; raises Unavailable."""
+
+
+class DeadLetters(Protocol):
+    """Where messages go that nobody can act on."""
+
+    async def dead_letter(self, body: bytes, reason: str) -> None:
+        """Keep it; raises Unavailable."""
+
+
+class Delivery(Protocol):
+    """A message in hand."""
+
+    @property
+    def body(self) -> bytes:
+        """What was published."""
+
+
+class Stored(Protocol):
+    """An object that was written."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+    @property
+    def sha256(self) -> str:
+        """Hexadecimal digest."""
+
+
+class Objects(Protocol):
+    """The object store."""
+
+    def uri(self, key: str) -> str:
+        """The address of a key of Leveret's own bucket."""
+
+    async def fetch(self, ref: str, path: Path, *, max_bytes: int) -> object:
+        """Read into a file; raises InputUnavailable, BadInput, StoreError."""
+
+    async def put_file(self, ref: str, path: Path, content_type: str) -> Stored:
+        """Write a file; raises StoreError."""
+
+
+class Engine(Protocol):
+    """Runs algorithms in a process of their own."""
+
+    async def run(self, call: EngineCall, *, on_progress: Callable[[float], None]) -> EngineResult:
+        """Run one job; raises what shared.errors draws."""
+
+    async def cancel(self, job_id: str) -> bool:
+        """End a run, and return once it has ended; False when it is not there."""

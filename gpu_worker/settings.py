@@ -1,0 +1,33 @@
+"""The worker's settings: `LEVERET_WORKER_…` beside the shared sections."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from shared.settings import Port, ProcessSettings, Seconds, Section
+
+WorkerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+
+
+class WorkerSection(Section):
+    """One worker serves one queue of the catalog."""
+
+    queue: str = "default"
+    slots: int = Field(default=1, ge=1, le=256, description="jobs in hand: the prefetch")
+    device: Literal["cpu", "cuda"] = Field(default="cpu", description="cuda is strict: never the CPU instead")
+    drain_s: Seconds = Field(default=100.0, description="what a drain gives the jobs in hand")
+    preload: bool = Field(default=True, description="load and warm the queue's models before `ready`")
+    id: WorkerId | None = Field(default=None, description="unique; made at random when unset")
+    scratch: Path = Field(default_factory=lambda: Path(tempfile.gettempdir()))
+    admin_host: str = "127.0.0.1"
+    admin_port: Port = 0
+
+
+class WorkerSettings(ProcessSettings):
+    """Everything the worker reads."""
+
+    worker: WorkerSection = WorkerSection()

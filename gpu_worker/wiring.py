@@ -1,0 +1,169 @@
+"""The one place where the worker's resources open and its parts meet. Reading it top to bottom is the tour.
+
+The order is the order of need: PostgreSQL first, since without it nothing can be claimed; the consumer last,
+since from its first message on everything else must be ready. Heartbeats and renewals outlive the work.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import structlog
+from uuid_utils.compat import uuid7
+
+from gpu_worker.announcer import Announcer
+from gpu_worker.engines import Engines
+from gpu_worker.execution import Execution
+from gpu_worker.heartbeat import Heartbeat
+from gpu_worker.hold import Hold
+from gpu_worker.leases import Leases
+from gpu_worker.serving import Server
+from gpu_worker.settings import WorkerSettings
+from gpu_worker.worker import Worker
+from shared.adapters.blobs import Blobs, open_blobs
+from shared.adapters.broker import Publisher, open_publisher
+from shared.adapters.bus import Bus, open_bus
+from shared.adapters.consumer import Consumer
+from shared.adapters.store.attempts import AttemptStore
+from shared.adapters.store.pool import Database, open_database
+from shared.adapters.store.reads import ReadStore
+from shared.adapters.store.workers import WorkerIdentity, WorkerStore
+from shared.catalog import Model, load_catalog
+from shared.errors import Misconfigured
+from shared.lifecycle import Lifecycle
+from shared.telemetry.admin import Check, serve_admin
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What is open while the worker lives."""
+
+    scratch: Path
+    database: Database
+    private: Database
+    """For renewals and heartbeats alone: a pool busy with commits must not cost a lease."""
+    blobs: Blobs
+    bus: Bus
+    publisher: Publisher
+    engines: Engines
+    announcer: Announcer
+
+
+async def serve(settings: WorkerSettings, lifecycle: Lifecycle) -> None:
+    """Run the worker until it is asked to drain, then let go of everything in good order."""
+    me = _identity(settings)
+    structlog.contextvars.bind_contextvars(worker=me.id, queue=me.queue)
+    models = _models(settings)
+    async with AsyncExitStack() as stack:
+        opened = await _open(settings, me, stack)
+        leases = Leases(AttemptStore(opened.private, worker=me.id, models=list(models)))
+        heartbeat = Heartbeat(WorkerStore(opened.private, me), busy=leases.__len__, drain=lifecycle.drain)
+        consumer = Consumer(settings.rabbitmq, queue=me.queue, slots=me.slots, name=me.id)
+        worker = _worker(opened, me, models, leases, heartbeat)
+        lifecycle.spawn("heartbeat", heartbeat.run())
+        lifecycle.spawn("leases", leases.run())
+        own = settings.worker
+        await serve_admin(lifecycle, own.admin_host, own.admin_port, _checks(opened, consumer))
+        if own.preload:
+            await opened.engines.preload(models.values())
+        consuming = lifecycle.spawn("consumer", consumer.run())
+        heartbeat.enter("ready")
+        log.info("worker.ready", device=me.device, slots=me.slots, models=list(models))
+        await Server(consumer, worker, on_drain=lambda: heartbeat.enter("draining")).run(
+            lifecycle.draining, drain_s=own.drain_s
+        )
+        consuming.cancel()
+        lifecycle.cancel_side_tasks()
+        heartbeat.enter("gone")
+        await heartbeat.beat()
+    log.info("worker.stopped")
+
+
+async def _open(settings: WorkerSettings, me: WorkerIdentity, stack: AsyncExitStack) -> Resources:
+    """Open in the order of need; the stack closes in reverse."""
+    scratch = Path(stack.enter_context(_scratch(settings)))
+    database = await stack.enter_async_context(open_database(settings.postgres, name="worker"))
+    private = await stack.enter_async_context(open_database(settings.postgres, name="worker-lease", size=1))
+    blobs = await stack.enter_async_context(open_blobs(settings.s3))
+    bus = await stack.enter_async_context(open_bus(settings.redis))
+    publisher = await stack.enter_async_context(open_publisher(settings.rabbitmq, name=me.id))
+    engines = Engines(device=me.device, scratch=scratch)
+    stack.push_async_callback(engines.stop)
+    announcer = Announcer(bus, ReadStore(database))
+    stack.push_async_callback(announcer.settle)
+    return Resources(scratch, database, private, blobs, bus, publisher, engines, announcer)
+
+
+def _worker(
+    opened: Resources,
+    me: WorkerIdentity,
+    models: dict[str, Model],
+    leases: Leases,
+    heartbeat: Heartbeat,
+) -> Worker:
+    return Worker(
+        attempts=AttemptStore(opened.database, worker=me.id, models=list(models)),
+        leases=leases,
+        models=models,
+        execution=partial(_execution, opened=opened),
+        announcer=opened.announcer,
+        dead_letters=opened.publisher,
+        changed=heartbeat.notice,
+    )
+
+
+def _execution(hold: Hold, model: Model, *, opened: Resources) -> Execution:
+    return Execution(
+        hold=hold,
+        model=model,
+        engine=opened.engines,
+        objects=opened.blobs,
+        scratch=opened.scratch,
+        tell_progress=partial(opened.announcer.tell_progress, hold.claim),
+    )
+
+
+def _checks(opened: Resources, consumer: Consumer) -> dict[str, Check]:
+    return {
+        "postgresql": opened.database.ping,
+        "rabbitmq": consumer.ping,
+        "redis": opened.bus.ping,
+        "s3": opened.blobs.ping,
+    }
+
+
+def _identity(settings: WorkerSettings) -> WorkerIdentity:
+    own = settings.worker
+    return WorkerIdentity(
+        id=own.id or f"{own.queue}-{uuid7().hex[-12:]}",
+        queue=own.queue,
+        host=f"{socket.gethostname()}:{os.getpid()}",
+        device=own.device,
+        slots=own.slots,
+    )
+
+
+def _models(settings: WorkerSettings) -> dict[str, Model]:
+    """The catalog's models that this worker's queue runs, by reference."""
+    catalog = load_catalog(settings.catalog.path)
+    models = {model.ref: model for model in catalog.models if model.queue == settings.worker.queue}
+    if not models:
+        known = ", ".join(catalog.queues) or "none"
+        raise Misconfigured(
+            f"no model of the catalog uses the queue {settings.worker.queue!r}; known: {known}"
+        )
+    return models
+
+
+def _scratch(settings: WorkerSettings) -> tempfile.TemporaryDirectory[str]:
+    root = settings.worker.scratch.resolve()
+    root.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(prefix="leveret-worker-", dir=root, ignore_cleanup_errors=True)

@@ -1,0 +1,233 @@
+"""The worker's loop: a message is a hint, the row decides, the ack is late.
+
+    queued     claim it, run it, commit, announce, ack
+    running    somebody may be alive on it, or just died: shorten the lease, ack; the relay judges
+    terminal   announce it again if that was a moment ago, ack
+    waiting    ack; the relay publishes it when its time has come
+    queued, but its model is not known here     let it wait for a worker that knows it, ack
+    no row, or no hint at all                   dead letter, ack
+
+An ack only ever follows a committed row. While PostgreSQL is away the message and the result are kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+from uuid import UUID
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+
+from gpu_worker.announcer import Announcer
+from gpu_worker.execution import Execution
+from gpu_worker.hold import Hold, Stop
+from gpu_worker.leases import Leases
+from gpu_worker.outcomes import Discard, Finish, Outcome, Release, Retry
+from gpu_worker.ports import Attempts, DeadLetters, Delivery, Left, Refusal
+from shared.backoff import full_jitter
+from shared.catalog import Model
+from shared.errors import ModelUnavailable, OutcomeUnknown, Unavailable
+from shared.jobs import Claim, Evidence, Job, State, ended_job
+from shared.messages import decode_hint
+
+log = structlog.get_logger()
+
+ENDED = Counter("leveret_worker_attempts_total", "Attempts by what became of them", ["model", "outcome"])
+BUSY = Gauge("leveret_worker_jobs_in_hand", "Jobs claimed and not yet given back")
+STAGES = Histogram(
+    "leveret_worker_stage_seconds",
+    "Seconds per stage of an attempt",
+    ["model", "stage"],
+    buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 600),
+)
+
+STORE_AGAIN_BASE_S = 0.2
+STORE_AGAIN_CAP_S = 5.0
+
+T = TypeVar("T")
+
+
+class Executor(Protocol):
+    """Runs a job in hand."""
+
+    def __call__(self, hold: Hold, model: Model) -> Execution:
+        """The attempt, ready to run."""
+
+
+class Worker:
+    """Acts on one message at a time; as many at once as messages are in hand.
+
+    Args:
+        attempts: The rows.
+        leases: Of the jobs in hand.
+        models: What this worker can run, by ``name@version``.
+        execution: Makes an attempt ready.
+        announcer: Tells the subscribers.
+        dead_letters: For messages that nobody can act on.
+        changed: Called when the number of jobs in hand changes.
+    """
+
+    def __init__(
+        self,
+        *,
+        attempts: Attempts,
+        leases: Leases,
+        models: dict[str, Model],
+        execution: Executor,
+        announcer: Announcer,
+        dead_letters: DeadLetters,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._attempts = attempts
+        self._leases = leases
+        self._models = models
+        self._execution = execution
+        self._announcer = announcer
+        self._dead_letters = dead_letters
+        self._changed = changed
+
+    @property
+    def busy(self) -> int:
+        """Jobs in hand."""
+        return len(self._leases)
+
+    def give_back(self) -> None:
+        """Ask every running job to stop and be queued again."""
+        self._leases.ask_all(Stop.RELEASED)
+
+    async def act_on(self, delivery: Delivery) -> None:
+        """Do what the message's row asks for; when this returns, the message may be acknowledged."""
+        try:
+            job_id = decode_hint(delivery.body).job_id
+        except ValueError as error:
+            await self._bury(delivery, f"not a hint: {error}")
+            return
+        answer = await self._claimed(job_id)
+        if isinstance(answer, Claim):
+            await self._work_on(answer)
+        elif answer.state is None:
+            await self._bury(delivery, "no such job")
+        else:
+            await self._refused(job_id, answer)
+
+    async def _claimed(self, job_id: UUID) -> Claim | Refusal:
+        """Claim, whatever it takes: a claim whose answer was lost is looked up instead of repeated."""
+        try:
+            return await self._attempts.claim(job_id)
+        except OutcomeUnknown:
+            if mine := await patiently(lambda: self._attempts.recover(job_id)):
+                return mine
+        except Unavailable as error:
+            log.warning("store.away", attempt=0, reason=str(error))
+        return await patiently(lambda: self._attempts.claim(job_id))
+
+    async def _refused(self, job_id: UUID, refusal: Refusal) -> None:
+        match refusal.state:
+            case State.RUNNING:
+                await patiently(lambda: self._attempts.doubt(job_id))
+            case State.QUEUED if refusal.model not in self._models:
+                await self._defer(job_id, refusal.model)
+            case State.SUCCEEDED | State.FAILED | State.CANCELED | State.EXPIRED if refusal.recent:
+                await patiently(lambda: self._announcer.repeat(job_id))
+
+    async def _defer(self, job_id: UUID, model: str) -> None:
+        log.warning("model.unknown", job_id=str(job_id), model=model)
+        error = {
+            "code": ModelUnavailable.code,
+            "message": f"no worker of the queue knows the model {model}",
+            "retryable": True,
+        }
+        deferred = await patiently(lambda: self._attempts.defer(job_id, error))
+        if deferred is not None:
+            await self._announcer.tell(*deferred)
+
+    async def _work_on(self, claim: Claim) -> None:
+        hold = Hold(claim)
+        self._leases.add(hold)
+        self._note_busy()
+        log.info("job.claimed", job_id=str(claim.id), model=claim.model, attempt=claim.attempt)
+        try:
+            self._announcer.tell_started(claim)
+            model = self._models[f"{claim.model}@{claim.model_version}"]
+            await self._settle(claim, await self._execution(hold, model).run())
+        finally:
+            self._leases.remove(hold)
+            self._note_busy()
+
+    async def _settle(self, claim: Claim, outcome: Outcome) -> None:
+        """Commit the outcome and announce it; the lease is renewed until this is done."""
+        left = await self._committed(claim, outcome)
+        name = left.state.value if left else "discarded"
+        _measure(claim, outcome, name)
+        log.info("job.left", job_id=str(claim.id), state=name, **_reason(outcome))
+        if left is not None:
+            await self._announcer.tell(claim.tenant, left.event, _ended(claim, outcome, left))
+
+    async def _committed(self, claim: Claim, outcome: Outcome) -> Left | None:
+        """What became of the row; None when it is someone else's by now."""
+        if isinstance(outcome, Discard):
+            return None
+        left = await patiently(lambda: self._leave(claim, outcome))
+        # Nothing changed: either an earlier try of this very call did it and its answer was lost, or the
+        # fence moved on.
+        return left or await patiently(lambda: self._attempts.left(claim))
+
+    async def _leave(self, claim: Claim, outcome: Finish | Retry | Release) -> Left | None:
+        match outcome:
+            case Finish(ending):
+                return await self._attempts.finish(claim, ending)
+            case Retry(evidence, delay_s):
+                return await self._attempts.retry(claim, evidence, delay_s=delay_s)
+            case Release(evidence):
+                return await self._attempts.release(claim, evidence)
+
+    async def _bury(self, delivery: Delivery, reason: str) -> None:
+        log.warning("message.dead", reason=reason)
+        await patiently(lambda: self._dead_letters.dead_letter(delivery.body, reason))
+
+    def _note_busy(self) -> None:
+        BUSY.set(self.busy)
+        self._changed()
+
+
+async def patiently(call: Callable[[], Awaitable[T]]) -> T:
+    """Repeat a call until its server answers: a fail-over takes a minute or two, and nothing is given up."""
+    attempt = 0
+    while True:
+        try:
+            return await call()
+        except (Unavailable, OutcomeUnknown) as error:
+            attempt += 1
+            log.warning("store.away", attempt=attempt, reason=str(error))
+        await asyncio.sleep(
+            STORE_AGAIN_BASE_S + full_jitter(attempt, base_s=STORE_AGAIN_BASE_S, cap_s=STORE_AGAIN_CAP_S)
+        )
+
+
+def _ended(claim: Claim, outcome: Outcome, left: Left) -> Job | None:
+    """The document to keep for quick reads, where the row ended as this worker meant it to."""
+    if isinstance(outcome, Finish) and outcome.ending.state is left.state:
+        return ended_job(claim, outcome.ending, seq=left.event.seq, finished_at=left.event.at)
+    return None
+
+
+def _evidence(outcome: Outcome) -> Evidence:
+    match outcome:
+        case Finish(ending):
+            return ending.evidence
+        case Retry(evidence) | Release(evidence):
+            return evidence
+    return Evidence()
+
+
+def _measure(claim: Claim, outcome: Outcome, name: str) -> None:
+    ENDED.labels(claim.model, name).inc()
+    for stage, seconds in _evidence(outcome).timings.items():
+        STAGES.labels(claim.model, stage.removesuffix("_s")).observe(seconds)
+
+
+def _reason(outcome: Outcome) -> dict[str, str]:
+    error = _evidence(outcome).error
+    return {"code": str(error["code"]), "reason": str(error["message"])[:200]} if error else {}
