@@ -131,14 +131,12 @@ class AsyncClient:
     async def _submit(self, model: str, values: Sorted, options: Mapping[str, Any], key: str) -> AsyncJob:
         with ExitStack() as files:
             body = await asyncio.to_thread(encode, model, values, options, files)
-            return AsyncJob(self, await self._post_once("/v1/jobs", key, body))
+            return AsyncJob(self, await self._post_once(key, body))
 
-    async def _post_once(self, path: str, key: str, body: Body | None = None) -> Any:
-        headers = {"Idempotency-Key": key, **(body.headers if body else {})}
+    async def _post_once(self, key: str, body: Body) -> Any:
+        headers = {**body.headers, "Idempotency-Key": key}
         try:
-            answer = await self.transport.request(
-                "POST", path, headers=headers, **(body.arguments if body else {})
-            )
+            answer = await self.transport.request("POST", "/v1/jobs", headers=headers, **body.arguments)
         except (ApiError, UnreachableError) as error:
             if not may_have_arrived(error):
                 raise
@@ -152,11 +150,6 @@ class AsyncClient:
             ApiError: 404 for anything that is not yours.
         """
         return AsyncJob(self, await self.read_job(job_id))
-
-    async def retry(self, job_id: str) -> AsyncJob:
-        """A new job with the inputs of an old one; the old one stays as it ended."""
-        path = f"/v1/jobs/{quote(job_id, safe='')}/retry"
-        return AsyncJob(self, await self._post_once(path, str(uuid4())))
 
     async def models(self) -> Sequence[Mapping[str, Any]]:
         """The catalog: every model with its inputs, outputs and params."""

@@ -97,7 +97,6 @@ class Client:
 
     submit = _job(AsyncClient.submit)
     job = _job(AsyncClient.job)
-    retry = _job(AsyncClient.retry)
     models = _plain(AsyncClient.models)
     model = _plain(AsyncClient.model)
     logs = _plain(AsyncClient.logs)
@@ -149,10 +148,6 @@ class Job(JobView):
         """See `AsyncJob.cancel`."""
         self._run(self._job.cancel())
         return self
-
-    def retry(self) -> Job:
-        """A new job with the same inputs and `retry_of` this one."""
-        return Job(self._client, self._run(self._job.retry()))
 
     def logs(self) -> Any:
         """What the algorithm printed, per attempt."""

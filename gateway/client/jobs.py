@@ -103,10 +103,6 @@ class AsyncJob(JobRecord):
         self.replace(await self._client.post(f"/v1/jobs/{self.id}/cancel"))
         return self
 
-    async def retry(self) -> AsyncJob:
-        """A new job with the same inputs and `retry_of` this one."""
-        return await self._client.retry(self.id)
-
     async def logs(self) -> Any:
         """What the algorithm printed, per attempt."""
         return await self._client.logs(self.id)

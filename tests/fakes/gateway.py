@@ -130,7 +130,6 @@ class FakeGateway:
                 Route("/v1/jobs/{id}", self._guard(self._read)),
                 Route("/v1/jobs/{id}/logs", self._guard(self._logs)),
                 Route("/v1/jobs/{id}/cancel", self._guard(self._cancel), methods=["POST"]),
-                Route("/v1/jobs/{id}/retry", self._guard(self._retry), methods=["POST"]),
                 Route("/v1/jobs/{id}/outputs/{name}", self._guard(self._output)),
                 Route("/v1/models", self._guard(self._models)),
                 Route("/v1/models/{name}", self._guard(self._model)),
@@ -169,7 +168,9 @@ class FakeGateway:
         return JSONResponse(job) if job else problem(404, "not_found", "there is no such job")
 
     async def _logs(self, _: Request) -> Response:
-        return JSONResponse({"attempts": [{"attempt": 1, "text": "hello from the algorithm\n"}]})
+        error = {"code": "algorithm_error", "traceback": "ValueError: boom\n"}
+        attempt = {"attempt": 1, "log": "hello from the algorithm", "error": error}
+        return JSONResponse({"attempts": [attempt]})
 
     async def _cancel(self, request: Request) -> Response:
         job = self.jobs[request.path_params["id"]]
@@ -177,12 +178,6 @@ class FakeGateway:
             return problem(409, "job_ended", "the job has ended")
         job["cancel_requested"] = True
         return JSONResponse(job)
-
-    async def _retry(self, request: Request) -> Response:
-        old = self.jobs[request.path_params["id"]]
-        job_id = str(uuid4())
-        self.jobs[job_id] = {"id": job_id, "model": old["model"], "state": "queued", "retry_of": old["id"]}
-        return JSONResponse(self.jobs[job_id], 202)
 
     async def _output(self, _: Request) -> Response:
         return RedirectResponse(f"{self.store_url or self.url}/signed?X-Amz-Signature=abc", 307)

@@ -39,7 +39,6 @@ app.command(f"{_ROOM}.watch:watch", name="watch", help="Follow jobs until all ha
 app.command(f"{_ROOM}.job:job", name="job", help="Show one job.")
 app.command(f"{_ROOM}.job:logs", name="logs", help="Show what the algorithm printed, per attempt.")
 app.command(f"{_ROOM}.job:cancel", name="cancel", help="Ask for the end of a job.")
-app.command(f"{_ROOM}.job:retry", name="retry", help="Submit a job's inputs again, as a new job.")
 app.command(f"{_ROOM}.doctor:doctor", name="doctor", help="Check every dependency and say what to fix.")
 
 

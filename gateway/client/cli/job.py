@@ -1,4 +1,4 @@
-"""`leveret job`, `logs`, `cancel`, `retry`: one call each."""
+"""`leveret job`, `logs`, `cancel`: one call each."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from cyclopts import Parameter
 
 from gateway.client.cli.exits import OK, printable
 from gateway.client.cli.session import NO_OPTIONS, Common, print_json
-from gateway.client.cli.submit import finish, print_id, waiting
+from gateway.client.cli.submit import finish
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from gateway.client.jobs import AsyncJob
 
 
 async def job(
@@ -67,35 +65,16 @@ async def cancel(job_id: str, /, common: Common = NO_OPTIONS) -> int:
     return OK
 
 
-async def retry(
-    job_id: str,
-    /,
-    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
-    wait: bool = True,  # noqa: FBT001, FBT002  an option of the command line
-    common: Common = NO_OPTIONS,
-) -> int:
-    """Submit a job's inputs again, as a new job.
-
-    Args:
-        job_id: The job that ended.
-        out: Save the outputs in this folder, or the only one under this file name.
-        wait: With --no-wait, print the new job's id and return.
-        common: Options of every command.
-    """
-    async with common.client() as client:
-        again: AsyncJob = await client.retry(job_id)
-        if not wait:
-            print_id(again, common)
-            return OK
-        with waiting(again):
-            await again.wait(progress=not common.json, check=False)
-        return await finish(again, out, common)
-
-
 def _log_lines(answer: Mapping[str, Any]) -> Iterator[str]:
     for attempt in answer.get("attempts", ()):
         yield f"── attempt {attempt.get('attempt')} ──\n"
-        text = str(attempt.get("log") or attempt.get("text") or "")
-        # On a terminal what an algorithm printed must not steer it; in a file it stays as it was.
-        shown = printable(text) if sys.stdout.isatty() else text
-        yield shown if shown.endswith("\n") or not shown else f"{shown}\n"
+        error = attempt.get("error") or {}
+        for text in (attempt.get("log"), error.get("traceback") or error.get("message")):
+            yield from _block(str(text or ""))
+
+
+def _block(text: str) -> Iterator[str]:
+    # On a terminal what an algorithm printed must not steer it; in a file it stays as it was.
+    shown = printable(text) if sys.stdout.isatty() else text
+    if shown:
+        yield shown if shown.endswith("\n") else f"{shown}\n"

@@ -32,7 +32,8 @@ def console() -> Console:
 def print_event(screen: Console, event: Event) -> None:
     """One line per event."""
     state = event.state or "progress"
-    clock = event.at.partition("T")[2].removesuffix("Z") or event.at
+    # The reader's own wall clock; --json has the moment in UTC.
+    clock = datetime.fromisoformat(event.at).astimezone().strftime("%H:%M:%S.%f")[:-3]
     line = Text(f"{clock:<13}", style="dim").append(f" {event.job_id}  ", style="default")
     line.append(f"{state:<10}", style=STATE_STYLES.get(state, "dim"))
     screen.print(line.append(printable(_tell(event)), style="default"))

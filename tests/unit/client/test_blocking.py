@@ -64,7 +64,6 @@ def test_other_calls(client: Client) -> None:
     job = client.submit("cutout", inputs={"image": b"x"})
 
     assert job.cancel().raw["cancel_requested"] is True
-    assert job.retry().raw["retry_of"] == job.id
     assert client.job(job.id).refresh().id == job.id
     assert job.logs()["attempts"][0]["attempt"] == 1
     assert client.logs(job.id) == job.logs()

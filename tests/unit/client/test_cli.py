@@ -217,17 +217,15 @@ def test_watching_nothing_that_exists_exits_3(target: FakeGateway, err: Callable
     assert not target.cursors
 
 
-def test_job_logs_cancel_retry(target: FakeGateway, out: Callable[[], str]) -> None:
+def test_job_logs_cancel(target: FakeGateway, out: Callable[[], str]) -> None:
     job_id = submitted(target)
 
     assert run(["job", job_id]) == 0
     assert run(["logs", job_id]) == 0
     assert run(["cancel", job_id]) == 0
-    assert run(["retry", job_id, "-o", "again"]) == 0
 
     printed = out()
-    assert "hello from the algorithm" in printed
-    assert "again/cutout.png" in printed
+    assert "── attempt 1 ──\nhello from the algorithm\nValueError: boom\n" in printed
 
 
 def test_models_are_listed(target: FakeGateway, out: Callable[[], str]) -> None:
