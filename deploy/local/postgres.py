@@ -9,12 +9,13 @@ import asyncpg
 
 from deploy.local import processes, programs
 from deploy.local.accounts import account_for, own_folder
-from deploy.local.processes import Process, command_line
 from deploy.local.server import HOST, Place, run_once
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from deploy.local.processes import Process
 
 USER = DATABASE = "leveret"
 
@@ -75,15 +76,13 @@ class PostgreSQL:
         self._complete.touch()
 
     def _forget_stale_pid(self) -> None:
-        """Remove a killed postmaster's pid file when another program has that pid now.
+        """Remove a killed postmaster's pid file, which PostgreSQL honours as long as any process has that pid.
 
-        PostgreSQL itself clears the file when the pid is free; it refuses to start when any process has it.
+        That can be another program, or a zombie where nobody collects them. Whoever still works on the data is
+        not overlooked: `orphans` has them.
         """
         file = self._data / "postmaster.pid"
-        if not file.exists():
-            return
-        pid = int(file.read_text().split("\n", 1)[0])
-        if Process.of(pid) is not None and str(self._data) not in command_line(pid):
+        if file.exists() and not processes.working_in(self._data, "postgres"):
             file.unlink()
 
     def command(self) -> Sequence[str | Path]:

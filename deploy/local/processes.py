@@ -138,14 +138,6 @@ def _environment(pid: int) -> list[bytes]:
         return []
 
 
-def command_line(pid: int) -> str:
-    """A process's command line; empty when it is gone."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-        return ""
-
-
 def _ancestors(pid: int) -> Iterator[int]:
     while pid > 0:
         yield pid
