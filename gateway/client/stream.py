@@ -13,6 +13,7 @@ import os
 import time
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import (
@@ -93,7 +94,7 @@ async def _listen(target: Target, job_id: str, cursor: int) -> AsyncGenerator[Ev
 @asynccontextmanager
 async def _connected(target: Target, job_id: str, cursor: int) -> AsyncIterator[ClientConnection]:
     async with connect(
-        f"{target.ws_url}/v1/jobs/{job_id}/stream?after={cursor}",
+        f"{target.ws_url}/v1/jobs/{quote(job_id, safe='')}/stream?after={cursor}",
         additional_headers=target.headers,
         user_agent_header=USER_AGENT,
         max_size=MAX_FRAME_BYTES,

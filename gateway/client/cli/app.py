@@ -6,9 +6,9 @@ import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
-from cyclopts import App
+from cyclopts import App, CycloptsError
 
-from gateway.client.cli.exits import FAILED, INTERRUPTED, OK, exit_code_of, report
+from gateway.client.cli.exits import FAILED, INTERRUPTED, OK, USAGE, exit_code_of, report
 from gateway.client.errors import InputError, LeveretError
 
 _ROOM = "gateway.client.cli"
@@ -43,13 +43,11 @@ app.command(f"{_ROOM}.doctor:doctor", name="doctor", help="Check every dependenc
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line; returns the exit code.
-
-    Raises:
-        SystemExit: The command line itself is wrong (2), or help was asked for (0).
-    """
+    """Run one command line; returns the exit code."""
     try:
-        code = app(arguments)
+        code = app(arguments, exit_on_error=False)
+    except CycloptsError:
+        return USAGE  # it has said what is wrong
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:

@@ -119,8 +119,9 @@ class Model:
 _README = """\
 # {name}
 
-`leveret run . image=@photo.jpg -o out/` runs it here, `--pdb` stops where it fails; `leveret submit {name}
-image=@photo.jpg -o out/` runs it on the service, once this folder lies in its catalog.
+From the folder above, `leveret run {name} image=@photo.jpg -o out/` runs it here; `--pdb` stops where it
+fails. `leveret submit {name} image=@photo.jpg -o out/` runs it on the service, once this folder lies in its
+catalog.
 """
 
 _TEMPLATES = {"python": (_PYTHON_TOML, _PYTHON_CODE), "onnx": (_ONNX_TOML, _ONNX_CODE)}
