@@ -40,6 +40,8 @@ class Store:
     reads: ReadStore
     cancels: CancelStore
     relay: RelayStore
+    judge: RelayStore
+    """A relay that judges leases however young the server is."""
 
     async def claimed(self, **fields: object) -> Claim:
         job = new_job(**fields)
@@ -64,6 +66,7 @@ async def store(postgres_dsn: str) -> AsyncIterator[Store]:
             reads=ReadStore(database),
             cancels=CancelStore(database),
             relay=RelayStore(database),
+            judge=RelayStore(database, server_grace_s=0),
         )
         await database.write("truncate jobs, specs, events, attempts")
 
@@ -166,8 +169,7 @@ async def test_a_finished_job_has_its_result_and_refuses_every_later_change(stor
 async def test_a_stale_fence_changes_nothing(store: Store) -> None:
     stale = await store.claimed()
     await store.end_lease(stale)
-    await store.database.write("select pg_sleep(0)")
-    await _expire(store)
+    await store.judge.expire_leases()
     fresh = await store.attempts.claim(stale.id)
     assert isinstance(fresh, Claim)
 
@@ -194,7 +196,7 @@ async def test_the_last_attempt_that_is_lost_ends_as_worker_lost(store: Store) -
     claim = await store.claimed(max_attempts=1)
     await store.end_lease(claim)
 
-    events = await _expire(store)
+    events = await store.judge.expire_leases()
 
     assert [(tenant, event.type) for tenant, event in events] == [("acme", EventType.FAILED)]
     job = await store.reads.job("acme", claim.id)
@@ -261,9 +263,7 @@ async def test_cancel_ends_a_queued_job_at_once(store: Store) -> None:
 
     assert event is not None
     assert event.type is EventType.CANCELED
-    assert await store.attempts.claim(job.id) == Refusal(
-        state=State.CANCELED, model="cutout@1", recent=True
-    )
+    assert await store.attempts.claim(job.id) == Refusal(state=State.CANCELED, model="cutout@1", recent=True)
 
 
 async def test_a_job_whose_model_is_not_known_here_stays_queued(store: Store) -> None:
@@ -350,12 +350,3 @@ async def test_a_server_that_is_away_is_unavailable() -> None:
     with pytest.raises(Unavailable):
         async with open_database(Postgres(dsn="postgresql://127.0.0.1:1/x", timeout_s=2), name="test"):
             pass
-
-
-async def _expire(store: Store) -> list[tuple[str, object]]:
-    """Judge leases as a PostgreSQL would that has been up for long."""
-    from shared.adapters.store import relay
-
-    sql = relay.EXPIRE_LEASES
-    rows = await store.database.write(sql, 100, -60.0, relay.WORKER_LOST, relay.CANCELED)
-    return [(row["tenant"], relay.event_of(row)) for row in rows]

@@ -123,10 +123,16 @@ class Due:
 
 
 class RelayStore:
-    """One call per duty; each answers with the events to announce, by tenant."""
+    """One call per duty; each answers with the events to announce, by tenant.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        database: Where the jobs are.
+        server_grace_s: How long PostgreSQL must have been up before a lease may be judged.
+    """
+
+    def __init__(self, database: Database, *, server_grace_s: float = SERVER_GRACE_S) -> None:
         self._database = database
+        self._server_grace_s = server_grace_s
 
     async def take_due(self) -> list[Due]:
         """Rows to publish now, highest priority first; the next try is set before, not after."""
@@ -135,7 +141,7 @@ class RelayStore:
 
     async def expire_leases(self) -> list[tuple[str, Event]]:
         """Running jobs whose worker went silent: queued again, failed at the last attempt, or canceled."""
-        return await self._events(EXPIRE_LEASES, BATCH, SERVER_GRACE_S, WORKER_LOST, CANCELED)
+        return await self._events(EXPIRE_LEASES, BATCH, self._server_grace_s, WORKER_LOST, CANCELED)
 
     async def wake_waiting(self) -> list[tuple[str, Event]]:
         """Waiting jobs whose time has come are queued."""
