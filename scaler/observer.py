@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import structlog
 
-from scaler.ports import Depths, Rows
+from scaler.ports import BacklogRow, Depths, Rows, WorkerRow
 from scaler.snapshot import (
     UNKNOWN,
     Backlog,
@@ -21,7 +21,6 @@ from scaler.snapshot import (
     WorkerState,
     tier_of,
 )
-from shared.adapters.store.fleet import BacklogRow, WorkerRow
 from shared.errors import LeveretError
 
 log = structlog.get_logger()

@@ -7,8 +7,82 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from scaler.snapshot import Machine
-from shared.adapters.broker import QueueDepth
-from shared.adapters.store.fleet import BacklogRow, WorkerRow
+
+
+class BacklogRow(Protocol):
+    """The live jobs of one queue and priority."""
+
+    @property
+    def queue(self) -> str:
+        """The catalog's name of the queue."""
+
+    @property
+    def priority(self) -> int:
+        """0 … 10."""
+
+    @property
+    def waiting(self) -> int:
+        """Queued jobs."""
+
+    @property
+    def running(self) -> int:
+        """Running jobs."""
+
+    @property
+    def oldest_s(self) -> float:
+        """Age of the one queued longest, seconds; 0 where none is queued."""
+
+
+class WorkerRow(Protocol):
+    """A worker's record; all ages in seconds."""
+
+    @property
+    def id(self) -> str:
+        """The worker's."""
+
+    @property
+    def queue(self) -> str:
+        """What it serves."""
+
+    @property
+    def state(self) -> str:
+        """``starting``, ``ready``, ``draining`` or ``gone``."""
+
+    @property
+    def slots(self) -> int:
+        """Jobs in hand at most."""
+
+    @property
+    def busy(self) -> int:
+        """Jobs in hand."""
+
+    @property
+    def drain(self) -> bool:
+        """It was asked to drain."""
+
+    @property
+    def since_s(self) -> float:
+        """In this state for so long."""
+
+    @property
+    def idle_s(self) -> float | None:
+        """Without a job for so long; None while it is busy."""
+
+    @property
+    def heartbeat_s(self) -> float:
+        """Last heard of so long ago."""
+
+
+class QueueDepth(Protocol):
+    """What the broker itself counts."""
+
+    @property
+    def ready(self) -> int:
+        """Messages that no consumer holds."""
+
+    @property
+    def consumers(self) -> int:
+        """Consumers attached."""
 
 
 class Fleet(Protocol):
