@@ -28,7 +28,7 @@ log = structlog.get_logger()
 SUBMITS = Counter("leveret_gateway_submits_total", "Submits by what became of them", ["outcome"])
 LATE_CONFIRMS = Counter(
     "leveret_gateway_publish_confirms_late_total",
-    "Accepted jobs answered before the broker confirmed their message",
+    "Accepted jobs answered without the broker's confirm of their message",
 )
 CONFIRM_WAIT_S = 1.0
 SETTLE_S = 5.0
@@ -60,7 +60,7 @@ class Submitter:
         self._queues = queues
         self._store = store
         self._publisher = publisher
-        self._publishing: set[asyncio.Task[None]] = set()
+        self._publishing: set[asyncio.Task[bool]] = set()
 
     async def submit(
         self, caller: Caller, intake: Intake, *, idempotency_key: str | None, traceparent: str | None
@@ -112,10 +112,11 @@ class Submitter:
         self._publishing.add(task)
         task.add_done_callback(self._publishing.discard)
         await asyncio.wait({task}, timeout=CONFIRM_WAIT_S)
-        if not task.done():
+        if not (task.done() and task.exception() is None and task.result()):
             LATE_CONFIRMS.inc()
 
-    async def _publish(self, job: NewJob, publish_due: datetime) -> None:
+    async def _publish(self, job: NewJob, publish_due: datetime) -> bool:
+        """Publish and note the confirm; False where the relay has to."""
         try:
             await self._publisher.publish(
                 job.queue, job.id, priority=job.priority, traceparent=job.traceparent
@@ -123,6 +124,8 @@ class Submitter:
             await self._store.published(job.id, publish_due)
         except (Unavailable, OutcomeUnknown, Misconfigured) as error:
             log.warning("job.publish_unconfirmed", job_id=str(job.id), reason=str(error))
+            return False
+        return True
 
     async def settle(self) -> None:
         """Let the publishes under way end, before what they use is closed."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 
 import structlog
 import uvicorn
@@ -23,18 +24,18 @@ from gateway.lookup import Lookup
 from gateway.queues import Queues
 from gateway.relay import Relay
 from gateway.services import Services
-from gateway.settings import GatewaySettings
+from gateway.settings import Gateway, GatewaySettings
 from gateway.submit import Submitter
-from shared.adapters.blobs import open_blobs
-from shared.adapters.broker import open_publisher
-from shared.adapters.bus import open_bus
+from shared.adapters.blobs import Blobs, open_blobs
+from shared.adapters.broker import Publisher, open_publisher
+from shared.adapters.bus import Bus, open_bus
 from shared.adapters.store.cancels import CancelStore
 from shared.adapters.store.keys import KeyStore
-from shared.adapters.store.pool import open_database
+from shared.adapters.store.pool import Database, open_database
 from shared.adapters.store.reads import ReadStore
 from shared.adapters.store.relay import RelayStore
 from shared.adapters.store.submits import SubmitStore
-from shared.catalog import load_catalog
+from shared.catalog import Catalog, load_catalog
 from shared.lifecycle import Lifecycle
 from shared.serving import EmbeddedServer
 from shared.telemetry.admin import serve_admin
@@ -47,55 +48,100 @@ UNREAD_MS = 5000
 FINISH_S = 20
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opened:
+    """What has to be closed again."""
+
+    database: Database
+    blobs: Blobs
+    bus: Bus
+    publisher: Publisher
+
+
 async def serve(settings: GatewaySettings, lifecycle: Lifecycle) -> None:
-    """Run the gateway until it is asked to drain, then let go of everything in good order."""
+    """Run the gateway until it is asked to drain, then let go of everything in good order.
+
+    Raises:
+        Misconfigured: The catalog cannot be read, or PostgreSQL refuses the account.
+        Unavailable: PostgreSQL is away.
+    """
     catalog = load_catalog(settings.catalog.path)
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(open_database(settings.postgres, name="gateway"))
-        blobs = await stack.enter_async_context(open_blobs(settings.s3))
-        bus = await stack.enter_async_context(open_bus(settings.redis))
-        publisher = await stack.enter_async_context(open_publisher(settings.rabbitmq, name="gateway"))
-        reads = ReadStore(database)
-        links = Links(settings.gateway.base_url, blobs, public_store=settings.s3.public)
-        lookup = Lookup(reads, bus, links)
-        queues = Queues(publisher, catalog.queues)
-        submits = SubmitStore(database)
-        relay = Relay(rows=RelayStore(database), submits=submits, reads=reads, publisher=publisher, bus=bus)
-        services = Services(
-            settings=settings.gateway,
-            catalog=catalog,
-            auth=Authenticator(KeyStore(database)),
-            submitter=Submitter(
-                catalog=catalog,
-                inputs=Inputs(blobs, settings.s3.bucket),
-                queues=queues,
-                store=submits,
-                publisher=publisher,
-            ),
-            lookup=lookup,
-            canceler=Canceler(CancelStore(database), bus, lookup),
-            feed=Feed(reads, bus.listener()),
-            links=links,
-            objects=blobs,
-        )
+        opened = await _open(settings, stack)
+        queues = Queues(opened.publisher, catalog.queues)
+        submits = SubmitStore(opened.database)
+        services = _assemble(settings, catalog, opened, queues, submits)
         # A publish under way still needs the broker and the store, so it is settled before they close.
         stack.push_async_callback(services.submitter.settle)
         await queues.declare()
         lifecycle.spawn("queues", queues.run())
+        lifecycle.spawn("relay", _relay(opened, submits).run())
         lifecycle.spawn("feed", services.feed.run())
-        lifecycle.spawn("relay", relay.run())
-        checks = {"postgresql": reads.ping, "rabbitmq": publisher.ping, "redis": bus.ping, "s3": blobs.ping}
-        await serve_admin(lifecycle, settings.gateway.admin_host, settings.gateway.admin_port, checks)
-        await _serve_public(settings, lifecycle, services)
+        await _serve_admin(settings.gateway, lifecycle, opened)
+        await _serve_public(settings.gateway, lifecycle, services)
         lifecycle.cancel_side_tasks()
 
 
-async def _serve_public(settings: GatewaySettings, lifecycle: Lifecycle, services: Services) -> None:
+async def _open(settings: GatewaySettings, stack: AsyncExitStack) -> _Opened:
+    return _Opened(
+        database=await stack.enter_async_context(open_database(settings.postgres, name="gateway")),
+        blobs=await stack.enter_async_context(open_blobs(settings.s3)),
+        bus=await stack.enter_async_context(open_bus(settings.redis)),
+        publisher=await stack.enter_async_context(open_publisher(settings.rabbitmq, name="gateway")),
+    )
+
+
+def _assemble(
+    settings: GatewaySettings, catalog: Catalog, opened: _Opened, queues: Queues, submits: SubmitStore
+) -> Services:
+    reads = ReadStore(opened.database)
+    links = Links(settings.gateway.base_url, opened.blobs, public_store=settings.s3.public)
+    lookup = Lookup(reads, opened.bus, links)
+    return Services(
+        settings=settings.gateway,
+        catalog=catalog,
+        auth=Authenticator(KeyStore(opened.database)),
+        submitter=Submitter(
+            catalog=catalog,
+            inputs=Inputs(opened.blobs, settings.s3.bucket),
+            queues=queues,
+            store=submits,
+            publisher=opened.publisher,
+        ),
+        lookup=lookup,
+        canceler=Canceler(CancelStore(opened.database), opened.bus, lookup),
+        feed=Feed(reads, opened.bus.listener()),
+        links=links,
+        objects=opened.blobs,
+    )
+
+
+def _relay(opened: _Opened, submits: SubmitStore) -> Relay:
+    return Relay(
+        rows=RelayStore(opened.database),
+        submits=submits,
+        reads=ReadStore(opened.database),
+        publisher=opened.publisher,
+        bus=opened.bus,
+    )
+
+
+async def _serve_admin(settings: Gateway, lifecycle: Lifecycle, opened: _Opened) -> None:
+    checks = {
+        "postgresql": opened.database.ping,
+        "rabbitmq": opened.publisher.ping,
+        "redis": opened.bus.ping,
+        "s3": opened.blobs.ping,
+    }
+    await serve_admin(lifecycle, settings.admin_host, settings.admin_port, checks)
+
+
+async def _serve_public(settings: Gateway, lifecycle: Lifecycle, services: Services) -> None:
     """Take requests; on drain take no more, end the streams, finish what is under way."""
-    listener = _listen(settings.gateway.host, settings.gateway.port)
+    listener = _listen(settings.host, settings.port)
     server = EmbeddedServer(_server_config(services))
     serving = lifecycle.spawn("http", server.serve([listener]))
-    log.info("gateway.listening", host=settings.gateway.host, port=listener.getsockname()[1])
+    log.info("gateway.listening", host=settings.host, port=listener.getsockname()[1])
     await lifecycle.draining.wait()
     log.info("gateway.draining")
     services.feed.drain()

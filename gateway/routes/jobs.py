@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ from gateway.routes.answers import Json
 from gateway.services import Authenticated, JobId, Services, UsedServices
 from gateway.submit import Accepted
 from gateway.views import JobView
+from shared.errors import Unavailable
 from shared.jobs import Job
 from shared.messages import job_document
 
@@ -96,19 +98,18 @@ async def _answer(services: Services, caller: Caller, accepted: Accepted, wait_s
     headers = {"Location": services.links.job(str(job_id))}
     if not accepted.submitted.fresh:
         headers["Idempotency-Replayed"] = "true"
-    if not wait_s:
-        return Json(await _document(services, caller, accepted), HTTPStatus.ACCEPTED, headers)
-    ended = await services.feed.ended(caller.tenant, job_id, within_s=wait_s)
-    headers["Preference-Applied"] = f"wait={wait_s}"
-    status = HTTPStatus.OK if ended else HTTPStatus.ACCEPTED
-    return Json(await _document(services, caller, accepted, ended=ended), status, headers)
+    if wait_s:
+        headers["Preference-Applied"] = f"wait={wait_s}"
+        if await services.feed.ended(caller.tenant, job_id, within_s=wait_s):
+            # What was accepted must not fail any more: with the result out of reach it is an ordinary 202.
+            with suppress(Unavailable):
+                return Json(await services.lookup.job(caller.tenant, job_id), HTTPStatus.OK, headers)
+    return Json(await _accepted(services, caller, accepted), HTTPStatus.ACCEPTED, headers)
 
 
-async def _document(
-    services: Services, caller: Caller, accepted: Accepted, *, ended: bool = False
-) -> dict[str, Any]:
-    """A fresh job is known without a read; what was accepted must not fail any more."""
-    if accepted.submitted.fresh and not ended:
+async def _accepted(services: Services, caller: Caller, accepted: Accepted) -> dict[str, Any]:
+    """The job; a fresh one is known without a read."""
+    if accepted.submitted.fresh:
         return await services.lookup.shown(job_document(_as_inserted(accepted)))
     return await services.lookup.job(caller.tenant, accepted.submitted.id)
 

@@ -86,6 +86,7 @@ class Listener:
         wait_s, longest_s = REBUILD_AFTER_S
         while True:
             failure = await self._live(sink)
+            self._channels.clear()
             wait_s = REBUILD_AFTER_S[0] if self._worked else min(2 * wait_s, longest_s)
             log.warning("bus.listener_lost", error=failure, again_in_s=round(wait_s, 3))
             sink.lost()
@@ -93,7 +94,6 @@ class Listener:
 
     async def _live(self, sink: Sink) -> str:
         """One connection's life; returns why it ended."""
-        self._channels.clear()
         self._worked = False
         self._changed.set()
         failure = ""
