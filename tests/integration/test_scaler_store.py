@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import uuid
 from collections.abc import AsyncIterator
 
@@ -168,3 +170,22 @@ async def test_a_database_that_is_away_is_unavailable() -> None:
     assert not await leadership.held()
     with pytest.raises(Unavailable):
         await leadership.acquire()
+
+
+async def test_sessions_ended_under_the_pool_are_only_unavailable(
+    settings: Postgres, postgres_dsn: str
+) -> None:
+    """The driver has three names for it, one of which is an internal error."""
+    admin = await asyncpg.connect(postgres_dsn)
+    async with open_database(settings, name="ended", size=2) as database:
+        for turns in range(30):
+            with contextlib.suppress(Unavailable):
+                await database.read("select 1")
+            await admin.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'leveret-ended'"
+            )
+            for _ in range(turns % 4):
+                await asyncio.sleep(0)
+            with contextlib.suppress(Unavailable):
+                await database.read("select 1")
+        await admin.close()

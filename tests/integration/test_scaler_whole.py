@@ -104,7 +104,7 @@ class House:
 
     async def until(self, question: str, *answer: Any) -> None:
         async with asyncio.timeout(30):
-            while await self.row(question) != list(answer):  # noqa: ASYNC110  other processes
+            while await self.row(question) != list(answer):
                 await asyncio.sleep(0.05)
 
     def alive(self) -> list[int]:
@@ -247,3 +247,30 @@ async def test_a_wrong_setting_stops_it_at_once(stack_env: dict[str, str], tmp_p
 
     assert scaler.returncode == 2
     assert b"LEVERET_SCALER_MAXIMUM" in written
+
+
+async def test_sessions_that_the_database_ends_stop_nothing(
+    stack_env: dict[str, str], tmp_path: Path
+) -> None:
+    async with house(tmp_path, stack_env, WORKER) as given:
+        scaler = await given.start(idle_s="600")
+        await given.submit()
+        await given.until(ENDED, (1,))
+        [pid] = given.alive()
+
+        for _ in range(3):
+            await given.row(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where application_name like 'leveret-scaler%' and datname = current_database()"
+            )
+            await given.until(
+                "select count(*) from pg_stat_activity where application_name = 'leveret-scaler-leader'"
+                " and datname = current_database()",
+                (1,),
+            )
+        await given.submit()
+        await given.until(ENDED, (2,))
+
+        assert given.alive() == [pid]
+        code, _ = await stop(scaler)
+    assert code == 0

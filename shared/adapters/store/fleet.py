@@ -21,8 +21,7 @@ LEADER_LOCK = 0x1E7E35CA
 REMEMBERED_S = 3600.0
 """Workers silent for longer are nobody's any more."""
 
-_LOST = (asyncpg.PostgresError, asyncpg.InternalClientError, *CONNECTION_LOST)
-"""The driver calls it an internal error when the server ended a session that was idle."""
+_LOST = (asyncpg.PostgresError, *CONNECTION_LOST)
 
 BACKLOG = """
 select queue, priority,

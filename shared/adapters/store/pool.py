@@ -15,7 +15,14 @@ from shared.settings import Postgres
 
 T = TypeVar("T")
 
-CONNECTION_LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, TimeoutError)
+CONNECTION_LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
+"""The driver calls it an internal error when the server has just ended a session that was idle."""
 REFUSED = (
     asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,
