@@ -182,7 +182,8 @@ async def test_sessions_ended_under_the_pool_are_only_unavailable(
             with contextlib.suppress(Unavailable):
                 await database.read("select 1")
             await admin.execute(
-                "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'leveret-ended'"
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where application_name = 'leveret-ended'"
             )
             for _ in range(turns % 4):
                 await asyncio.sleep(0)
