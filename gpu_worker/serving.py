@@ -9,7 +9,6 @@ from typing import Generic, Protocol, TypeVar
 import structlog
 
 from gpu_worker.ports import Delivery
-from gpu_worker.worker import Worker
 
 log = structlog.get_logger()
 
@@ -33,10 +32,20 @@ class Queue(Protocol[D]):
         """Take no more."""
 
 
+class Acts(Protocol):
+    """What is done with a message."""
+
+    async def act_on(self, delivery: Delivery) -> None:
+        """Do what its row asks for; afterwards it may be acknowledged."""
+
+    def give_back(self) -> None:
+        """Ask every running job to stop and be queued again."""
+
+
 class Server(Generic[D]):
     """Takes messages until it is asked to drain, then finishes what fits and gives back the rest."""
 
-    def __init__(self, queue: Queue[D], worker: Worker, *, on_drain: Callable[[], None]) -> None:
+    def __init__(self, queue: Queue[D], worker: Acts, *, on_drain: Callable[[], None]) -> None:
         self._queue = queue
         self._worker = worker
         self._on_drain = on_drain

@@ -217,7 +217,7 @@ def open_socket(url: str, key: str | None, job_id: str, after: int | str = 0, **
 async def until_metric(admin_url: str, line: str) -> None:
     """Wait until the gateway's metrics show this line."""
     async with api(admin_url, None) as admin:
-        while line not in (await admin.get("/metrics")).text:  # noqa: ASYNC110  another process's doing
+        while line not in (await admin.get("/metrics")).text:
             await asyncio.sleep(0.05)
 
 

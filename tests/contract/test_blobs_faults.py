@@ -102,7 +102,7 @@ async def test_a_silent_store_is_given_up(tmp_path: Path, silence: Answer) -> No
 async def test_a_fetch_that_is_canceled_leaves_no_file(tmp_path: Path) -> None:
     async with store_that(stall) as (blobs, seen):
         fetch = asyncio.create_task(blobs.fetch("image", tmp_path / "image", max_bytes=3_000_000))
-        while "image.part" not in names_in(tmp_path):  # noqa: ASYNC110  the file itself is the signal
+        while "image.part" not in names_in(tmp_path):
             await asyncio.sleep(0)
         fetch.cancel()
         with pytest.raises(asyncio.CancelledError):

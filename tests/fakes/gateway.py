@@ -228,7 +228,7 @@ class FakeGateway:
 class LostResponse(Response):
     """The work was done, and the connection breaks in the middle of the answer."""
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG002  ASGI
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         length = [(b"content-length", b"100")]
         await send({"type": "http.response.start", "status": 202, "headers": length})
         raise ConnectionResetError("told to")

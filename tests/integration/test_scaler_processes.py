@@ -58,7 +58,7 @@ async def started(folder: Path, code: str = OBEDIENT) -> AsyncIterator[ProcessFl
 
 async def until(fleet: ProcessFleet, holds: Callable[[Sequence[Machine]], bool]) -> Sequence[Machine]:
     async with asyncio.timeout(20):
-        while not holds(machines := await fleet.machines()):  # noqa: ASYNC110  another process
+        while not holds(machines := await fleet.machines()):
             await asyncio.sleep(0.01)
     return machines
 
@@ -68,13 +68,13 @@ def log_of(folder: Path, name: str) -> str:
 
 
 def last_line_of(command: list[str]) -> str:
-    output = subprocess.check_output(command, text=True)  # noqa: S603  a command of ours
+    output = subprocess.check_output(command, text=True)
     return output.splitlines()[-1]
 
 
 async def says(folder: Path, name: str, words: str) -> None:
     async with asyncio.timeout(20):
-        while words not in log_of(folder, name):  # noqa: ASYNC110  another process
+        while words not in log_of(folder, name):
             await asyncio.sleep(0.01)
 
 

@@ -145,7 +145,7 @@ async def test_descendants_without_the_mark_belong_to_the_stack(tmp_path: Path) 
         user=None,
     )
     async with asyncio.timeout(10):
-        while len(processes.family(tmp_path)) < 2:  # noqa: ASYNC110  a fork gives no signal
+        while len(processes.family(tmp_path)) < 2:
             await asyncio.sleep(0.02)
     # When the stack is stopped
     await processes.stop(processes.family(tmp_path), deadline_s=5)

@@ -27,7 +27,7 @@ def _workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def leveret(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "gateway.client", *words]
-    return subprocess.run(  # noqa: S603  our own command
+    return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=60
     )
 
@@ -79,7 +79,7 @@ def test_pdb_stops_where_it_fails(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     words = [sys.executable, "-m", "gateway.client", "run", "fit", "image=@photo.png", "size=7", "--pdb"]
 
-    done = subprocess.run(  # noqa: S603  our own command
+    done = subprocess.run(
         words,
         cwd=tmp_path,
         env=environment,

@@ -254,9 +254,7 @@ def test_interrupt_exits_130_and_says_that_the_job_goes_on(target: FakeGateway, 
     target.sockets.append((2, 1012))
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     words = [sys.executable, "-m", "gateway.client", "submit", "cutout", "image=@face.jpg"]
-    with subprocess.Popen(  # noqa: S603  our own command
-        words, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
-    ) as child:
+    with subprocess.Popen(words, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as child:
         target.streaming.wait(20)
         child.send_signal(signal.SIGINT)
         _, said = child.communicate(timeout=20)
@@ -273,7 +271,7 @@ def test_help_loads_no_http_stack() -> None:
         "sys.exit(bool({'httpx2', 'websockets'} & set(sys.modules)))"
     )
     words = [sys.executable, "-c", code]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, check=False)  # noqa: S603  our own command
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, check=False)
 
     assert done.returncode == 0, done.stderr
 
@@ -288,7 +286,7 @@ def test_the_client_needs_nothing_of_the_server() -> None:
         "sys.exit(', '.join(name for name in met if not name.startswith('gateway.client')) or 0)"
     )
     words = [sys.executable, "-c", code]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, check=False)  # noqa: S603  our own command
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, check=False)
 
     assert done.returncode == 0, done.stderr
 

@@ -237,7 +237,7 @@ async def test_tenants_nobody_watches_are_left(house: House) -> None:
     await house.collect()
     assert house.listener.wanted == {TENANT}
     async with asyncio.timeout(5):
-        while house.listener.wanted:  # noqa: ASYNC110  the feed's own clock is what is waited for
+        while house.listener.wanted:
             await asyncio.sleep(0.01)
     assert seqs(await house.collect()) == [1, 2]
 

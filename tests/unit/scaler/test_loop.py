@@ -237,7 +237,7 @@ async def test_it_stops_when_it_is_asked_to() -> None:
     stopping = asyncio.Event()
 
     running = asyncio.create_task(given.loop.run(stopping))
-    while len(given.world.clock.waits) < 3:  # noqa: ASYNC110  the fake clock has no signal
+    while len(given.world.clock.waits) < 3:
         await asyncio.sleep(0)
     stopping.set()
     await running

@@ -48,7 +48,7 @@ print(before.strip(), 'PermissionError' in look().stderr)
 @pytest.mark.skipif(not Path("/usr/bin/python3").exists(), reason="needs a Python that any user may run")
 def test_an_engine_can_not_read_the_worker_s_environment() -> None:
     command = ["/usr/bin/python3", "-c", SPY, Path(launch.__file__).read_text()]
-    done = subprocess.run(  # noqa: S603  our own words
+    done = subprocess.run(
         command, env={"SECRET": "s3cret"}, capture_output=True, text=True, check=True, timeout=30
     )
     assert done.stdout == "True True\n"

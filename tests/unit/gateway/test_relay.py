@@ -1,0 +1,185 @@
+"""The relay: what comes due is published, and leases are judged only after steady answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from gateway.relay import LEASE_GRACE_S, Relay
+from shared.errors import Misconfigured, Unavailable
+from shared.events import Event, EventType
+from shared.jobs import Attempt, Job, NewJob
+
+pytestmark = pytest.mark.anyio
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class FakeDue:
+    id: UUID
+    queue: str = "images"
+    priority: int = 5
+    publish_due: datetime = NOW
+    traceparent: str | None = None
+
+
+@dataclass
+class FakeRows:
+    due: list[FakeDue] = field(default_factory=list)
+    ended: list[tuple[str, Event]] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+    away: bool = False
+
+    async def take_due(self) -> Sequence[FakeDue]:
+        taken, self.due = self.due, []
+        return taken
+
+    async def expire_leases(self) -> Sequence[tuple[str, Event]]:
+        self.calls.append("judged")
+        return self.ended
+
+    async def wake_waiting(self) -> Sequence[tuple[str, Event]]:
+        if self.away:
+            raise Unavailable("away")
+        return []
+
+    async def expire_starts(self) -> Sequence[tuple[str, Event]]:
+        return []
+
+
+@dataclass
+class FakeStore:
+    confirmed: list[UUID] = field(default_factory=list)
+
+    async def submit(self, job: NewJob) -> None:
+        raise AssertionError("the relay submits nothing")
+
+    async def published(self, id: UUID, publish_due: datetime) -> None:  # noqa: A002
+        self.confirmed.append(id)
+
+    async def job(self, tenant: str, job_id: UUID) -> Job | None:
+        return None
+
+    async def events(self, tenant: str, job_id: UUID, after: int = 0) -> list[Event]:
+        return []
+
+    async def attempts(self, tenant: str, job_id: UUID) -> list[Attempt]:
+        return []
+
+    async def seqs(self, ids: Sequence[UUID]) -> dict[UUID, int]:
+        return {}
+
+
+@dataclass
+class FakePublisher:
+    sent: list[UUID] = field(default_factory=list)
+    refused: str = ""
+    away: bool = False
+
+    async def publish(self, queue: str, job_id: UUID, *, priority: int, traceparent: str | None) -> None:
+        if queue == self.refused:
+            raise Misconfigured("no priorities")
+        if self.away:
+            raise Unavailable("away")
+        self.sent.append(job_id)
+
+    async def declare(self, queues: object) -> None: ...
+
+    def check(self, queue: str) -> None: ...
+
+
+@dataclass
+class FakeVoice:
+    told: list[EventType] = field(default_factory=list)
+
+    async def announce(self, tenant: str, event: Event, result: bytes | None = None) -> None:
+        self.told.append(event.type)
+
+    async def result(self, tenant: str, job_id: UUID) -> bytes | None:
+        return None
+
+
+class House:
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.rows, self.store = FakeRows(), FakeStore()
+        self.publisher, self.bus = FakePublisher(), FakeVoice()
+        self.relay = Relay(
+            rows=self.rows,
+            submits=self.store,  # type: ignore[arg-type]  # submit is never called
+            reads=self.store,
+            publisher=self.publisher,
+            bus=self.bus,
+            clock=lambda: self.now,
+        )
+
+
+async def test_a_due_row_is_published_and_its_confirm_noted() -> None:
+    house = House()
+    house.rows.due = [FakeDue(uuid7()), FakeDue(uuid7())]
+    wanted = [due.id for due in house.rows.due]
+
+    await house.relay.tick()
+
+    assert house.publisher.sent == wanted
+    assert house.store.confirmed == wanted
+
+
+async def test_a_queue_that_is_refused_or_a_broker_that_is_away_leaves_the_row_due() -> None:
+    house = House()
+    house.publisher.refused = "plain"
+    good = FakeDue(uuid7())
+    house.rows.due = [FakeDue(uuid7(), queue="plain"), good]
+    await house.relay.tick()
+    assert house.store.confirmed == [good.id]
+
+    house.publisher.away = True
+    house.rows.due = [FakeDue(uuid7())]
+    await house.relay.tick()
+    assert house.store.confirmed == [good.id]
+
+
+async def test_no_lease_is_judged_before_steady_answers_and_an_outage_starts_the_count_anew() -> None:
+    house = House()
+    await house.relay.tick()
+    house.now = LEASE_GRACE_S - 0.1
+    await house.relay.tick()
+    assert house.rows.calls == []
+    house.now = LEASE_GRACE_S
+    await house.relay.tick()
+    assert house.rows.calls == ["judged"]
+
+    house.rows.away = True
+    await _run_once(house.relay)
+    house.rows.away = False
+    house.now += 1
+    await house.relay.tick()
+
+    assert house.rows.calls == ["judged"]
+
+
+async def test_what_the_relay_ends_is_announced() -> None:
+    house = House()
+    house.rows.ended = [("acme", Event(seq=3, job_id=uuid7(), type=EventType.FAILED, at=NOW, data={}))]
+    await house.relay.tick()
+    house.now = LEASE_GRACE_S
+
+    await house.relay.tick()
+
+    assert house.bus.told == [EventType.FAILED]
+
+
+async def _run_once(relay: Relay) -> None:
+    """One turn of `run`, which outlives an outage."""
+    running = asyncio.create_task(relay.run())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not running.done()
+    running.cancel()

@@ -1,0 +1,77 @@
+"""Renewals and heartbeats: patient with PostgreSQL, quick to pass on what they learn."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+
+from gpu_worker import leases as leases_module
+from gpu_worker.heartbeat import Heartbeat
+from gpu_worker.hold import Hold, Stop
+from gpu_worker.leases import Leases
+from gpu_worker.ports import WorkerState
+from shared.errors import OutcomeUnknown, Unavailable
+from shared.jobs import State
+from tests.fakes.worker import FakeAttempts
+from tests.unit.gpu_worker.claims import claim
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_an_outage_gives_up_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases_module, "AGAIN_S", 0)
+    store = FakeAttempts(failures=[Unavailable("away"), OutcomeUnknown("lost"), Unavailable("away")])
+    row = store.add(claim(), State.RUNNING)
+    leases, hold = Leases(store), Hold(row.claim)
+    leases.add(hold)
+
+    renewing = asyncio.create_task(leases.run())
+    while len(store.calls) < 4:
+        await asyncio.sleep(0)
+    renewing.cancel()
+
+    assert hold.stop is None
+
+
+async def test_a_lost_fence_outweighs_every_other_reason() -> None:
+    hold = Hold(claim())
+    seen = []
+    for reason in (Stop.CANCELED, Stop.RELEASED, Stop.LOST, Stop.CANCELED):
+        hold.ask(reason)
+        seen.append(hold.stop)
+
+    assert seen == [Stop.CANCELED, Stop.CANCELED, Stop.LOST, Stop.LOST]
+
+
+@dataclass
+class FakeBeats:
+    drain: bool = False
+    away: bool = False
+    told: list[tuple[WorkerState, int]] = field(default_factory=list)
+
+    async def beat(self, state: WorkerState, *, busy: int) -> bool:
+        if self.away:
+            raise Unavailable("away")
+        self.told.append((state, busy))
+        return self.drain
+
+
+async def test_a_heartbeat_tells_state_and_work_and_learns_of_the_drain() -> None:
+    beats, drained = FakeBeats(), asyncio.Event()
+    heartbeat = Heartbeat(beats, busy=lambda: 1, drain=drained.set)
+
+    await heartbeat.beat()
+    heartbeat.enter("ready")
+    beats.drain = True
+    await heartbeat.beat()
+
+    assert beats.told == [("starting", 1), ("ready", 1)]
+    assert drained.is_set()
+
+
+async def test_a_heartbeat_survives_an_outage() -> None:
+    beats = FakeBeats(away=True)
+    await Heartbeat(beats, busy=lambda: 0, drain=lambda: None).beat()
+    assert beats.told == []

@@ -1,0 +1,121 @@
+"""The drain: take no more, finish what fits, give back the rest."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+
+from gpu_worker import serving
+from gpu_worker.ports import Delivery
+from gpu_worker.serving import Server
+
+pytestmark = pytest.mark.anyio
+
+
+@dataclass(frozen=True)
+class Message:
+    body: bytes
+
+
+@dataclass
+class FakeQueue:
+    arrived: asyncio.Queue[Message] = field(default_factory=asyncio.Queue)
+    settled: list[Message] = field(default_factory=list)
+    stopped: bool = False
+
+    async def next(self) -> Message:
+        return await self.arrived.get()
+
+    async def settle(self, delivery: Message) -> None:
+        self.settled.append(delivery)
+
+    async def stop(self) -> None:
+        self.stopped = True
+
+
+@dataclass
+class FakeWorker:
+    """Its jobs end when `end` is set, or when they are given back."""
+
+    end: asyncio.Event = field(default_factory=asyncio.Event)
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    stubborn: bool = False
+    given_back: bool = False
+
+    async def act_on(self, delivery: Delivery) -> None:
+        if delivery.body == b"defect":
+            raise ZeroDivisionError
+        self.begun.set()
+        await self.end.wait()
+
+    def give_back(self) -> None:
+        self.given_back = True
+        if not self.stubborn:
+            self.end.set()
+
+
+@dataclass
+class House:
+    queue: FakeQueue = field(default_factory=FakeQueue)
+    worker: FakeWorker = field(default_factory=FakeWorker)
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
+    told: list[str] = field(default_factory=list)
+
+    def serve(self, *, drain_s: float) -> asyncio.Task[None]:
+        server = Server(self.queue, self.worker, on_drain=lambda: self.told.append("draining"))
+        return asyncio.create_task(server.run(self.draining, drain_s=drain_s))
+
+
+async def test_a_drain_lets_the_job_in_hand_end_and_takes_no_other() -> None:
+    house = House()
+    serving_ = house.serve(drain_s=60)
+    house.queue.arrived.put_nowait(Message(b"one"))
+    await house.worker.begun.wait()
+
+    house.draining.set()
+    await asyncio.sleep(0)
+    house.worker.end.set()
+    await serving_
+
+    assert house.queue.stopped
+    assert house.queue.settled == [Message(b"one")]
+    assert not house.worker.given_back
+    assert house.told == ["draining"]
+
+
+async def test_what_does_not_end_in_time_is_given_back_and_then_acknowledged() -> None:
+    house = House()
+    serving_ = house.serve(drain_s=0.01)
+    house.queue.arrived.put_nowait(Message(b"long"))
+    await house.worker.begun.wait()
+
+    house.draining.set()
+    await serving_
+
+    assert house.worker.given_back
+    assert house.queue.settled == [Message(b"long")]
+
+
+async def test_what_cannot_even_be_given_back_is_left_unacknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "RELEASE_S", 0.01)
+    house = House(worker=FakeWorker(stubborn=True))
+    serving_ = house.serve(drain_s=0.01)
+    house.queue.arrived.put_nowait(Message(b"stuck"))
+    await house.worker.begun.wait()
+
+    house.draining.set()
+    await serving_
+
+    assert house.queue.settled == []
+
+
+async def test_a_defect_ends_the_worker_and_acknowledges_nothing() -> None:
+    house = House()
+    serving_ = house.serve(drain_s=1)
+    house.queue.arrived.put_nowait(Message(b"defect"))
+
+    with pytest.raises(ExceptionGroup):
+        await serving_
+    assert house.queue.settled == []

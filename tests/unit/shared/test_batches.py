@@ -1,0 +1,77 @@
+"""Concurrent calls share a statement; a lone one never waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import asyncpg
+import pytest
+
+from shared.adapters.store.batches import Batcher
+from shared.errors import Unavailable
+
+pytestmark = pytest.mark.anyio
+
+
+class Statement:
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.bad: set[int] = set()
+        self.away = False
+
+    async def run(self, items: Sequence[int]) -> Sequence[int | Exception]:
+        self.batches.append(list(items))
+        await asyncio.sleep(0)
+        if self.away:
+            raise Unavailable("away")
+        if self.bad & set(items):
+            raise asyncpg.DataError("bad")
+        return [ValueError(item) if item < 0 else item * 10 for item in items]
+
+
+async def test_a_batch_is_what_arrived_while_the_previous_one_ran() -> None:
+    statement = Statement()
+    batcher: Batcher[int, int] = Batcher(statement.run, limit=8)
+
+    answers = await asyncio.gather(*(batcher.add(item) for item in range(20)))
+
+    assert answers == [item * 10 for item in range(20)]
+    assert [len(batch) for batch in statement.batches] == [8, 8, 4]
+
+
+async def test_each_call_gets_its_own_answer_or_error() -> None:
+    batcher: Batcher[int, int] = Batcher(Statement().run)
+    answers = await asyncio.gather(batcher.add(1), batcher.add(-1), return_exceptions=True)
+    assert answers[0] == 10
+    assert isinstance(answers[1], ValueError)
+
+
+async def test_one_bad_row_is_told_apart_from_its_neighbours() -> None:
+    statement = Statement()
+    statement.bad = {2}
+    batcher: Batcher[int, int] = Batcher(statement.run)
+
+    answers = await asyncio.gather(*(batcher.add(item) for item in (1, 2, 3)), return_exceptions=True)
+
+    assert (answers[0], answers[2]) == (10, 30)
+    assert isinstance(answers[1], asyncpg.DataError)
+
+
+async def test_an_outage_reaches_every_caller_and_the_next_batch_works() -> None:
+    statement = Statement()
+    statement.away = True
+    batcher: Batcher[int, int] = Batcher(statement.run)
+    answers = await asyncio.gather(batcher.add(1), batcher.add(2), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [Unavailable, Unavailable]
+
+    statement.away = False
+    assert await batcher.add(3) == 30
+
+
+async def test_a_caller_that_leaves_changes_nothing_for_the_others() -> None:
+    batcher: Batcher[int, int] = Batcher(Statement().run)
+    leaving, staying = asyncio.create_task(batcher.add(1)), asyncio.create_task(batcher.add(2))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    assert await staying == 20

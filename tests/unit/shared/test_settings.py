@@ -1,0 +1,61 @@
+"""Settings: misspelt variables are refused, and no secret is ever part of an error."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from gateway.settings import GatewaySettings
+from gpu_worker.settings import WorkerSettings
+from scaler.settings import ScalerSettings
+from shared.errors import Misconfigured
+from shared.settings import ProcessSettings, read_settings
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("LEVERET_")]:
+        monkeypatch.delenv(name)
+
+
+def test_variables_reach_their_section(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEVERET_POSTGRES_DSN", "postgresql://u:hunter2@h/x")
+    monkeypatch.setenv("LEVERET_WORKER_SLOTS", "3")
+
+    settings = read_settings(WorkerSettings)
+
+    assert settings.worker.slots == 3
+    assert settings.postgres.dsn.get_secret_value() == "postgresql://u:hunter2@h/x"
+    assert "hunter2" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "name", ["LEVERET_POSTGRES_DNS", "LEVERET_POSTGRESQL_DSN", "LEVERET_WORKER_SLOT", "LEVERET_X"]
+)
+def test_a_misspelt_variable_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "hunter2")
+
+    with pytest.raises(Misconfigured, match=name) as caught:
+        read_settings(WorkerSettings)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_bad_value_is_named_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEVERET_POSTGRES_POOL_SIZE", "hunter2")
+
+    with pytest.raises(Misconfigured, match="LEVERET_POSTGRES_POOL_SIZE") as caught:
+        read_settings(ProcessSettings)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [GatewaySettings, WorkerSettings, ScalerSettings])
+def test_every_process_accepts_the_others_variables(
+    monkeypatch: pytest.MonkeyPatch, kind: type[ProcessSettings]
+) -> None:
+    for name in ("GATEWAY_PORT", "WORKER_ADMIN_PORT", "SCALER_MAX"):
+        monkeypatch.setenv(f"LEVERET_{name}", "9")
+    monkeypatch.setenv("LEVERET_API_KEY", "lev_x")
+    monkeypatch.setenv("LEVERET_URL", "http://127.0.0.1:1")
+
+    read_settings(kind)
