@@ -43,7 +43,8 @@ class PrivateServers:
         folder: State, logs and (where the servers' accounts can reach it) data.
         own: `LEVERET_` variables of servers the user runs; those are used instead of private ones.
         progress: Where progress is printed.
-        tied: End the servers when this process dies, and skip fsync: for tests.
+        tied: End the servers when this process dies: for tests.
+        durable: Keep fsync on; by default only where the servers are not tied.
         vhosts: More virtual hosts for RabbitMQ.
     """
 
@@ -54,6 +55,7 @@ class PrivateServers:
         own: Mapping[str, str] | None = None,
         progress: Progress | None = None,
         tied: bool = False,
+        durable: bool | None = None,
         vhosts: Sequence[str] = (),
     ) -> None:
         folder = folder.resolve()
@@ -61,6 +63,7 @@ class PrivateServers:
         self._own = dict(own or {})
         self._progress = progress or Progress(quiet=True)
         self._tied, self._vhosts = tied, vhosts
+        self._durable = not tied if durable is None else durable
         self._children: list[subprocess.Popen[bytes]] = []
         self.state = State.load(folder / "state.json")
 
@@ -108,14 +111,14 @@ class PrivateServers:
         state, place, secret, wanted = self.state, self.place, self._secret(), list[Server]()
         if "LEVERET_POSTGRES_DSN" not in self._own:
             (port,) = state.ports_for("postgresql", 1)
-            wanted.append(PostgreSQL(place, port=port, secret=secret, durable=not self._tied))
+            wanted.append(PostgreSQL(place, port=port, secret=secret, durable=self._durable))
         if "LEVERET_RABBITMQ_URL" not in self._own:
             port, peer, mapper = state.ports_for("rabbitmq", 3)
             wanted.append(PortMapper(port=mapper))
             wanted.append(RabbitMQ(place, ports=(port, peer, mapper), secret=secret, vhosts=self._vhosts))
         if "LEVERET_REDIS_URL" not in self._own:
             (port,) = state.ports_for("redis", 1)
-            wanted.append(Redis(place, port=port, secret=secret, durable=not self._tied))
+            wanted.append(Redis(place, port=port, secret=secret, durable=self._durable))
         if "LEVERET_S3_ENDPOINT" not in self._own:
             ports = state.ports_for("seaweedfs", SEAWEEDFS_PORTS)
             wanted.append(SeaweedFS(place, ports=ports, secret=secret))
