@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 CUSTOMARY_PORT = 8000
+SCALER_STATE = "scaler"
 READY_S = 60
 ONCE_S = 120
 
@@ -65,13 +67,20 @@ def settings(
         "LEVERET_SCALER_FLEET": "process",
         "LEVERET_SCALER_INTERVAL_S": "1",
         "LEVERET_SCALER_LOG_DIR": str(place.logs),
-        "LEVERET_SCALER_STATE_DIR": str(place.folder / "scaler"),
+        "LEVERET_SCALER_STATE_DIR": str(place.folder / SCALER_STATE),
         "LEVERET_SCALER_STOP_S": "25",  # above the workers' drain, below what `down` waits
         "LEVERET_WORKER_DRAIN_S": "20",
         **user,
     }
     chosen.setdefault("LEVERET_GATEWAY_PUBLIC_URL", f"http://{HOST}:{chosen['LEVERET_GATEWAY_PORT']}")
     return chosen
+
+
+def workers(place: Place) -> list[Process]:
+    """The living workers in the scaler's own books: a worker hides its environment from its algorithms."""
+    books = [json.loads(book.read_text()) for book in (place.folder / SCALER_STATE).glob("*.json")]
+    known = [Process(**entry, boot=book["boot"]) for book in books for entry in book["workers"].values()]
+    return [process for process in known if process.alive()]
 
 
 def applications(variables: Mapping[str, str]) -> list[Application]:

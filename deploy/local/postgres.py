@@ -76,10 +76,10 @@ class PostgreSQL:
         self._complete.touch()
 
     def _forget_stale_pid(self) -> None:
-        """Remove a killed postmaster's pid file, which PostgreSQL honours as long as any process has that pid.
+        """Remove a killed postmaster's pid file, which PostgreSQL honours while any process has that pid.
 
-        That can be another program, or a zombie where nobody collects them. Whoever still works on the data is
-        not overlooked: `orphans` has them.
+        That can be another program, or a zombie where nobody collects them. Whoever still works on the data
+        is not overlooked: `orphans` has them.
         """
         file = self._data / "postmaster.pid"
         if file.exists() and not processes.working_in(self._data, "postgres"):

@@ -113,12 +113,14 @@ def _works_in(pid: int) -> tuple[str, str] | None:
         return None
 
 
-def roots(folder: Path, *, but: Iterable[Process]) -> list[Process]:
-    """The marked processes that no marked process started, less `but` and all that those started.
+def roots(folder: Path, *, but: Iterable[Process], also: Iterable[Process]) -> list[Process]:
+    """The stack's processes that no other one of it started, less `but` and all that those started.
+
+    `also` are processes of it that hide their environment, and so their mark.
 
     What a root started (a worker's engine, say) is the root's to stop.
     """
-    members = {process.pid: process for process in family(folder)}
+    members = {process.pid: process for process in (*family(folder), *also)}
     servers = {process.pid for process in but}
     return [
         process

@@ -149,7 +149,7 @@ class Stack:
         if scaler := state.processes.get("scaler"):
             await processes.stop([scaler], deadline_s=DRAIN_S)  # first: it would replace the workers
         servers = [process for name, process in state.processes.items() if name not in OUR_OWN]
-        ours = processes.roots(self.folder, but=servers)
+        ours = processes.roots(self.folder, but=servers, also=applications.workers(self._servers.place))
         if ours:
             self._progress.say(f"draining {len(ours)} process{'es' if len(ours) > 1 else ''}")
         await processes.stop(ours, deadline_s=DRAIN_S)
