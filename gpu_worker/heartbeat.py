@@ -27,6 +27,7 @@ class Heartbeat:
         self._drain = drain
         self._state: WorkerState = "starting"
         self._changed = asyncio.Event()
+        self._worked = False
 
     def enter(self, state: WorkerState) -> None:
         """The worker's new state, told with the next beat, which comes at once."""
@@ -34,7 +35,8 @@ class Heartbeat:
         self._changed.set()
 
     def notice(self) -> None:
-        """Something changed that the scaler wants to know soon."""
+        """A job came or went: the scaler wants to know soon."""
+        self._worked = True
         self._changed.set()
 
     async def run(self) -> None:
@@ -50,7 +52,20 @@ class Heartbeat:
         """Tell once. PostgreSQL being away is no reason to stop working."""
         self._changed.clear()
         try:
-            if await self._store.beat(self._state, busy=self._busy()):
+            if await self._store.beat(self._state, busy=self._lately_busy()):
                 self._drain()
         except (Unavailable, OutcomeUnknown) as error:
             log.warning("heartbeat.failed", reason=str(error))
+
+    def _lately_busy(self) -> int:
+        """Jobs in hand, at least one if any came since the last beat.
+
+        Between two beats a stream of short jobs is never seen in hand: its worker would count as idle all the
+        while, and be sent away.
+        """
+        worked, self._worked = self._worked, False
+        busy = self._busy()
+        if worked and not busy:
+            self._changed.set()  # the next beat tells that it is over
+            return 1
+        return busy
