@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 ROOT = Path(__file__).parents[2]
+UNSET = "\N{EN DASH}"
 HIDDEN = (".venv", ".leveret", ".pytest_cache", "node_modules")
 PAGES = sorted(page for page in ROOT.rglob("*.md") if not set(HIDDEN) & set(page.relative_to(ROOT).parts))
 PROCESSES = (GatewaySettings, WorkerSettings, ScalerSettings)
@@ -56,7 +58,7 @@ def _shown(field: FieldInfo) -> str:
     """A default as the page shows it."""
     value: Any = field.default
     if value is PydanticUndefined or value is None:
-        return "–"
+        return UNSET
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
     if isinstance(value, bool):
@@ -138,7 +140,7 @@ def _has_test(path: str, name: str) -> bool:
 def test_the_contracts_forget_no_package() -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     graph = grimp.build_graph("gateway", "gpu_worker", "scaler", "shared", include_external_packages=True)
-    outside = {name for name in graph.modules if graph.is_module_squashed(name)} - _standard_library()
+    outside = {name for name in graph.modules if graph.is_module_squashed(name)} - sys.stdlib_module_names
     pure = next(each for each in contracts if each["name"].startswith("decisions are pure"))
     assert set(pure["forbidden_modules"]) == outside
     engine = next(each for each in contracts if each["name"].startswith("the engine process imports nothing"))
@@ -146,9 +148,3 @@ def test_the_contracts_forget_no_package() -> None:
     client = next(each for each in contracts if each["name"].startswith("the client stands alone"))
     own = {"cyclopts", "httpx2", "rich", "websockets"}
     assert set(client["forbidden_modules"]) - {"gateway.*", "gpu_worker", "scaler", "shared"} == outside - own
-
-
-def _standard_library() -> frozenset[str]:
-    import sys  # noqa: PLC0415
-
-    return sys.stdlib_module_names
