@@ -87,12 +87,12 @@ class FakeGateway:
     store_url: str = ""
     streaming: threading.Event = field(default_factory=threading.Event)
 
-    def succeed(self) -> None:
+    def succeed(self, content_type: str = "image/png") -> None:
         """Script a job that runs, reports progress and succeeds."""
         output = {
             "uri": "s3://leveret/x/cutout.png",
             "url": f"{self.url}/signed",
-            "content_type": "image/png",
+            "content_type": content_type,
             "size": len(self.content),
             "sha256": hashlib.sha256(self.content).hexdigest(),
             "metadata": {"width": 4},

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from gateway.client.cli.exits import FAILED, OK
+from gateway.client.cli.exits import FAILED, OK, printable
 from gateway.client.cli.session import NO_OPTIONS, Common, print_json
 from gateway.client.cli.values import is_file, read_values
 from gateway.client.errors import LeveretError
@@ -18,7 +18,12 @@ from gateway.client.errors import LeveretError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from rich.console import Console
+
     from gateway.client.jobs import AsyncJob
+
+SMALL_BYTES = 4096
+_READABLE = ("text/", "application/json")
 
 
 async def submit(
@@ -70,7 +75,10 @@ async def finish(job: AsyncJob, out: Path | None, common: Common) -> int:
     else:
         from gateway.client.cli.show import console, print_receipt  # noqa: PLC0415  not for --json
 
-        print_receipt(console(), job, job.outputs, saved)
+        screen = console()
+        print_receipt(screen, job, job.outputs, saved)
+        if out is None:
+            await _print_small(screen, job)
         if job.error:
             sys.stderr.write(f"  hint: `leveret logs {job.id}` shows what the algorithm printed\n")
     return OK if job.state == "succeeded" else FAILED
@@ -84,6 +92,14 @@ async def _save(job: AsyncJob, out: Path | None) -> Mapping[str, Path]:
         name: await output.save(out if as_file else out / output.filename)
         for name, output in job.outputs.items()
     }
+
+
+async def _print_small(screen: Console, job: AsyncJob) -> None:
+    """Short texts are what one wants to see, not where they lie."""
+    for output in job.outputs.values():
+        if output.content_type.startswith(_READABLE) and (output.size or 0) <= SMALL_BYTES:
+            text = (await output.bytes()).decode(errors="replace")
+            screen.print(printable(f"{output.name}: {text.strip()}"), markup=False)
 
 
 def _plain(value: Any) -> Any:

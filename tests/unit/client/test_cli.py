@@ -67,6 +67,15 @@ def test_submit_sends_waits_saves_and_tells(
     assert "results/cutout.png" in printed
 
 
+def test_short_texts_are_printed_when_nothing_is_saved(target: FakeGateway, out: Callable[[], str]) -> None:
+    target.content = b'{"label": "[bold]cat"}'
+    target.succeed(content_type="application/json")
+
+    assert run(["submit", "cutout", "image=@face.jpg"]) == 0
+
+    assert 'cutout: {"label": "[bold]cat"}' in out()
+
+
 def test_submit_into_a_file_name(target: FakeGateway, tmp_path: Path) -> None:
     assert run(["submit", "cutout", "image=@face.jpg", "-o", "face.png"]) == 0
 
