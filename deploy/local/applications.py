@@ -70,6 +70,7 @@ def settings(
         "LEVERET_SCALER_STATE_DIR": str(place.folder / SCALER_STATE),
         "LEVERET_SCALER_STOP_S": "25",  # above the workers' drain, below what `down` waits
         "LEVERET_WORKER_DRAIN_S": "20",
+        "LEVERET_WORKER_SCRATCH": str(place.scratch),
         **user,
     }
     chosen.setdefault("LEVERET_GATEWAY_PUBLIC_URL", f"http://{HOST}:{chosen['LEVERET_GATEWAY_PORT']}")

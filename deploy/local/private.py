@@ -93,6 +93,8 @@ class PrivateServers:
         self.place = Place(self.place.folder, data_root(self.place.folder))
         make_root(self.place.data)
         self.place.logs.mkdir(exist_ok=True)
+        shutil.rmtree(self.place.scratch, ignore_errors=True)
+        self.place.scratch.mkdir()
         self.state = State.load(self.state.file)
 
     def _secret(self) -> str:
@@ -205,4 +207,6 @@ async def _serves(server: Server) -> bool:
 async def _stop(named: tuple[str, Process]) -> None:
     name, process = named
     first = PostgreSQL.stop_signal if name == PostgreSQL.name else signal.SIGTERM
-    await processes.stop([process], deadline_s=STOP_S, first=first)
+    # SeaweedFS waits up to ten seconds for idle connections; what it holds is on disk long before.
+    patience_s = 4 if name == SeaweedFS.name else STOP_S
+    await processes.stop([process], deadline_s=patience_s, first=first)

@@ -34,6 +34,11 @@ class Place:
         """All logs of the stack."""
         return self.folder / "logs"
 
+    @property
+    def scratch(self) -> Path:
+        """The workers' temporary files; emptied at each start, since a killed worker leaves its own."""
+        return self.folder / "scratch"
+
     def log(self, name: str) -> Path:
         """The log of one process."""
         return self.logs / f"{name}.log"
