@@ -115,7 +115,7 @@ class Keeper:
     async def _write(self, snapshot: Snapshot, decision: Decision) -> None:
         """Before anything is done: what is not written down does not happen."""
         actions = _actions(decision)
-        self._written = decision
+        self._written = None if decision.acts else decision
         log.info(
             "scaler.decided",
             fleet=self.queue,
@@ -133,6 +133,7 @@ class Keeper:
             snapshot=asdict(snapshot),
             actions=actions,
         )
+        self._written = decision
 
     async def _tried(self, what: str, work: Awaitable[None]) -> None:
         try:
