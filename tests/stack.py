@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 VHOSTS = [f"t{number}" for number in range(40)]
+E2E_VHOST = "e2e"
 TEMPLATE = "leveret_template"
 
 
@@ -32,7 +33,7 @@ def private_servers() -> Iterator[dict[str, str]]:
     """Servers on free ports in a new folder, tied to this process; gone afterwards with their data."""
     folder = Path(tempfile.mkdtemp(prefix="leveret-tests-", dir="/var/tmp"))  # other accounts reach it
     folder.chmod(0o755)
-    servers = PrivateServers(folder, tied=True, vhosts=VHOSTS)
+    servers = PrivateServers(folder, tied=True, vhosts=[*VHOSTS, E2E_VHOST])
     with asyncio.Runner() as runner:
         try:
             yield runner.run(servers.start())
