@@ -5,7 +5,8 @@ Each tick, in this order, so that what comes due in a tick is published in it:
     1. waiting jobs whose time has come are queued
     2. jobs that were not started in time expire
     3. jobs whose worker went silent are queued again, failed or canceled
-    4. due rows get their message; a confirm clears the mark, a claim clears it as well
+    4. messages that the broker lost, and jobs that waited too long, are marked as due (see redelivery)
+    5. due rows get their message; a confirm clears the mark, a claim clears it as well
 
 A row's next try is committed before its message is sent, so copies of one job grow with the logarithm of its
 wait, and a crash in between costs nothing.
@@ -83,11 +84,19 @@ class RelayRows(Protocol):
         """Jobs that were not started in time."""
 
 
+class Redelivers(Protocol):
+    """Marks as due what has to be published again."""
+
+    async def check(self) -> None:
+        """Look; raises Unavailable and OutcomeUnknown."""
+
+
 class Relay:
     """One per gateway process.
 
     Args:
         rows: The duties.
+        redelivery: Finds lost messages.
         submits: Takes the confirms.
         reads: For the documents of jobs that ended here.
         publisher: To the queues.
@@ -99,6 +108,7 @@ class Relay:
         self,
         *,
         rows: RelayRows,
+        redelivery: Redelivers,
         submits: Submits,
         reads: Reads,
         publisher: Publisher,
@@ -106,6 +116,7 @@ class Relay:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._rows = rows
+        self._redelivery = redelivery
         self._submits = submits
         self._reads = reads
         self._publisher = publisher
@@ -134,6 +145,7 @@ class Relay:
         await self._announce(self._rows.expire_starts)
         if self._may_judge():
             await self._announce(self._rows.expire_leases)
+        await self._redelivery.check()
         await self._publish_due()
 
     def _may_judge(self) -> bool:

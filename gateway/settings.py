@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AnyHttpUrl, Field, PlainSerializer
 
-from shared.settings import Port, ProcessSettings, Section
+from shared.settings import Port, ProcessSettings, Seconds, Section
 
 PublicUrl = Annotated[AnyHttpUrl, PlainSerializer(str)]
 
@@ -21,6 +21,9 @@ class Gateway(Section):
     public_url: PublicUrl = AnyHttpUrl("http://127.0.0.1:8000")
     max_body_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
     origins: tuple[str, ...] = ()
+    aging_high_s: Seconds = Field(default=120.0, description="a wait that raises priority 8-9 to 10, once")
+    aging_normal_s: Seconds = Field(default=600.0, description="the same for priority 4-7")
+    aging_low_s: Seconds = Field(default=3600.0, description="the same for priority 0-3")
 
     @property
     def base_url(self) -> str:

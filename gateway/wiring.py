@@ -22,6 +22,7 @@ from gateway.inputs import Inputs
 from gateway.links import Links
 from gateway.lookup import Lookup
 from gateway.queues import Queues
+from gateway.redelivery import Redelivery
 from gateway.relay import Relay
 from gateway.services import Services
 from gateway.settings import Gateway, GatewaySettings
@@ -33,6 +34,7 @@ from shared.adapters.store.cancels import CancelStore
 from shared.adapters.store.keys import KeyStore
 from shared.adapters.store.pool import Database, open_database
 from shared.adapters.store.reads import ReadStore
+from shared.adapters.store.redelivery import RedeliveryStore
 from shared.adapters.store.relay import RelayStore
 from shared.adapters.store.submits import SubmitStore
 from shared.catalog import Catalog, load_catalog
@@ -43,6 +45,8 @@ from shared.telemetry.admin import serve_admin
 log = structlog.get_logger()
 
 WS_MAX_BYTES = 64 * 1024
+WS_PING_S = 5
+"""A peer that vanished is noticed by the ping that the kernel cannot deliver."""
 UNREAD_MS = 5000
 """How long the kernel keeps bytes for a peer that acknowledges none (or takes none) before it gives up."""
 FINISH_S = 20
@@ -75,7 +79,7 @@ async def serve(settings: GatewaySettings, lifecycle: Lifecycle) -> None:
         stack.push_async_callback(services.submitter.settle)
         await queues.declare()
         lifecycle.spawn("queues", queues.run())
-        lifecycle.spawn("relay", _relay(opened, submits).run())
+        lifecycle.spawn("relay", _relay(settings.gateway, opened, submits).run())
         lifecycle.spawn("feed", services.feed.run())
         await _serve_admin(settings.gateway, lifecycle, opened)
         await _serve_public(settings.gateway, lifecycle, services)
@@ -116,9 +120,10 @@ def _assemble(
     )
 
 
-def _relay(opened: _Opened, submits: SubmitStore) -> Relay:
+def _relay(settings: Gateway, opened: _Opened, submits: SubmitStore) -> Relay:
     return Relay(
         rows=RelayStore(opened.database),
+        redelivery=Redelivery(RedeliveryStore(opened.database), opened.publisher, settings),
         submits=submits,
         reads=ReadStore(opened.database),
         publisher=opened.publisher,
@@ -164,8 +169,9 @@ def _server_config(services: Services) -> uvicorn.Config:
         http="httptools",
         ws="websockets-sansio",
         ws_max_size=WS_MAX_BYTES,
-        ws_ping_interval=10,
-        ws_ping_timeout=10,
+        ws_ping_interval=WS_PING_S,
+        ws_ping_timeout=2 * WS_PING_S,
+        ws_per_message_deflate=False,  # events are small, and a compressor per socket is not
         lifespan="off",
         log_config=None,
         access_log=False,

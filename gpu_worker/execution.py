@@ -131,7 +131,10 @@ class Execution:
         return outcome_of(error, self.claim, self._evidence(), retry_on=self.model.retry_on)
 
     def _evidence(self) -> Evidence:
-        return Evidence(log=self.printed.text(), timings=dict(self.timings))
+        waited = (self.claim.started_at - self.claim.queued_at).total_seconds()
+        return Evidence(
+            log=self.printed.text(), timings={"queue_s": round(max(0.0, waited), 6), **self.timings}
+        )
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from typing import Protocol
 
 import structlog
 
@@ -18,16 +19,28 @@ MIN_GAP_S = 1.0
 """Becoming busy or idle is told at once, but a stream of short jobs is not told job by job."""
 
 
+class Work(Protocol):
+    """What is told of the work."""
+
+    @property
+    def busy(self) -> int:
+        """Jobs in hand."""
+
+    @property
+    def claims(self) -> int:
+        """Jobs claimed since the start."""
+
+
 class Heartbeat:
     """One row, kept fresh."""
 
-    def __init__(self, store: Beats, *, busy: Callable[[], int], drain: Callable[[], None]) -> None:
+    def __init__(self, store: Beats, work: Work, *, drain: Callable[[], None]) -> None:
         self._store = store
-        self._busy = busy
+        self._work = work
         self._drain = drain
         self._state: WorkerState = "starting"
         self._changed = asyncio.Event()
-        self._worked = False
+        self._told = 0
 
     def enter(self, state: WorkerState) -> None:
         """The worker's new state, told with the next beat, which comes at once."""
@@ -36,7 +49,6 @@ class Heartbeat:
 
     def notice(self) -> None:
         """A job came or went: the scaler wants to know soon."""
-        self._worked = True
         self._changed.set()
 
     async def run(self) -> None:
@@ -51,21 +63,21 @@ class Heartbeat:
     async def beat(self) -> None:
         """Tell once. PostgreSQL being away is no reason to stop working."""
         self._changed.clear()
+        claims = self._work.claims
         try:
-            if await self._store.beat(self._state, busy=self._lately_busy()):
+            if await self._store.beat(self._state, busy=self._busy_since(claims), claims=claims):
                 self._drain()
         except (Unavailable, OutcomeUnknown) as error:
             log.warning("heartbeat.failed", reason=str(error))
 
-    def _lately_busy(self) -> int:
+    def _busy_since(self, claims: int) -> int:
         """Jobs in hand, at least one if any came since the last beat.
 
         Between two beats a stream of short jobs is never seen in hand: its worker would count as idle all the
         while, and be sent away.
         """
-        worked, self._worked = self._worked, False
-        busy = self._busy()
-        if worked and not busy:
+        came, self._told = claims - self._told, claims
+        if came and not self._work.busy:
             self._changed.set()  # the next beat tells that it is over
             return 1
-        return busy
+        return self._work.busy

@@ -21,18 +21,26 @@ AGAIN_S = 1.0
 
 
 class Leases:
-    """The jobs in hand."""
+    """The jobs in hand.
+
+    Attributes:
+        claims: How many there have been.
+    """
 
     def __init__(self, store: LeaseStore) -> None:
         self._store = store
         self._held: dict[UUID, Hold] = {}
+        self.claims = 0
 
-    def __len__(self) -> int:
+    @property
+    def busy(self) -> int:
+        """Jobs in hand."""
         return len(self._held)
 
     def add(self, hold: Hold) -> None:
         """From now on its lease is renewed."""
         self._held[hold.claim.id] = hold
+        self.claims += 1
 
     def remove(self, hold: Hold) -> None:
         """The job left this worker's hands."""

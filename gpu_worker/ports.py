@@ -83,7 +83,7 @@ class LeaseStore(Protocol):
 class Beats(Protocol):
     """Where a worker tells that it lives."""
 
-    async def beat(self, state: WorkerState, *, busy: int) -> bool:
+    async def beat(self, state: WorkerState, *, busy: int, claims: int) -> bool:
         """Tell; answers whether it is asked to drain."""
 
 

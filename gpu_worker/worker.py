@@ -91,7 +91,7 @@ class Worker:
     @property
     def busy(self) -> int:
         """Jobs in hand."""
-        return len(self._leases)
+        return self._leases.busy
 
     def give_back(self) -> None:
         """Ask every running job to stop and be queued again."""

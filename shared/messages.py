@@ -63,16 +63,9 @@ def job_document(job: Job) -> dict[str, Any]:
         "queued_at": _optional(job.queued_at),
         "started_at": _optional(job.started_at),
         "finished_at": _optional(job.finished_at),
-        "timings": _timings(job),
+        "timings": dict(job.timings),
     }
 
 
 def _optional(moment: datetime | None) -> str | None:
     return timestamp(moment) if moment else None
-
-
-def _timings(job: Job) -> dict[str, float]:
-    if job.queued_at is None or job.started_at is None:
-        return dict(job.timings)
-    queue_s = max(0.0, (job.started_at - job.queued_at).total_seconds())
-    return {"queue_s": round(queue_s, 6), **job.timings}

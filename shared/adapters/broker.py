@@ -21,7 +21,7 @@ from aiormq.exceptions import PublishError
 from pamqp.commands import Basic
 
 from shared.adapters.amqp import close, connect, open_channel, translated
-from shared.adapters.topology import DEAD_LETTERS, declare, queue_name
+from shared.adapters.topology import DEAD_LETTERS, declare, look_at, queue_name
 from shared.errors import Misconfigured, Unavailable
 from shared.messages import encode_hint
 from shared.settings import RabbitMQ
@@ -63,6 +63,7 @@ class Publisher:
         self._settings = settings
         self._name = f"{name}-publisher"
         self._queues = [DEAD_LETTERS]
+        self._vanished: set[str] = set()
         self._session: _Session | None = None
         self._opening: asyncio.Task[_Session] | None = None
 
@@ -102,21 +103,30 @@ class Publisher:
         """
         await self._send(DEAD_LETTERS, body, _properties(headers={"reason": reason}))
 
+    def take_vanished(self) -> list[str]:
+        """Catalog queues that were not there when they were looked for, since the last call; they are now.
+
+        Whatever had been published to them is lost.
+        """
+        vanished, self._vanished = self._vanished, set()
+        return sorted(name.removeprefix(queue_name("")) for name in vanished - {DEAD_LETTERS})
+
     async def depth(self, queue: str) -> QueueDepth:
         """Ask the broker itself, which is exact, and never a cache.
 
         Raises:
-            Unavailable: The broker is away, or has no such queue.
+            Unavailable: The broker is away.
         """
+        name, timeout_s = queue_name(queue), self._settings.timeout_s
         with translated():
-            async with (
-                asyncio.timeout(self._settings.timeout_s),
-                open_channel((await self._ready()).connection) as channel,
-            ):
-                answer = await channel.queue_declare(queue_name(queue), passive=True)
-        if answer is None:
-            raise Unavailable("RabbitMQ did not answer")
-        return QueueDepth(ready=answer.message_count or 0, consumers=answer.consumer_count or 0)
+            async with asyncio.timeout(timeout_s):
+                connection = (await self._ready()).connection
+                async with open_channel(connection) as channel:
+                    found = await look_at(channel, name, timeout_s=timeout_s)
+                if found is None:
+                    await self._declare_anew(connection, name)
+                    return QueueDepth(ready=0, consumers=0)
+        return QueueDepth(ready=found.message_count or 0, consumers=found.consumer_count or 0)
 
     async def ping(self) -> None:
         """Raise Unavailable unless the broker is connected and answers."""
@@ -142,13 +152,14 @@ class Publisher:
                 try:
                     await _confirmed(session, name, body, properties)
                 except PublishError:
-                    await self._declare_again(session, name)
+                    await self._declare_anew(session.connection, name)
                     await _confirmed(session, name, body, properties)
 
-    async def _declare_again(self, session: _Session, name: str) -> None:
-        """The message came back: somebody deleted the queue."""
-        async with open_channel(session.connection) as channel:
+    async def _declare_anew(self, connection: AbstractConnection, name: str) -> None:
+        """Somebody deleted the queue, or the broker lost its data."""
+        async with open_channel(connection) as channel:
             await declare(channel, name, timeout_s=self._settings.timeout_s)
+        self._vanished.add(name)
 
     async def _ready(self) -> _Session:
         if self._session is not None and self._session.alive:
@@ -173,12 +184,18 @@ class Publisher:
     async def _declare_all(self, connection: AbstractConnection) -> dict[str, Misconfigured]:
         refused = {}
         for name in self._queues:
-            async with open_channel(connection) as channel:
-                try:
-                    await declare(channel, name, timeout_s=self._settings.timeout_s)
-                except Misconfigured as error:
-                    refused[name] = error
+            try:
+                await self._declare_one(connection, name)
+            except Misconfigured as error:
+                refused[name] = error
         return refused
+
+    async def _declare_one(self, connection: AbstractConnection, name: str) -> None:
+        async with open_channel(connection) as channel:
+            if await look_at(channel, name, timeout_s=self._settings.timeout_s):
+                await declare(channel, name, timeout_s=self._settings.timeout_s)
+                return
+        await self._declare_anew(connection, name)
 
     async def _drop(self) -> None:
         session, self._session = self._session, None

@@ -14,7 +14,7 @@ import structlog
 from aiormq.abc import AbstractChannel, ConsumerCallback, DeliveredMessage
 
 from shared.adapters.amqp import BROKEN, close, connect, open_channel, still_wanted
-from shared.adapters.topology import declare, queue_name
+from shared.adapters.topology import look_at, queue_name
 from shared.errors import Unavailable
 from shared.settings import RabbitMQ
 
@@ -84,11 +84,7 @@ class Consumer:
             raise Unavailable("RabbitMQ: the consumer is not connected")
 
     async def run(self) -> None:
-        """Keep a session until cancelled; a lost one is replaced after a second.
-
-        Raises:
-            Misconfigured: The queue exists with other arguments.
-        """
+        """Keep a session until cancelled; a lost one is replaced after a second."""
         while True:
             try:
                 await self._session()
@@ -103,7 +99,8 @@ class Consumer:
         connection = await connect(self._settings, name=self._name)
         try:
             async with open_channel(connection) as channel:
-                await declare(channel, self._queue, timeout_s=self._settings.timeout_s)
+                if await look_at(channel, self._queue, timeout_s=self._settings.timeout_s) is None:
+                    raise Unavailable(f"the queue {self._queue} is not there: the gateway declares it")
                 await self._follow(channel)
         finally:
             await close(connection)

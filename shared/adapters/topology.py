@@ -1,4 +1,7 @@
-"""The broker's queues: their names and arguments, declared by every process that uses them.
+"""The broker's queues: their names and arguments.
+
+The gateway declares them and workers wait until they are there, so that a queue that vanished with its
+messages is noticed by the one process that can send them again.
 
 Queues are durable classic ones with ``x-max-priority=10``: quorum queues have no 0-10 priorities below
 RabbitMQ 4.3. A queue that is there already with other arguments is refused by name.
@@ -9,7 +12,8 @@ from __future__ import annotations
 from typing import Any
 
 from aiormq.abc import AbstractChannel
-from aiormq.exceptions import ChannelPreconditionFailed
+from aiormq.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
+from pamqp.commands import Queue
 
 from shared.errors import Misconfigured
 from shared.jobs import MAX_PRIORITY
@@ -43,3 +47,11 @@ async def declare(channel: AbstractChannel, name: str, *, timeout_s: float) -> N
             f"the queue {name!r} exists with other arguments ({error}); once it is empty, delete it with "
             f"`rabbitmqctl delete_queue {name}` and it is made anew"
         ) from error
+
+
+async def look_at(channel: AbstractChannel, name: str, *, timeout_s: float) -> Queue.DeclareOk | None:
+    """The queue as the broker itself counts it; None when it has none, and `channel` is then spent."""
+    try:
+        return await channel.queue_declare(name, passive=True, timeout=timeout_s)
+    except ChannelNotFoundEntity:
+        return None

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 import pytest
+from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
 from shared.adapters.amqp import connect, open_channel
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def settings(rabbitmq_url: str) -> RabbitMQ:
-    return RabbitMQ(url=rabbitmq_url)
+    return RabbitMQ(url=SecretStr(rabbitmq_url))
 
 
 @pytest.fixture
@@ -123,6 +124,7 @@ async def test_a_deleted_queue_is_declared_again_by_both_sides(
     settings: RabbitMQ, publisher: Publisher
 ) -> None:
     await publisher.declare(["gone"])
+    publisher.take_vanished()
     async with consuming(settings, "gone") as consumer:
         await consumer.connected.wait()
         await _delete(settings, "leveret.gone")
@@ -133,6 +135,23 @@ async def test_a_deleted_queue_is_declared_again_by_both_sides(
         delivery, seen = await take(consumer)
         await consumer.settle(delivery)
     assert seen == job_id
+    assert publisher.take_vanished() == ["gone"]
+    assert publisher.take_vanished() == []
+
+
+async def test_a_queue_that_is_looked_at_and_missing_is_made_anew_and_told(
+    settings: RabbitMQ, publisher: Publisher
+) -> None:
+    await publisher.declare(["missing"])
+    publisher.take_vanished()
+    await publisher.depth("missing")
+    assert publisher.take_vanished() == []
+    await _delete(settings, "leveret.missing")
+
+    depth = await publisher.depth("missing")
+
+    assert (depth.ready, depth.consumers) == (0, 0)
+    assert publisher.take_vanished() == ["missing"]
 
 
 async def test_a_queue_without_priorities_is_refused_by_name_and_the_others_work(
@@ -151,7 +170,9 @@ async def test_a_queue_without_priorities_is_refused_by_name_and_the_others_work
 
 
 async def test_a_broker_that_is_away_is_unavailable_and_the_next_call_tries_again() -> None:
-    async with open_publisher(RabbitMQ(url="amqp://127.0.0.1:1/", timeout_s=2), name="test") as publisher:
+    async with open_publisher(
+        RabbitMQ(url=SecretStr("amqp://127.0.0.1:1/"), timeout_s=2), name="test"
+    ) as publisher:
         for _ in range(2):
             with pytest.raises(Unavailable):
                 await publisher.publish("images", uuid7(), priority=5, traceparent=None)

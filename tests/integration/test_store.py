@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
 
+import asyncpg
 import pytest
+from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
 from shared.adapters.store.attempts import AttemptStore, Refusal
@@ -14,11 +18,13 @@ from shared.adapters.store.cancels import CancelStore
 from shared.adapters.store.keys import KeyStore
 from shared.adapters.store.pool import Database, open_database
 from shared.adapters.store.reads import ReadStore
+from shared.adapters.store.redelivery import RedeliveryStore
 from shared.adapters.store.relay import RelayStore
 from shared.adapters.store.submits import SubmitStore
+from shared.adapters.store.workers import WorkerIdentity, WorkerStore
 from shared.errors import IdempotencyConflict, JobEnded, NotFound, Unavailable
 from shared.events import EventType
-from shared.jobs import MAX_MISSES, MAX_RELEASES, Claim, Ending, Evidence, State
+from shared.jobs import MAX_MISSES, MAX_RELEASES, Claim, Ending, Evidence, NewJob, State
 from shared.settings import Postgres
 from tests.integration.jobs import new_job
 
@@ -40,6 +46,7 @@ class Store:
     reads: ReadStore
     cancels: CancelStore
     relay: RelayStore
+    redelivery: RedeliveryStore
     judge: RelayStore
     """A relay that judges leases however young the server is."""
 
@@ -58,7 +65,7 @@ class Store:
 
 @pytest.fixture
 async def store(postgres_dsn: str) -> AsyncIterator[Store]:
-    async with open_database(Postgres(dsn=postgres_dsn), name="test") as database:
+    async with open_database(Postgres(dsn=SecretStr(postgres_dsn)), name="test") as database:
         yield Store(
             database=database,
             submits=SubmitStore(database),
@@ -66,9 +73,10 @@ async def store(postgres_dsn: str) -> AsyncIterator[Store]:
             reads=ReadStore(database),
             cancels=CancelStore(database),
             relay=RelayStore(database),
+            redelivery=RedeliveryStore(database),
             judge=RelayStore(database, server_grace_s=0),
         )
-        await database.write("truncate jobs, specs, events, attempts")
+        await database.write("truncate jobs, specs, events, attempts, workers, promotions")
 
 
 async def test_a_submitted_job_is_queued_with_its_first_event(store: Store) -> None:
@@ -346,7 +354,82 @@ async def test_a_key_is_found_by_its_digest_only(store: Store) -> None:
     assert key not in repr(rows)
 
 
+async def test_a_statement_that_does_not_fit_is_a_defect_and_no_outage(store: Store) -> None:
+    with pytest.raises(asyncpg.InterfaceError):
+        await store.database.write("select $1::int", 1, 2)
+    with pytest.raises(asyncpg.DataError):
+        await store.database.write("select $1::int", "one")
+
+
 async def test_a_server_that_is_away_is_unavailable() -> None:
     with pytest.raises(Unavailable):
-        async with open_database(Postgres(dsn="postgresql://127.0.0.1:1/x", timeout_s=2), name="test"):
+        async with open_database(
+            Postgres(dsn=SecretStr("postgresql://127.0.0.1:1/x"), timeout_s=2), name="test"
+        ):
             pass
+
+
+async def _published(store: Store, *, age_s: float, **fields: Any) -> NewJob:
+    """A queued job whose message was confirmed `age_s` seconds ago."""
+    job = new_job(**fields)
+    await store.submits.submit(job)
+    await store.database.write(
+        "update jobs set publish_due = null, queued_at = clock_timestamp() - make_interval(secs => $2), "
+        "published_at = clock_timestamp() - make_interval(secs => $2) where id = $1",
+        job.id,
+        age_s,
+    )
+    return job
+
+
+async def _due(store: Store) -> set[UUID]:
+    return {due.id for due in await store.relay.take_due()}
+
+
+async def test_a_message_that_a_younger_one_of_its_priority_overtook_is_sent_again(store: Store) -> None:
+    lost = await _published(store, age_s=100, priority=5)
+    other = await _published(store, age_s=100, priority=4)
+    late = await _published(store, age_s=30, priority=5)
+    assert isinstance(await store.attempts.claim(late.id), Claim)
+
+    assert await store.redelivery.overtaken(margin_s=60) == 1
+
+    assert await _due(store) == {lost.id}
+    assert other.id not in await _due(store)
+
+
+async def test_jobs_whose_queue_is_empty_or_gone_are_sent_again(store: Store) -> None:
+    old = await _published(store, age_s=100)
+    fresh = await _published(store, age_s=1)
+
+    silent = await store.redelivery.silent(after_s=30)
+    assert [found.queue for found in silent] == ["images"]
+    assert await store.redelivery.publish_again(silent[0]) == 1
+    assert await _due(store) == {old.id}
+
+    assert await store.redelivery.publish_all("images") == 2
+    assert await _due(store) == {old.id, fresh.id}
+
+
+async def test_aging_promotes_the_oldest_and_keeps_pace_with_claims(store: Store) -> None:
+    me = WorkerIdentity(id="w1", queue="images", host="h", device="cpu", slots=1)
+    worker = WorkerStore(store.database, me)
+    await worker.beat("ready", busy=0, claims=100)
+    low = [await _published(store, age_s=4000 - number, priority=0) for number in range(3)]
+    patient = await _published(store, age_s=100, priority=5)
+
+    async def promote() -> dict[str, int]:
+        return await store.redelivery.promote(high_s=120, normal_s=600, low_s=3600)
+
+    assert await promote() == {}
+    await worker.beat("ready", busy=0, claims=104)
+    assert await promote() == {}
+    await worker.beat("ready", busy=0, claims=111)
+    assert await promote() == {"images": 2}
+    assert await promote() == {}
+
+    rows = await store.database.read("select id, priority from jobs")
+    priorities = {row["id"]: row["priority"] for row in rows}
+    assert [priorities[job.id] for job in low] == [10, 10, 0]
+    assert priorities[patient.id] == 5
+    assert await _due(store) == {low[0].id, low[1].id}

@@ -68,6 +68,10 @@ class Database:
         connection = await _translated(self._pool.acquire(timeout=self._timeout_s), lost=Unavailable)
         try:
             return await _translated(connection.fetch(sql, *values, timeout=self._timeout_s), lost=lost)
+        except LeveretError as error:
+            if isinstance(error.__cause__, asyncpg.InterfaceError) and not connection.is_closed():
+                raise error.__cause__ from None  # a value or statement that does not fit: waiting won't help
+            raise
         finally:
             await self._release(connection)
 

@@ -64,7 +64,7 @@ join jobs j on j.id = s.id
 
 CONFIRM = """
 with off as (select set_config('synchronous_commit', 'off', true))
-update jobs j set publish_due = null
+update jobs j set publish_due = null, published_at = clock_timestamp()
 from off, unnest($1::uuid[], $2::timestamptz[]) as sent(id, publish_due)
 where j.id = sent.id and j.publish_due = sent.publish_due
 """

@@ -106,6 +106,10 @@ class FakeVoice:
         return None
 
 
+class NoRedelivery:
+    async def check(self) -> None: ...
+
+
 class House:
     def __init__(self) -> None:
         self.now = 0.0
@@ -113,6 +117,7 @@ class House:
         self.publisher, self.bus = FakePublisher(), FakeVoice()
         self.relay = Relay(
             rows=self.rows,
+            redelivery=NoRedelivery(),
             submits=self.store,  # type: ignore[arg-type]  # submit is never called
             reads=self.store,
             publisher=self.publisher,

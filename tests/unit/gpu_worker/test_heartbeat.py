@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 import pytest
 
 from gpu_worker.heartbeat import Heartbeat
+from gpu_worker.hold import Hold
+from gpu_worker.leases import Leases
 from gpu_worker.ports import WorkerState
+from tests.fakes.worker import FakeAttempts
+from tests.unit.gpu_worker.claims import claim
 
 pytestmark = pytest.mark.anyio
 
@@ -15,22 +19,27 @@ pytestmark = pytest.mark.anyio
 @dataclass
 class Beats:
     told: list[int] = field(default_factory=list)
+    claims: list[int] = field(default_factory=list)
 
-    async def beat(self, state: WorkerState, *, busy: int) -> bool:
+    async def beat(self, state: WorkerState, *, busy: int, claims: int) -> bool:
         assert state == "starting"
+        self.claims.append(claims)
         self.told.append(busy)
         return False
 
 
 async def test_a_stream_of_short_jobs_is_not_idleness() -> None:
     beats = Beats()
-    heartbeat = Heartbeat(beats, busy=lambda: 0, drain=lambda: None)
+    leases = Leases(FakeAttempts())
+    heartbeat = Heartbeat(beats, leases, drain=lambda: None)
 
     await heartbeat.beat()
     for _ in range(2):
-        heartbeat.notice()  # a job came
-        heartbeat.notice()  # and went, before the next beat
+        hold = Hold(claim())
+        leases.add(hold)
+        leases.remove(hold)
         await heartbeat.beat()
     await heartbeat.beat()
 
     assert beats.told == [0, 1, 1, 0]
+    assert beats.claims == [0, 1, 2, 2]

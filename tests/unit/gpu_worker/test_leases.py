@@ -51,7 +51,7 @@ class FakeBeats:
     away: bool = False
     told: list[tuple[WorkerState, int]] = field(default_factory=list)
 
-    async def beat(self, state: WorkerState, *, busy: int) -> bool:
+    async def beat(self, state: WorkerState, *, busy: int, claims: int) -> bool:
         if self.away:
             raise Unavailable("away")
         self.told.append((state, busy))
@@ -60,7 +60,7 @@ class FakeBeats:
 
 async def test_a_heartbeat_tells_state_and_work_and_learns_of_the_drain() -> None:
     beats, drained = FakeBeats(), asyncio.Event()
-    heartbeat = Heartbeat(beats, busy=lambda: 1, drain=drained.set)
+    heartbeat = Heartbeat(beats, _leases_with_one_job(), drain=drained.set)
 
     await heartbeat.beat()
     heartbeat.enter("ready")
@@ -73,5 +73,11 @@ async def test_a_heartbeat_tells_state_and_work_and_learns_of_the_drain() -> Non
 
 async def test_a_heartbeat_survives_an_outage() -> None:
     beats = FakeBeats(away=True)
-    await Heartbeat(beats, busy=lambda: 0, drain=lambda: None).beat()
+    await Heartbeat(beats, Leases(FakeAttempts()), drain=lambda: None).beat()
     assert beats.told == []
+
+
+def _leases_with_one_job() -> Leases:
+    leases = Leases(FakeAttempts())
+    leases.add(Hold(claim()))
+    return leases
