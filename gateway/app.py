@@ -35,6 +35,7 @@ def create_api(services: Services, problems: Problems) -> FastAPI:
         redoc_url=None,
         openapi_url="/openapi.json",
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.services = services
     problems.install(app)

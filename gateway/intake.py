@@ -140,7 +140,7 @@ async def _read_form(request: Request, files: AsyncExitStack) -> Intake:
 
 async def _form(request: Request) -> FormData:
     try:
-        return await request.form(max_files=MAX_NAMES, max_fields=2, max_part_size=MAX_JSON_BYTES)
+        return await request.form(max_files=MAX_NAMES, max_fields=MAX_NAMES, max_part_size=MAX_JSON_BYTES)
     except HTTPException as error:
         raise Malformed(str(error.detail)) from None
 
@@ -164,7 +164,11 @@ def _with_model(options: Options, model: str) -> Submission:
 
 def _check_names(form: FormData, uploads: Mapping[str, UploadFile], submission: Submission) -> None:
     known = uploads.keys() | {"model", "options"}
-    problems = [(name, "is no field of this form") for name in form if name not in known]
+    problems = [
+        (name, "is no field of this form: all but files goes into `options`")
+        for name in form
+        if name not in known
+    ]
     problems += [
         (f"inputs.{name}", "is given twice")
         for name in uploads

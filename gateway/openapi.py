@@ -127,6 +127,13 @@ UPLOAD_BODY: dict[str, Any] = {
 }
 
 
+LINKS = {
+    name: {"operationId": name, "parameters": {"job_id": "$response.body#/id"}}
+    for name in ("look", "cancel", "events", "read_logs")
+}
+"""What can be asked next about the job in an answer."""
+
+
 def answer(description: str, model: type[BaseModel], example: object, **more: Any) -> dict[str, Any]:
     """A successful answer with its shape and an example."""
     content = {"application/json": {"example": example}}

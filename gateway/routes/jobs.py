@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Request, Response
 
 from gateway.intake import reading
-from gateway.openapi import ACCEPTED, SUBMIT_BODY, SUCCEEDED, answer, documented
+from gateway.openapi import ACCEPTED, LINKS, SUBMIT_BODY, SUCCEEDED, answer, documented
 from gateway.ports import Caller
 from gateway.routes.answers import Json
 from gateway.services import Authenticated, JobId, Services, UsedServices
@@ -31,8 +31,14 @@ _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-
 _LOCATION = {"Location": {"description": "The job", "schema": {"type": "string", "format": "uri"}}}
 _SUBMIT_ANSWERS = documented(
     {
-        200: answer("The job has ended within the wait", JobView, SUCCEEDED, headers=_LOCATION),
-        202: answer("The job is accepted: it will end, whatever fails", JobView, ACCEPTED, headers=_LOCATION),
+        200: answer("The job has ended within the wait", JobView, SUCCEEDED, headers=_LOCATION, links=LINKS),
+        202: answer(
+            "The job is accepted: it will end, whatever fails",
+            JobView,
+            ACCEPTED,
+            headers=_LOCATION,
+            links=LINKS,
+        ),
     },
     "malformed_body",
     "unauthorized",

@@ -46,9 +46,7 @@ async def list_models(services: UsedServices, caller: Authenticated) -> Response
 async def look_at_model(
     services: UsedServices,
     caller: Authenticated,  # noqa: ARG001  the catalog is for holders of a key
-    name: Annotated[
-        str, Path(description="`name`, for the newest version, or `name@version`", max_length=130)
-    ],
+    name: Annotated[str, Path(description="`name`, for the newest version, or `name@version`")],
 ) -> Response:
     """The newest version, or the one that is named."""
     model = services.catalog.find(name)
