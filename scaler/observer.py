@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import structlog
 
-from scaler.ports import BacklogRow, Depths, Rows, WorkerRow
+from scaler.ports import BacklogRow, Clock, Depths, Rows, WorkerRow
 from scaler.snapshot import (
     UNKNOWN,
     Backlog,
@@ -27,6 +27,10 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
+GAP_S = 45.0
+"""Longer than this between two looks is an outage."""
+SETTLE_S = 30.0
+"""What the workers get after one to be heard again: three heartbeats."""
 ANSWER_S = 5.0
 """What any part may take before it counts as unknown; a tick has a dozen such questions at once."""
 
@@ -64,6 +68,8 @@ class Sight:
     backlog: Sequence[BacklogRow] | Unknown
     workers: Sequence[WorkerRow] | Unknown
     brokers: dict[str, Broker | Unknown]
+    unheard_s: float = 0.0
+    """Silence that no worker could have broken: taken off every heartbeat's age."""
 
     @property
     def queues(self) -> set[str]:
@@ -82,18 +88,40 @@ class Sight:
         """The queue's workers."""
         if isinstance(self.workers, Unknown):
             return UNKNOWN
-        return tuple(_worker(row) for row in self.workers if row.queue == queue)
+        return tuple(_worker(row, self.unheard_s) for row in self.workers if row.queue == queue)
 
     def broker_of(self, queue: str) -> Broker | Unknown:
         """The queue as the broker sees it."""
         return self.brokers[queue]
 
 
+class Outage:
+    """Remembers the last gap in what was known of the workers.
+
+    After an outage of the database every heartbeat is old at first, though nobody was lost.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._heard_at: float | None = None
+        self._gap_s = 0.0
+        self._settled_at = 0.0
+
+    def heard(self) -> float:
+        """Note that the workers are known now; the seconds that no heartbeat is to be blamed for."""
+        now = self._clock.now()
+        if self._heard_at is not None and now - self._heard_at > GAP_S:
+            self._gap_s, self._settled_at = now - self._heard_at, now + SETTLE_S
+        self._heard_at = now
+        return self._gap_s if now < self._settled_at else 0.0
+
+
 class Observer:
     """Looks at all queues at once: two statements, and one question to the broker for each queue."""
 
-    def __init__(self, rows: Rows, depths: Depths, problems: Problems) -> None:
+    def __init__(self, rows: Rows, depths: Depths, problems: Problems, clock: Clock) -> None:
         self._rows = rows
+        self._outage = Outage(clock)
         self._depths = depths
         self._problems = problems
 
@@ -105,7 +133,10 @@ class Observer:
             workers = looks.create_task(self._problems.known("workers", self._rows.workers))
             brokers = {name: looks.create_task(self._broker(name)) for name in names}
         return Sight(
-            backlog.result(), workers.result(), {name: look.result() for name, look in brokers.items()}
+            backlog.result(),
+            workers.result(),
+            {name: look.result() for name, look in brokers.items()},
+            0.0 if isinstance(workers.result(), Unknown) else self._outage.heard(),
         )
 
     async def _broker(self, queue: str) -> Broker | Unknown:
@@ -123,7 +154,7 @@ def _backlog(rows: Iterable[BacklogRow]) -> Backlog:
     )
 
 
-def _worker(row: WorkerRow) -> Worker:
+def _worker(row: WorkerRow, unheard_s: float) -> Worker:
     return Worker(
         id=row.id,
         state=WorkerState(row.state),
@@ -132,5 +163,5 @@ def _worker(row: WorkerRow) -> Worker:
         drain=row.drain,
         since_s=row.since_s,
         idle_s=row.idle_s,
-        heartbeat_s=row.heartbeat_s,
+        heartbeat_s=max(0.0, row.heartbeat_s - unheard_s),
     )

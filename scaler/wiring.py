@@ -58,7 +58,7 @@ async def serve(settings: ScalerSettings, lifecycle: Lifecycle) -> None:
         ]
         loop = Loop(
             keepers,
-            Observer(store, publisher, problems),
+            Observer(store, publisher, problems, clock),
             leader,
             clock,
             interval_s=settings.scaler.interval_s,

@@ -43,7 +43,13 @@ def scaler(world: World | None = None, lock: FakeLock | None = None, **limits: A
     keeper = Keeper(
         world.queue, fleet, config, ledger=store, leader=leader, clock=world.clock, problems=problems
     )
-    loop = Loop([keeper], Observer(store, FakeBroker(world), problems), leader, world.clock, interval_s=1.0)
+    loop = Loop(
+        [keeper],
+        Observer(store, FakeBroker(world), problems, world.clock),
+        leader,
+        world.clock,
+        interval_s=1.0,
+    )
     return Scaler(world, fleet, loop, lock)
 
 
