@@ -37,6 +37,8 @@ class Canceler:
         document = job_document(await self._lookup.row(tenant, job_id))
         if ended is not None:
             await self._announce(tenant, ended, document)
+        else:
+            await self._nudge(job_id)
         return await self._lookup.shown(document)
 
     async def _announce(self, tenant: str, ended: Event, document: dict[str, Any]) -> None:
@@ -44,3 +46,9 @@ class Canceler:
             await self._bus.announce(tenant, ended, msgspec.json.encode(document))
         except Unavailable as error:  # the sweep tells the subscribers, the row tells everybody else
             log.warning("job.unannounced", job_id=str(ended.job_id), reason=str(error))
+
+    async def _nudge(self, job_id: UUID) -> None:
+        try:
+            await self._bus.nudge(job_id)
+        except Unavailable as error:  # the worker reads the row with its next renewal, within 5 s
+            log.warning("job.unnudged", job_id=str(job_id), reason=str(error))

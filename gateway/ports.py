@@ -110,6 +110,9 @@ class Bus(Protocol):
     async def announce(self, tenant: str, event: Event, result: bytes | None = None) -> None:
         """Push, and keep the result."""
 
+    async def nudge(self, job_id: UUID) -> None:
+        """Tell the job's worker to read its row now."""
+
     async def result(self, tenant: str, job_id: UUID) -> bytes | None:
         """The kept job document."""
 
@@ -125,6 +128,9 @@ class Sink(Protocol):
 
     def lost(self) -> None:
         """Nothing is heard until the next confirmations."""
+
+    def nudged(self, job_id: UUID) -> None:
+        """A job's worker was told to read its row: of no interest to subscribers."""
 
 
 class Listener(Protocol):

@@ -6,6 +6,7 @@ On a database connection of its own: a pool that is busy with commits must not c
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from uuid import UUID
 
 import structlog
@@ -30,6 +31,7 @@ class Leases:
     def __init__(self, store: LeaseStore) -> None:
         self._store = store
         self._held: dict[UUID, Hold] = {}
+        self._nudged = asyncio.Event()
         self.claims = 0
 
     @property
@@ -51,16 +53,27 @@ class Leases:
         for hold in self._held.values():
             hold.ask(reason)
 
+    def nudge(self, job_id: UUID) -> None:
+        """The row of this job, if it is in hand, wants to be read now and not with the next renewal."""
+        if job_id in self._held:
+            self._nudged.set()
+
     async def run(self) -> None:
         """Renew until cancelled. While PostgreSQL is away nothing is judged and no job is given up."""
         while True:
+            self._nudged.clear()
             try:
                 await self.renew()
             except (Unavailable, OutcomeUnknown) as error:
                 log.warning("lease.not_renewed", jobs=len(self._held), reason=str(error))
                 await asyncio.sleep(AGAIN_S)
             else:
-                await asyncio.sleep(RENEW_S)
+                await self._nudged_within(RENEW_S)
+
+    async def _nudged_within(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._nudged.wait()
 
     async def renew(self) -> None:
         """Extend every lease once, and pass on what the answer says.

@@ -23,6 +23,7 @@ from gpu_worker.execution import Execution
 from gpu_worker.heartbeat import Heartbeat
 from gpu_worker.hold import Hold
 from gpu_worker.leases import Leases
+from gpu_worker.nudges import Nudges
 from gpu_worker.serving import Server
 from gpu_worker.settings import WorkerSettings
 from gpu_worker.worker import Worker
@@ -70,6 +71,7 @@ async def serve(settings: WorkerSettings, lifecycle: Lifecycle) -> None:
         worker = _worker(opened, me, models, leases, heartbeat)
         lifecycle.spawn("heartbeat", heartbeat.run())
         lifecycle.spawn("leases", leases.run())
+        lifecycle.spawn("nudges", opened.bus.listener().run(Nudges(leases)))
         own = settings.worker
         await serve_admin(lifecycle, own.admin_host, own.admin_port, _checks(opened, consumer))
         if own.preload:

@@ -171,6 +171,9 @@ class Feed:
         for known in self._tenants.values():
             known.heard.clear()
 
+    def nudged(self, job_id: UUID) -> None:
+        """For the job's worker, not for those who watch it."""
+
     def _register(self, tenant: str, watch: Watch) -> _Tenant:
         watchers = self._tenants.setdefault(tenant, _Tenant())
         watchers.watches[watch.job_id].add(watch)

@@ -18,7 +18,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from shared.adapters.listener import Listener, channel
+from shared.adapters.listener import CONTROL, Listener, channel
 from shared.errors import Unavailable
 from shared.events import Event, encode
 from shared.settings import Redis
@@ -72,6 +72,15 @@ class Bus:
             kept = await self._announce(keys=[job_key(tenant, event.job_id)], args=arguments)
         if not kept:
             log.warning("bus.result_not_kept", job_id=str(event.job_id))
+
+    async def nudge(self, job_id: UUID) -> None:
+        """Tell the worker that runs a job, whichever it is, to read the job's row now.
+
+        Raises:
+            Unavailable: Redis did not answer; the worker reads the row with its next renewal.
+        """
+        async with _translated(self._settings.timeout_s):
+            await self._client.publish(CONTROL, str(job_id))
 
     async def result(self, tenant: str, job_id: UUID) -> bytes | None:
         """The job as the API shows it, as JSON, or None where none is kept.

@@ -8,6 +8,7 @@ prefetch is what is free at that moment, so that no message waits behind an hour
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
 
 import structlog
@@ -21,6 +22,7 @@ from shared.settings import RabbitMQ
 log = structlog.get_logger()
 
 RECONNECT_S = 1.0
+LOOK_S = 15.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,8 +118,21 @@ class Consumer:
             self._changed.clear()
             await subscription.set_prefetch(self._free(channel))
             still_wanted()
-            await self._changed.wait()
+            if not await self._changes_within(LOOK_S):
+                await self._check_consumer(channel, subscription)
         raise Unavailable("the channel was closed")
+
+    async def _changes_within(self, seconds: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                return await self._changed.wait()
+        return False
+
+    async def _check_consumer(self, channel: AbstractChannel, subscription: _Subscription) -> None:
+        """Alive but not consuming is the commonest failure of the field: ask the broker itself."""
+        found = await look_at(channel, self._queue, timeout_s=self._settings.timeout_s)
+        if found is None or (subscription.tag is not None and not found.consumer_count):
+            raise Unavailable("the broker knows no consumer of this queue")
 
     def _wake(self, _: object) -> None:
         self._changed.set()

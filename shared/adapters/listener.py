@@ -13,6 +13,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
+from uuid import UUID
 
 import redis.asyncio as driver
 import structlog
@@ -28,7 +29,8 @@ log = structlog.get_logger()
 
 PREFIX = "leveret:events:"
 CONTROL = "leveret:control"
-"""Always subscribed: a connection without any subscription may be neither read nor pinged as one."""
+"""Ids of jobs whose rows changed under their workers. Always subscribed: a connection without any subscription
+may be neither read nor pinged as one."""
 PING_EVERY_S = 5.0
 SILENCE_S = 5.0
 """How long a ping may stay unanswered before the connection counts as dead."""
@@ -47,6 +49,9 @@ class Sink(Protocol):
 
     def lost(self) -> None:
         """The connection is gone: nothing is heard until the next confirmations."""
+
+    def nudged(self, job_id: UUID) -> None:
+        """The row of a running job wants to be read by its worker: its end was asked for."""
 
 
 class _Channel(enum.Enum):
@@ -138,6 +143,8 @@ class Listener:
 
     def _dispatch(self, message: dict[str, Any], sink: Sink) -> None:
         name = _text(message.get("channel"))
+        if name == CONTROL and message["type"] == "message":
+            _nudge(message["data"], sink)
         if not name.startswith(PREFIX):
             return
         tenant = name.removeprefix(PREFIX)
@@ -194,6 +201,13 @@ def _deliver(tenant: str, body: bytes, sink: Sink) -> None:
         log.warning("bus.undecodable_event", tenant=tenant, error=str(error))
         return
     sink.received(tenant, event)
+
+
+def _nudge(body: bytes, sink: Sink) -> None:
+    try:
+        sink.nudged(UUID(_text(body)))
+    except ValueError as error:
+        log.warning("bus.undecodable_nudge", error=str(error))
 
 
 def _text(name: bytes | str | None) -> str:

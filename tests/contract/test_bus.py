@@ -55,6 +55,9 @@ class Heard:
     def lost(self) -> None:
         self.signals.put_nowait(("lost",))
 
+    def nudged(self, job_id: UUID) -> None:
+        self.signals.put_nowait(("nudged", job_id))
+
     async def next(self) -> tuple[Any, ...]:
         async with asyncio.timeout(10):
             return await self.signals.get()
@@ -86,6 +89,15 @@ async def test_a_follower_hears_what_is_announced_after_the_confirmation(bus: Bu
         for one in announced:
             await bus.announce(TENANT, one)
         assert [await heard.next() for _ in announced] == [("received", TENANT, one) for one in announced]
+
+
+async def test_every_listener_hears_a_nudge(bus: Bus | FakeBus) -> None:
+    listener, job_id = bus.listener(), uuid7()
+    async with listening(listener) as heard:
+        listener.follow(TENANT)
+        await heard.next()
+        await bus.nudge(job_id)
+        assert await heard.next() == ("nudged", job_id)
 
 
 async def test_nobody_hears_another_tenant(bus: Bus | FakeBus) -> None:

@@ -16,6 +16,8 @@ class Sink(Protocol):
 
     def lost(self) -> None: ...
 
+    def nudged(self, job_id: UUID) -> None: ...
+
 
 class FakeListener:
     """Confirms at once, unless `silent`; hears nothing before that."""
@@ -49,6 +51,10 @@ class FakeListener:
         if self._sink is not None and tenant in self.live:
             self._sink.received(tenant, event)
 
+    def nudge(self, job_id: UUID) -> None:
+        if self._sink is not None:
+            self._sink.nudged(job_id)
+
     def drop_connection(self) -> None:
         """Lose the connection, and get it back."""
         self.live.clear()
@@ -74,6 +80,10 @@ class FakeBus:
             self._results[tenant, event.job_id] = (event.seq, result)
         for listener in self._listeners:
             listener.hear(tenant, event)
+
+    async def nudge(self, job_id: UUID) -> None:
+        for listener in self._listeners:
+            listener.nudge(job_id)
 
     async def result(self, tenant: str, job_id: UUID) -> bytes | None:
         kept = self._results.get((tenant, job_id))

@@ -102,6 +102,8 @@ class FakeVoice:
     async def announce(self, tenant: str, event: Event, result: bytes | None = None) -> None:
         self.told.append(event.type)
 
+    async def nudge(self, job_id: UUID) -> None: ...
+
     async def result(self, tenant: str, job_id: UUID) -> bytes | None:
         return None
 

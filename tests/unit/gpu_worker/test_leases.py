@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 import pytest
+from uuid_utils.compat import uuid7
 
 from gpu_worker import leases as leases_module
 from gpu_worker.heartbeat import Heartbeat
@@ -33,6 +34,25 @@ async def test_an_outage_gives_up_no_job(monkeypatch: pytest.MonkeyPatch) -> Non
     renewing.cancel()
 
     assert hold.stop is None
+
+
+async def test_a_nudge_reads_the_row_at_once_and_only_for_a_job_in_hand() -> None:
+    store = FakeAttempts()
+    row = store.add(claim(), State.RUNNING)
+    leases = Leases(store)
+    leases.add(Hold(row.claim))
+    renewing = asyncio.create_task(leases.run())
+    while len(store.calls) < 1:
+        await asyncio.sleep(0)
+
+    leases.nudge(uuid7())
+    leases.nudge(row.claim.id)
+    async with asyncio.timeout(leases_module.RENEW_S / 2):
+        while len(store.calls) < 2:
+            await asyncio.sleep(0)
+    renewing.cancel()
+
+    assert store.calls == ["renew", "renew"]
 
 
 async def test_a_lost_fence_outweighs_every_other_reason() -> None:
