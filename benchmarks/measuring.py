@@ -18,6 +18,7 @@ from benchmarks.figures import Spread, spread_of
 from benchmarks.load import LoadResult, UnexpectedAnswerError, connected, run_count, run_for
 from benchmarks.plan import CLIENTS, SLOTS, WARM_UP_JOBS, Plan
 from deploy.local.ports import free_ports
+from deploy.local.together import together
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -61,9 +62,8 @@ class Measuring:
     async def run(self, folder: Path) -> Figures:
         """Measure everything; stops what it starts but the HTTP processes."""
         await self._ceiling(folder)
-        for side in self._sides:
-            await side.start()
-            self._progress.say(f"{side.name}'s HTTP process serves")
+        await together(*(side.start() for side in self._sides))
+        self._progress.say("the HTTP processes serve")
         self._weigh("idle")
         await self._all_latencies()
         await self._all_drains()
@@ -91,9 +91,9 @@ class Measuring:
                 self.figures.held[key] = max(before, now, key=lambda held: held.rss)
 
     async def _all_latencies(self) -> None:
-        for side in self._sides:
-            await side.start_worker(1)
+        await together(*(side.start_worker(1) for side in self._sides))
         self._weigh("idle")
+        self._progress.say("the workers are ready")
         for side in self._sides:
             for way in WAYS:
                 await _latency(side, way, WARM_UP_JOBS)

@@ -26,8 +26,8 @@ class Plan:
     latency_rounds: int
 
 
-FULL = Plan(submit_s=3, submit_rounds=3, drain_jobs=2000, drain_rounds=2, latency_jobs=150, latency_rounds=3)
-QUICK = Plan(submit_s=1.5, submit_rounds=1, drain_jobs=300, drain_rounds=1, latency_jobs=40, latency_rounds=1)
+FULL = Plan(submit_s=3, submit_rounds=3, drain_jobs=1000, drain_rounds=2, latency_jobs=100, latency_rounds=3)
+QUICK = Plan(submit_s=1, submit_rounds=1, drain_jobs=200, drain_rounds=1, latency_jobs=25, latency_rounds=1)
 CLIENTS = (1, 16, 64)
 SLOTS = (1, 16)
-WARM_UP_JOBS = 20
+WARM_UP_JOBS = 10
