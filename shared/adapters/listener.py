@@ -29,8 +29,8 @@ log = structlog.get_logger()
 
 PREFIX = "leveret:events:"
 CONTROL = "leveret:control"
-"""Ids of jobs whose rows changed under their workers. Always subscribed: a connection without any subscription
-may be neither read nor pinged as one."""
+"""Ids of jobs whose rows changed under their workers. Always subscribed: a connection without any
+subscription may be neither read nor pinged as one."""
 PING_EVERY_S = 5.0
 SILENCE_S = 5.0
 """How long a ping may stay unanswered before the connection counts as dead."""
