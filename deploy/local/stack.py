@@ -98,11 +98,11 @@ class Stack:
     async def _start(self) -> None:
         _, servers = await together(self._prepare_files(), self._servers.start())
         variables = applications.settings(self._servers.place, self._servers.state, self._user, servers or {})
-        self._servers.state.keep_user(self._user)
         await together(self._migrate(variables), ensure_bucket(variables))
         await together(*(self._start_one(each, variables) for each in applications.applications(variables)))
         envfile.write(self.folder / "stack.env", variables)
         await self._ensure_key(variables)
+        self._servers.state.keep_user(self._user)  # last: a setting that fails must not come back
 
     async def _prepare_files(self) -> None:
         """The example models and the picture: downloads, so they run beside the servers' start."""
