@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import structlog
@@ -28,10 +30,25 @@ class Engines:
         self._device = device
         self._scratch = scratch
         self._hosts: dict[str | None, EngineHost] = {}
+        self._turns: defaultdict[EngineHost, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def run(self, call: EngineCall, *, on_progress: Callable[[float], None]) -> EngineResult:
-        """Run one job where its model belongs. Raises what `EngineHost.run` does."""
-        return await self._host(call.model).run(call, on_progress=on_progress)
+    async def run(
+        self,
+        call: EngineCall,
+        *,
+        entering: AbstractAsyncContextManager[None],
+        on_progress: Callable[[float], None],
+    ) -> EngineResult:
+        """Run one job where its model belongs, once it is its turn there. Raises what `EngineHost.run` does.
+
+        Args:
+            call: The job.
+            entering: Entered when the process is free for it, left when it is done.
+            on_progress: Called with 0 … 1.
+        """
+        host = self._host(call.model)
+        async with self._turns[host], entering:
+            return await host.run(call, on_progress=on_progress)
 
     async def cancel(self, job_id: str) -> bool:
         """End a job's run, wherever it is; False when it is nowhere."""

@@ -19,6 +19,7 @@ import structlog
 from gpu_worker.artifacts import fetch_inputs, scratch_folder, store_outputs
 from gpu_worker.engine.calls import EngineCall, Inline, OutputFile
 from gpu_worker.engine.output import OutputTail
+from gpu_worker.gate import Gate
 from gpu_worker.hold import Hold, Stop
 from gpu_worker.outcomes import Discard, Finish, Outcome, Release, outcome_of
 from gpu_worker.ports import Engine, Objects
@@ -39,6 +40,7 @@ class Execution:
         hold: The job in hand.
         model: What to run.
         engine: Where.
+        gate: Whom it must pass to get there.
         objects: Where its bytes are.
         scratch: The folder in which the attempt gets a folder of its own.
         tell_progress: Called with 0 … 1.
@@ -47,6 +49,7 @@ class Execution:
     hold: Hold
     model: Model
     engine: Engine
+    gate: Gate
     objects: Objects
     scratch: Path
     tell_progress: Tell
@@ -91,7 +94,8 @@ class Execution:
             timeout_s=self.claim.timeout_s,
             log=self.printed,
         )
-        result = await self.engine.run(call, on_progress=self._progressed)
+        entering = self.gate.entered(self.claim)
+        result = await self.engine.run(call, entering=entering, on_progress=self._progressed)
         self.timings.update(result.timings)
         return result.outputs
 

@@ -6,6 +6,7 @@ No adapter may be imported here or anywhere in the worker but in `wiring`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 from uuid import UUID
@@ -53,6 +54,9 @@ class Attempts(Protocol):
 
     async def recover(self, job_id: UUID) -> Claim | None:
         """The claim whose answer was lost."""
+
+    async def enter(self, claim: Claim) -> None:
+        """The job is about to be inside an engine."""
 
     async def doubt(self, job_id: UUID) -> None:
         """Shorten a running job's lease."""
@@ -147,8 +151,14 @@ class Objects(Protocol):
 class Engine(Protocol):
     """Runs algorithms in a process of their own."""
 
-    async def run(self, call: EngineCall, *, on_progress: Callable[[float], None]) -> EngineResult:
-        """Run one job; raises what shared.errors draws."""
+    async def run(
+        self,
+        call: EngineCall,
+        *,
+        entering: AbstractAsyncContextManager[None],
+        on_progress: Callable[[float], None],
+    ) -> EngineResult:
+        """Run one job, inside `entering`; raises what shared.errors draws."""
 
     async def cancel(self, job_id: str) -> bool:
         """End a run, and return once it has ended; False when it is not there."""

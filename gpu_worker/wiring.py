@@ -20,13 +20,14 @@ from uuid_utils.compat import uuid7
 from gpu_worker.announcer import Announcer
 from gpu_worker.engines import Engines
 from gpu_worker.execution import Execution
+from gpu_worker.gate import Gate
 from gpu_worker.heartbeat import Heartbeat
 from gpu_worker.hold import Hold
 from gpu_worker.leases import Leases
 from gpu_worker.nudges import Nudges
 from gpu_worker.serving import Server
 from gpu_worker.settings import WorkerSettings
-from gpu_worker.worker import Worker
+from gpu_worker.worker import Worker, patiently
 from shared.adapters.blobs import Blobs, open_blobs
 from shared.adapters.broker import Publisher, open_publisher
 from shared.adapters.bus import Bus, open_bus
@@ -111,22 +112,25 @@ def _worker(
     leases: Leases,
     heartbeat: Heartbeat,
 ) -> Worker:
+    attempts = AttemptStore(opened.database, worker=me.id, models=list(models), slots=me.slots)
+    gate = Gate(lambda claim: patiently(lambda: attempts.enter(claim)))
     return Worker(
-        attempts=AttemptStore(opened.database, worker=me.id, models=list(models)),
+        attempts=attempts,
         leases=leases,
         models=models,
-        execution=partial(_execution, opened=opened),
+        execution=partial(_execution, opened=opened, gate=gate),
         announcer=opened.announcer,
         dead_letters=opened.publisher,
         changed=heartbeat.notice,
     )
 
 
-def _execution(hold: Hold, model: Model, *, opened: Resources) -> Execution:
+def _execution(hold: Hold, model: Model, *, opened: Resources, gate: Gate) -> Execution:
     return Execution(
         hold=hold,
         model=model,
         engine=opened.engines,
+        gate=gate,
         objects=opened.blobs,
         scratch=opened.scratch,
         tell_progress=partial(opened.announcer.tell_progress, hold.claim),

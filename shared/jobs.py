@@ -125,6 +125,8 @@ class Claim:
     created_at: datetime
     queued_at: datetime
     started_at: datetime
+    alone: bool = False
+    """An earlier attempt died with its worker, unexplained: this one must share no engine."""
 
     @property
     def last_attempt(self) -> bool:

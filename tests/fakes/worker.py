@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,6 +51,7 @@ class FakeAttempts:
     failures: list[LeveretError] = field(default_factory=list)
     lost: int = 0
     calls: list[str] = field(default_factory=list)
+    entered: list[UUID] = field(default_factory=list)
 
     def add(self, claim: Claim, state: State = State.QUEUED) -> FakeRow:
         return self.rows.setdefault(claim.id, FakeRow(claim, state, claim.fence))
@@ -70,6 +72,9 @@ class FakeAttempts:
         self._call("recover")
         row = self.rows[job_id]
         return row.claim if row.state is State.RUNNING else None
+
+    async def enter(self, claim: Claim) -> None:
+        self.entered.append(claim.id)
 
     async def doubt(self, job_id: UUID) -> None:
         assert job_id in self.rows
@@ -201,7 +206,17 @@ class FakeEngine:
     running: str | None = None
     canceled: bool = False
 
-    async def run(self, call: EngineCall, *, on_progress: Callable[[float], None]) -> EngineResult:
+    async def run(
+        self,
+        call: EngineCall,
+        *,
+        entering: AbstractAsyncContextManager[None],
+        on_progress: Callable[[float], None],
+    ) -> EngineResult:
+        async with entering:
+            return await self._run(call, on_progress)
+
+    async def _run(self, call: EngineCall, on_progress: Callable[[float], None]) -> EngineResult:
         self.running = call.job_id
         self.started.set()
         try:

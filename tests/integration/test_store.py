@@ -213,6 +213,34 @@ async def test_the_last_attempt_that_is_lost_ends_as_worker_lost(store: Store) -
     assert job.error["code"] == "worker_lost"
 
 
+async def test_only_who_was_inside_an_engine_is_blamed_for_a_lost_worker(store: Store) -> None:
+    many = AttemptStore(store.database, worker="w2", models=["cutout@1"], slots=2)
+    jobs = [new_job(max_attempts=1), new_job(max_attempts=1), new_job(max_attempts=2)]
+    for job in jobs:
+        await store.submits.submit(job)
+    claims = [await many.claim(job.id) for job in jobs]
+    assert all(isinstance(claim, Claim) and not claim.alone for claim in claims)
+    for claim in claims[1:]:
+        assert isinstance(claim, Claim)
+        await many.enter(claim)
+    for claim in claims:
+        assert isinstance(claim, Claim)
+        await store.end_lease(claim)
+
+    ended = dict((event.job_id, event.type) for _, event in await store.judge.expire_leases())
+
+    assert ended == {
+        jobs[0].id: EventType.RETRYING,
+        jobs[1].id: EventType.FAILED,
+        jobs[2].id: EventType.RETRYING,
+    }
+    innocent, suspect = await many.claim(jobs[0].id), await many.claim(jobs[2].id)
+    assert isinstance(innocent, Claim)
+    assert isinstance(suspect, Claim)
+    assert (innocent.attempt, innocent.alone) == (1, False)
+    assert (suspect.attempt, suspect.alone) == (2, True)
+
+
 async def test_a_release_gives_the_attempt_back_until_there_were_too_many(store: Store) -> None:
     job = new_job(max_attempts=30)
     await store.submits.submit(job)

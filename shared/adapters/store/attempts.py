@@ -26,7 +26,8 @@ with claimed as (
     update jobs set state = 'running', attempt = attempt + 1, fence = fence + 1, seq = seq + 1, worker = $2,
                     started_at = clock_timestamp(),
                     lease_until = clock_timestamp() + make_interval(secs => $3),
-                    progress = 0, run_at = null, start_deadline = null, publish_due = null, publish_tries = 0
+                    entered = $5, progress = 0, run_at = null, start_deadline = null,
+                    publish_due = null, publish_tries = 0
     from specs s
     where jobs.id = any($1::uuid[]) and state = 'queued'
       and s.id = jobs.id and s.model || '@' || s.model_version = any($4::text[])
@@ -36,15 +37,15 @@ with claimed as (
     select id, seq, 'job.running', started_at, jsonb_build_object('attempt', attempt) from claimed
 )
 select c.id, c.queue, c.priority, c.attempt, c.max_attempts, c.fence, c.seq, c.queued_at, c.started_at,
-       s.tenant, s.model, s.model_version, s.timeout_s, s.inputs, s.params, s.metadata, s.destinations,
-       s.retry_of, s.traceparent, s.created_at
+       c.alone, s.tenant, s.model, s.model_version, s.timeout_s, s.inputs, s.params, s.metadata,
+       s.destinations, s.retry_of, s.traceparent, s.created_at
 from claimed c join specs s using (id)
 """
 
 RECOVER = """
 select j.id, j.queue, j.priority, j.attempt, j.max_attempts, j.fence, j.seq, j.queued_at, j.started_at,
-       s.tenant, s.model, s.model_version, s.timeout_s, s.inputs, s.params, s.metadata, s.destinations,
-       s.retry_of, s.traceparent, s.created_at
+       j.alone, s.tenant, s.model, s.model_version, s.timeout_s, s.inputs, s.params, s.metadata,
+       s.destinations, s.retry_of, s.traceparent, s.created_at
 from jobs j join specs s using (id)
 where j.id = $1 and j.worker = $2 and j.state = 'running'
 """
@@ -66,6 +67,11 @@ update jobs j set lease_until = clock_timestamp() + make_interval(secs => $1), p
 from off, unnest($2::uuid[], $3::integer[], $4::real[]) as mine(id, fence, progress)
 where j.id = mine.id and j.fence = mine.fence and j.state = 'running'
 returning j.id, j.cancel_requested
+"""
+
+ENTER = """
+with off as (select set_config('synchronous_commit', 'off', true))
+update jobs set entered = true from off where id = $1 and fence = $2 and state = 'running'
 """
 
 LEAVE = """
@@ -165,12 +171,14 @@ class AttemptStore:
         database: Where the jobs are.
         worker: The worker's id.
         models: What this worker can run, as ``name@version``.
+        slots: Jobs it holds at once. With one, a claim is inside an engine at once and needs no mark.
     """
 
-    def __init__(self, database: Database, *, worker: str, models: Sequence[str]) -> None:
+    def __init__(self, database: Database, *, worker: str, models: Sequence[str], slots: int = 1) -> None:
         self._database = database
         self._worker = worker
         self._models = list(models)
+        self._slots = slots
         self._claims: Batcher[UUID, Claim | Refusal] = Batcher(self._claim)
 
     async def claim(self, job_id: UUID) -> Claim | Refusal:
@@ -186,6 +194,11 @@ class AttemptStore:
         """What an earlier call did whose answer was lost; None when the job is someone else's by now."""
         rows = await self._database.read(LEFT, claim.id, claim.fence)
         return _left(rows[0]) if rows else None
+
+    async def enter(self, claim: Claim) -> None:
+        """The job is about to be inside an engine: should this worker die now, it is blamed."""
+        if self._slots > 1:
+            await self._database.write(ENTER, claim.id, claim.fence)
 
     async def doubt(self, job_id: UUID) -> None:
         """A running job's message came again: shorten its lease; a live worker's renewal restores it."""
@@ -233,7 +246,7 @@ class AttemptStore:
         return (rows[0]["tenant"], event_of(rows[0])) if rows else None
 
     async def _claim(self, ids: Sequence[UUID]) -> Sequence[Claim | Refusal]:
-        rows = await self._database.write(CLAIM, ids, self._worker, LEASE_S, self._models)
+        rows = await self._database.write(CLAIM, ids, self._worker, LEASE_S, self._models, self._slots == 1)
         claims = {row["id"]: Claim(**row) for row in rows}
         refused = [id_ for id_ in ids if id_ not in claims]
         refusals = await self._refusals(refused) if refused else {}

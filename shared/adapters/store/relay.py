@@ -13,6 +13,7 @@ from uuid import UUID
 from shared.adapters.store.pool import Database
 from shared.adapters.store.records import CANCELED, START_TIMEOUT, WORKER_LOST, event_of
 from shared.events import Event
+from shared.jobs import MAX_RELEASES
 
 BATCH = 200
 REPUBLISH_S = 30.0
@@ -34,25 +35,30 @@ with due as (
 select t.*, s.traceparent from taken t join specs s using (id) order by t.priority desc, t.id
 """
 
+# Blamed is who was inside an engine when its worker died; who only waited in that worker's hands gets the
+# attempt back. The next attempt of the blamed runs alone, so that a job that kills workers spends no
+# neighbour's attempts.
 EXPIRE_LEASES = """
 with lapsed as (
-    select id from jobs
+    select id, attempt as spent, (entered or releases >= $5) as blamed,
+           case when cancel_requested then 'canceled'
+                when (entered or releases >= $5) and attempt >= max_attempts then 'failed'
+                else 'queued' end as verdict
+    from jobs
     where state = 'running' and lease_until < clock_timestamp()
       and pg_postmaster_start_time() < clock_timestamp() - make_interval(secs => $2)
     order by lease_until limit $1 for update skip locked
 ), gone as (
     update jobs j set
-        state = case when cancel_requested then 'canceled'
-                     when attempt >= max_attempts then 'failed' else 'queued' end,
-        fence = fence + 1, seq = seq + 1, lease_until = null,
-        queued_at = case when cancel_requested or attempt >= max_attempts then queued_at
-                         else clock_timestamp() end,
-        publish_due = case when cancel_requested or attempt >= max_attempts then null
-                           else clock_timestamp() end,
-        publish_tries = 0,
-        finished_at = case when cancel_requested or attempt >= max_attempts then clock_timestamp() end
+        state = verdict, fence = fence + 1, seq = seq + 1, lease_until = null, publish_tries = 0,
+        attempt = attempt - case when blamed then 0 else 1 end,
+        releases = releases + case when blamed then 0 else 1 end,
+        alone = blamed,
+        queued_at = case when verdict = 'queued' then clock_timestamp() else queued_at end,
+        publish_due = case when verdict = 'queued' then clock_timestamp() end,
+        finished_at = case when verdict <> 'queued' then clock_timestamp() end
     from lapsed where j.id = lapsed.id
-    returning j.*, clock_timestamp() as left_at
+    returning j.*, lapsed.spent, clock_timestamp() as left_at
 ), event as (
     insert into events (job_id, seq, type, at, data)
     select id, seq,
@@ -67,7 +73,7 @@ with lapsed as (
 ), attempt as (
     insert into attempts (job_id, fence, attempt, worker, outcome, started_at, finished_at, error, log,
                           timings)
-    select id, fence - 1, attempt, coalesce(worker, ''), 'worker_lost', started_at, left_at, $3::jsonb, '',
+    select id, fence - 1, spent, coalesce(worker, ''), 'worker_lost', started_at, left_at, $3::jsonb, '',
            '{}'
     from gone
     on conflict do nothing
@@ -141,7 +147,9 @@ class RelayStore:
 
     async def expire_leases(self) -> list[tuple[str, Event]]:
         """Running jobs whose worker went silent: queued again, failed at the last attempt, or canceled."""
-        return await self._events(EXPIRE_LEASES, BATCH, self._server_grace_s, WORKER_LOST, CANCELED)
+        return await self._events(
+            EXPIRE_LEASES, BATCH, self._server_grace_s, WORKER_LOST, CANCELED, MAX_RELEASES
+        )
 
     async def wake_waiting(self) -> list[tuple[str, Event]]:
         """Waiting jobs whose time has come are queued."""

@@ -14,6 +14,7 @@ from gpu_worker import worker as worker_module
 from gpu_worker.announcer import Announcer
 from gpu_worker.engine.calls import EngineCall
 from gpu_worker.execution import Execution
+from gpu_worker.gate import Gate
 from gpu_worker.hold import Hold, Stop
 from gpu_worker.leases import Leases
 from gpu_worker.worker import Worker
@@ -56,6 +57,7 @@ class House:
         self.engine.go.set()
         self.announcer = Announcer(self.bus, self.reads)
         self.leases = Leases(self.attempts)
+        self.gate = Gate(self.attempts.enter)
         self.worker = Worker(
             attempts=self.attempts,
             leases=self.leases,
@@ -67,7 +69,7 @@ class House:
 
     def execution(self, hold: Hold, model: Model) -> Execution:
         tell = partial(self.announcer.tell_progress, hold.claim)
-        return Execution(hold, model, self.engine, self.objects, self.scratch, tell)
+        return Execution(hold, model, self.engine, self.gate, self.objects, self.scratch, tell)
 
     async def receive(self, job: Claim) -> None:
         await self.worker.act_on(Message(encode_hint(job.id)))
@@ -93,6 +95,7 @@ async def test_a_queued_job_is_run_committed_and_announced(house: House) -> None
     await house.receive(row.claim)
 
     assert row.state is State.SUCCEEDED
+    assert house.attempts.entered == [row.claim.id]
     assert house.told()[-1] is EventType.SUCCEEDED
     assert set(house.told()) == {EventType.RUNNING, EventType.PROGRESS, EventType.SUCCEEDED}
     assert house.objects.stored == {f"s3://leveret/acme/{row.claim.id}/1/text.txt": b"done"}
