@@ -34,8 +34,8 @@ async def until(what: Callable[[], Any], *, why: str) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerProcess:
-    """A `python -m gpu_worker`."""
+class LoggedProcess:
+    """A process of ours, and what it logs."""
 
     process: subprocess.Popen[bytes]
     log: Path
@@ -53,7 +53,7 @@ class WorkerProcess:
         self.process.send_signal(signal.SIGTERM)
 
     async def exit_code(self) -> int:
-        await until(lambda: self.process.poll() is not None, why="the worker ends")
+        await until(lambda: self.process.poll() is not None, why="the process ends")
         return int(self.process.returncode)
 
     def logged(self, event: str, **fields: Any) -> dict[str, Any] | None:
@@ -66,8 +66,14 @@ class WorkerProcess:
         return None
 
     async def until_logged(self, event: str, **fields: Any) -> dict[str, Any]:
-        found = await until(lambda: self.logged(event, **fields), why=f"the worker logs {event} {fields}")
+        found = await until(
+            lambda: self.logged(event, **fields), why=f"{self.log.stem} logs {event} {fields}"
+        )
         return dict(found)
+
+
+class WorkerProcess(LoggedProcess):
+    """A `python -m gpu_worker`."""
 
 
 @dataclass(slots=True)
@@ -100,29 +106,42 @@ class House:
         """
         name = f"worker-{queue}-{len(self.logs)}"
         settings = {
-            **self.env,
             **(env or {}),
-            "LEVERET_CATALOG_PATH": str(self.catalog),
             "LEVERET_WORKER_QUEUE": queue,
             "LEVERET_WORKER_ID": name,
             "LEVERET_WORKER_SCRATCH": str(self.folder / "scratch"),
             **{f"LEVERET_WORKER_{key.upper()}": value for key, value in own.items()},
         }
+        with self._running("gpu_worker", name, settings) as process:
+            started = WorkerProcess(process, self.logs[name])
+            if ready:
+                _await_ready(started)
+            yield started
+
+    @contextmanager
+    def scaler(self, **settings: str) -> Iterator[LoggedProcess]:
+        """A scaler; its workers leave with it."""
+        name = f"scaler-{len(self.logs)}"
+        with self._running("scaler", name, settings) as process:
+            yield LoggedProcess(process, self.logs[name])
+
+    @contextmanager
+    def _running(
+        self, module: str, name: str, settings: Mapping[str, str]
+    ) -> Iterator[subprocess.Popen[bytes]]:
         log = self.logs[name] = self.folder / f"{name}.log"
+        env = {**self.env, "LEVERET_CATALOG_PATH": str(self.catalog), **settings}
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "gpu_worker"],
+                [sys.executable, "-m", module],
                 cwd=ROOT,
-                env=process_environment(settings),
+                env=process_environment(env),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
             )
-        started = WorkerProcess(process, log)
         try:
-            if ready:
-                _await_ready(started)
-            yield started
+            yield process
         finally:
             _end(process)
 

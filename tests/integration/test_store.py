@@ -227,7 +227,7 @@ async def test_only_who_was_inside_an_engine_is_blamed_for_a_lost_worker(store: 
         assert isinstance(claim, Claim)
         await store.end_lease(claim)
 
-    ended = dict((event.job_id, event.type) for _, event in await store.judge.expire_leases())
+    ended = {event.job_id: event.type for _, event in await store.judge.expire_leases()}
 
     assert ended == {
         jobs[0].id: EventType.RETRYING,
