@@ -35,7 +35,7 @@ async def push_one_image(folder: Path, access: Mapping[str, str]) -> None:
             await job.outputs[MODEL].save(saved)
     except (LeveretError, TimeoutError) as error:
         raise StackError(
-            f"the sample job failed: {error or f'no end within {PATIENCE_S} s'}\n"
+            f"the sample job failed: {str(error) or f'no end within {PATIENCE_S} s'}\n"
             f"  the stack still runs; its logs are in {folder / 'logs'}"
         ) from None
     print(_farewell(access, picture, saved))
