@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 UNSET = "\N{EN DASH}"
-HIDDEN = (".venv", ".leveret", ".pytest_cache", "node_modules")
-PAGES = sorted(page for page in ROOT.rglob("*.md") if not set(HIDDEN) & set(page.relative_to(ROOT).parts))
+FOLDERS = [folder for folder in ROOT.iterdir() if folder.is_dir() and not folder.name.startswith(".")]
+PAGES = sorted([*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in folder.rglob("*.md"))])
 PROCESSES = (GatewaySettings, WorkerSettings, ScalerSettings)
 
 ROW = re.compile(r"^\| `(LEVERET_[A-Z0-9_]+)` \| (.*?) \|", re.MULTILINE)
