@@ -35,18 +35,23 @@ async def test_what_ends_in_time_is_finished_first(
 async def test_what_takes_too_long_is_given_back_with_its_attempt_unspent(
     client: AsyncClient, gate: Gate, house: House, books: Books
 ) -> None:
-    with house.worker("faults", drain_s="0.2") as worker:
+    # Given a worker with a job that runs, and one that waits for its turn there
+    with house.worker("faults", slots="2", drain_s="0.2") as worker:
         job = await client.submit("doomed", note="long", params=gate.params, max_attempts=1)
         await gate.until_runs(1)
-
+        second = await client.submit("doomed", note="next", max_attempts=1)
+        await worker.until_logged("job.claimed", job_id=second.id)
+        # When it has to go before they end
         worker.drain()
-
         assert await worker.exit_code() == 0
-        assert (await job.refresh()).raw["attempt"] == 0
+    # Then both are as if it had never had them
+    assert [(await each.refresh()).raw["attempt"] for each in (job, second)] == [0, 0]
+    # And the next worker runs them
     with house.worker("faults"):
         await gate.until_runs(2)
         gate.open()
         told = [event.type async for event in job.events(after=0) if event.type != "job.progress"]
+        await second.wait()
     assert told == ["job.queued", "job.running", "job.released", "job.running", "job.succeeded"]
-    assert await books.attempts(job.id) == [(1, "released"), (1, "succeeded")]
-    assert (await job.refresh()).raw["attempt"] == 1
+    for each in (job, second):
+        assert await books.attempts(each.id) == [(1, "released"), (1, "succeeded")]

@@ -1,4 +1,4 @@
-"""Workers and engines killed under a job, and a broker that cuts the line. Bounds are the published ones."""
+"""Workers and engines killed under a job, stopped, cut off. Bounds are the published ones."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID
 
 import pytest
 
@@ -94,8 +95,10 @@ async def test_a_killed_engine_costs_the_attempt_and_not_the_worker(
 
     await gate.until_runs(2)
     gate.open()
-    await job.wait()
+    told = [event.type async for event in job.events(after=0) if event.type != "job.progress"]
 
+    again = ["job.running", "job.retrying", "job.queued"]
+    assert told == ["job.queued", *again, "job.running", "job.succeeded"]
     assert await books.attempts(job.id) == [(1, "waiting"), (2, "succeeded")]
     assert steady.process.poll() is None
 
@@ -117,6 +120,48 @@ async def test_a_job_that_kills_every_engine_fails_with_its_evidence(
     assert [attempt["log"] for attempt in attempts] == [f"running in {pid}\n" for pid in engines]
     assert all("SIGKILL" in attempt["error"]["message"] for attempt in attempts)
     assert [attempt for attempt, _ in await books.attempts(job.id)] == [1, 2]
+    await (await client.submit("gated", note=2)).wait()
+    assert steady.process.poll() is None
+
+
+async def test_a_stopped_worker_that_comes_back_changes_nothing(
+    client: AsyncClient, house: House, gate: Gate, behind: Backstage, books: Books
+) -> None:
+    with house.workers("faults", 2) as both:
+        job = await client.submit("doomed", note=1, params=gate.params)
+        await gate.until_runs(1)
+        stopped = await _holder(both, job.id, 1)
+        # When a worker falls silent for longer than its lease
+        stopped.process.send_signal(signal.SIGSTOP)
+        await behind.database.write("update jobs set lease_until = now() where id = $1", UUID(job.id))
+        await gate.until_runs(2)
+        gate.open()
+        await job.wait()
+        result = job.raw["outputs"]["note"]["uri"]
+        # And comes back with a result of its own
+        stopped.process.send_signal(signal.SIGCONT)
+        await stopped.until_logged("job.left", job_id=job.id, state="discarded")
+        # Then the job stays as it was, and the worker is as good as any
+        (other,) = (worker for worker in both if worker is not stopped)
+        other.drain()
+        assert await other.exit_code() == 0
+        await (await client.submit("doomed", note=2)).wait()
+        assert stopped.process.poll() is None
+    assert (await job.refresh()).raw["outputs"]["note"]["uri"] == result
+    assert await books.attempts(job.id) == [(1, "worker_lost"), (2, "succeeded")]
+
+
+async def test_a_job_beyond_its_time_limit_is_killed_and_not_tried_again(
+    client: AsyncClient, gate: Gate, steady: WorkerProcess, books: Books
+) -> None:
+    job = await client.submit("gated", note=1, params=gate.params, timeout_s=0.5)
+
+    with pytest.raises(JobFailed) as failed:
+        await job.wait()
+
+    assert failed.value.code == "timeout"
+    assert gone(gate.runs()[0])
+    assert await books.attempts(job.id) == [(1, "failed")]
     await (await client.submit("gated", note=2)).wait()
     assert steady.process.poll() is None
 
@@ -163,26 +208,37 @@ async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> N
         target.write(piece)
 
 
-async def test_a_lost_broker_connection_does_not_run_the_job_again(
-    client: AsyncClient, gate: Gate, house: House, books: Books, stack_env: dict[str, str]
+@pytest.fixture
+async def lines(stack_env: dict[str, str]) -> AsyncIterator[dict[str, Line]]:
+    """Lines to the servers that are spoken to all the time, by the variable that names each."""
+    names = ("LEVERET_RABBITMQ_URL", "LEVERET_POSTGRES_DSN", "LEVERET_REDIS_URL")
+    async with AsyncExitStack() as stack:
+        yield {name: await stack.enter_async_context(Line(stack_env[name]).open()) for name in names}
+
+
+async def test_lost_connections_do_not_run_the_job_again(
+    client: AsyncClient, gate: Gate, house: House, books: Books, lines: dict[str, Line]
 ) -> None:
-    async with Line(stack_env["LEVERET_RABBITMQ_URL"]).open() as line:
-        with house.worker("faults", ready=False, env={"LEVERET_RABBITMQ_URL": line.url}) as worker:
-            await worker.until_logged("worker.ready")
-            job = await client.submit("doomed", note=1, params=gate.params)
-            await gate.until_runs(1)
-            with house.worker("faults") as other:
-                # When the connection breaks under the job, its message comes to another worker
-                assert line.cut() > 0
-                await worker.until_logged("consumer.disconnected")
-                await (await client.submit("doomed", note=2)).wait()
-                # And the lease is renewed past every deadline that this set
-                await _renewed_past_doubt(books, job.id)
-                gate.open()
-                await job.wait()
-                assert other.logged("job.claimed", job_id=job.id) is None
-            # And the worker goes on with its next connection
-            await (await client.submit("doomed", note=3)).wait()
+    env = {name: line.url for name, line in lines.items()}
+    with house.worker("faults", ready=False, env=env) as worker:
+        await worker.until_logged("worker.ready")
+        job = await client.submit("doomed", note=1, params=gate.params)
+        await gate.until_runs(1)
+        with house.worker("faults") as other:
+            # When all connections break under the job, its message comes to another worker
+            broken = [line.cut() for line in lines.values()]
+            assert all(broken)
+            await worker.until_logged("consumer.disconnected")
+            await (await client.submit("doomed", note=2)).wait()
+            # And the lease is renewed past the deadline that this set
+            await _renewed_past_doubt(books, job.id)
+            # And they break again when the result is there
+            lines["LEVERET_POSTGRES_DSN"].cut()
+            gate.open()
+            await job.wait()
+            assert other.logged("job.claimed", job_id=job.id) is None
+        # And the worker goes on with its next connections
+        await (await client.submit("doomed", note=3)).wait()
     # Then it was run once
     assert len(gate.runs()) == 1
     assert await books.attempts(job.id) == [(1, "succeeded")]
