@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _numbers = itertools.count(1)
+
+
+def pytest_configure() -> None:
+    """A `kill` ends the session as Ctrl-C does: with every fixture taken down."""
+    signal.signal(signal.SIGTERM, _end)
+
+
+def _end(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not interrupt the taking down
+    raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,12 +28,17 @@ ROOT = Path(__file__).parent.parent
 VHOSTS = [f"t{number}" for number in range(40)]
 E2E_VHOST = "e2e"
 TEMPLATE = "leveret_template"
+FOLDERS = Path("/var/tmp")  # noqa: S108  a new folder of a random name in it, owned by us
+"""Where other accounts can reach them: as root, servers drop to those."""
+PREFIX = "leveret-tests-"
+ABANDONED_S = 6 * 3600
 
 
 @contextmanager
 def private_servers() -> Iterator[dict[str, str]]:
     """Servers on free ports in a new folder, tied to this process; gone afterwards with their data."""
-    folder = Path(tempfile.mkdtemp(prefix="leveret-tests-", dir="/var/tmp"))  # other accounts reach it
+    remove_abandoned()
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=FOLDERS))
     folder.chmod(0o755)
     servers = PrivateServers(folder, tied=True, vhosts=[*VHOSTS, E2E_VHOST])
     with asyncio.Runner() as runner:
@@ -42,6 +49,14 @@ def private_servers() -> Iterator[dict[str, str]]:
         finally:
             runner.run(servers.stop())
             servers.remove_data()
+
+
+def remove_abandoned() -> None:
+    """Remove what a session that was killed left: its servers ended with it, its folder did not."""
+    for folder in FOLDERS.glob(f"{PREFIX}*"):
+        status = folder.lstat()
+        if status.st_uid == os.geteuid() and time.time() - status.st_mtime > ABANDONED_S:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def skip_or_fail(why: str) -> None:

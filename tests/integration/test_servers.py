@@ -72,18 +72,12 @@ def only_redis() -> dict[str, str]:
     return dict.fromkeys(names, "their own")
 
 
-async def test_the_users_own_servers_are_used_as_they_are(folder: Path, only_redis: dict[str, str]) -> None:
-    async with PrivateServers(folder, own=only_redis, tied=True) as settings:
-        running = PrivateServers(folder, own=only_redis).state.load(folder / "state.json").processes
-    assert set(running) == {"redis"}
-    assert settings.items() >= only_redis.items()
-
-
 @pytest.fixture
 async def first(folder: Path, only_redis: dict[str, str]) -> AsyncIterator[PrivateServers]:
     servers = PrivateServers(folder, own=only_redis, tied=True)
     yield servers
     await servers.stop()
+    servers.remove_data()
 
 
 @pytest.fixture
@@ -91,6 +85,15 @@ async def again(folder: Path, only_redis: dict[str, str]) -> AsyncIterator[Priva
     servers = PrivateServers(folder, own=only_redis, tied=True)
     yield servers
     await servers.stop()
+    servers.remove_data()
+
+
+async def test_the_users_own_servers_are_used_as_they_are(
+    first: PrivateServers, only_redis: dict[str, str]
+) -> None:
+    settings = await first.start()
+    assert set(first.state.processes) == {"redis"}
+    assert settings.items() >= only_redis.items()
 
 
 async def test_servers_come_back_on_their_ports_after_a_kill(
