@@ -67,7 +67,9 @@ async def serve(settings: WorkerSettings, lifecycle: Lifecycle) -> None:
     async with AsyncExitStack() as stack:
         opened = await _open(settings, me, stack)
         leases = Leases(AttemptStore(opened.private, worker=me.id, models=list(models)))
-        heartbeat = Heartbeat(WorkerStore(opened.private, me), leases, drain=lifecycle.drain)
+        roll = WorkerStore(opened.private, me)
+        await roll.sweep()
+        heartbeat = Heartbeat(roll, leases, drain=lifecycle.drain)
         consumer = Consumer(settings.rabbitmq, queue=me.queue, slots=me.slots, name=me.id)
         worker = _worker(opened, me, models, leases, heartbeat)
         lifecycle.spawn("heartbeat", heartbeat.run())

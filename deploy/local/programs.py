@@ -46,9 +46,13 @@ def _version(postgres: Path) -> int:
 def find_rabbitmq() -> Path:
     """RabbitMQ's own start script: the one Debian puts on the PATH insists on its account and /var/lib.
 
+    LEVERET_TEST_RABBITMQ names another one, to run the tests against another version.
+
     Raises:
         MissingProgramError: There is none.
     """
+    if chosen := os.environ.get("LEVERET_TEST_RABBITMQ"):
+        return find(chosen)
     packaged = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
     return packaged if packaged.exists() else find("rabbitmq-server")
 

@@ -123,7 +123,7 @@ def _words(error: Exception) -> str:
         return f"the stream ended ({said.code} {said.reason})" if said else "the stream broke"
     if isinstance(error, OSError) and error.errno:
         return f"could not open a stream: {os.strerror(error.errno)}"
-    return f"could not open a stream: {error or type(error).__name__}"
+    return f"could not open a stream: {str(error) or type(error).__name__}"
 
 
 def _denied(reason: str) -> ApiError:

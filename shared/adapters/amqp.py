@@ -43,7 +43,7 @@ def translated() -> Iterator[None]:
     except (Misconfigured, Unavailable):
         raise
     except BROKEN as error:
-        raise Unavailable(f"RabbitMQ: {error or type(error).__name__}") from error
+        raise Unavailable(f"RabbitMQ: {str(error) or type(error).__name__}") from error
 
 
 async def connect(settings: RabbitMQ, *, name: str) -> AbstractConnection:

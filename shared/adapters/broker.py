@@ -112,10 +112,10 @@ class Publisher:
         return sorted(name.removeprefix(queue_name("")) for name in vanished - {DEAD_LETTERS})
 
     async def depth(self, queue: str) -> QueueDepth:
-        """Ask the broker itself, which is exact, and never a cache.
+        """Ask the broker itself, which is exact, and never a cache. A queue of ours that is gone is made anew.
 
         Raises:
-            Unavailable: The broker is away.
+            Unavailable: The broker is away, or has no such queue and this process does not declare it.
         """
         name, timeout_s = queue_name(queue), self._settings.timeout_s
         with translated():
@@ -124,8 +124,7 @@ class Publisher:
                 async with open_channel(connection) as channel:
                     found = await look_at(channel, name, timeout_s=timeout_s)
                 if found is None:
-                    await self._declare_anew(connection, name)
-                    return QueueDepth(ready=0, consumers=0)
+                    return await self._made_anew(connection, name)
         return QueueDepth(ready=found.message_count or 0, consumers=found.consumer_count or 0)
 
     async def ping(self) -> None:
@@ -154,6 +153,12 @@ class Publisher:
                 except PublishError:
                     await self._declare_anew(session.connection, name)
                     await _confirmed(session, name, body, properties)
+
+    async def _made_anew(self, connection: AbstractConnection, name: str) -> QueueDepth:
+        if name not in self._queues:  # it is for the process that can publish again to notice
+            raise Unavailable(f"RabbitMQ has no queue {name}")
+        await self._declare_anew(connection, name)
+        return QueueDepth(ready=0, consumers=0)
 
     async def _declare_anew(self, connection: AbstractConnection, name: str) -> None:
         """Somebody deleted the queue, or the broker lost its data."""

@@ -153,6 +153,12 @@ async def test_a_queue_that_is_looked_at_and_missing_is_made_anew_and_told(
     assert (depth.ready, depth.consumers) == (0, 0)
     assert publisher.take_vanished() == ["missing"]
 
+    await _delete(settings, "leveret.missing")
+    async with open_publisher(settings, name="only-looks") as other:
+        with pytest.raises(Unavailable, match=r"no queue leveret\.missing"):
+            await other.depth("missing")
+        assert other.take_vanished() == []
+
 
 async def test_a_queue_without_priorities_is_refused_by_name_and_the_others_work(
     settings: RabbitMQ, publisher: Publisher

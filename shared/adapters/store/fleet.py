@@ -188,7 +188,7 @@ class Leadership:
         except _LOST as error:
             # An answer that did not come leaves the session in doubt, so it ends here.
             self._connection.terminate()
-            raise Unavailable(f"PostgreSQL is away: {error or type(error).__name__}") from error
+            raise Unavailable(f"PostgreSQL is away: {str(error) or type(error).__name__}") from error
 
     async def _connect(self) -> Any:
         try:
@@ -204,7 +204,7 @@ class Leadership:
                 },
             )
         except _LOST as error:
-            raise Unavailable(f"PostgreSQL is away: {error or type(error).__name__}") from error
+            raise Unavailable(f"PostgreSQL is away: {str(error) or type(error).__name__}") from error
 
 
 @asynccontextmanager

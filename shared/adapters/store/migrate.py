@@ -42,7 +42,7 @@ async def migrate(dsn: str) -> list[str]:
     try:
         connection = await asyncpg.connect(dsn, timeout=10)
     except (OSError, asyncpg.PostgresError, TimeoutError) as error:
-        raise Unavailable(f"PostgreSQL cannot be reached: {error or type(error).__name__}") from error
+        raise Unavailable(f"PostgreSQL cannot be reached: {str(error) or type(error).__name__}") from error
     try:
         return [file.name for file in _files() if await _apply(connection, file)]
     finally:

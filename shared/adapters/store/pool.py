@@ -89,7 +89,7 @@ async def _translated(call: Awaitable[T], *, lost: type[LeveretError]) -> T:
     except REFUSED as error:
         raise Unavailable(f"PostgreSQL refused: {error}") from error
     except CONNECTION_LOST as error:
-        raise lost(f"PostgreSQL is away: {error or type(error).__name__}") from error
+        raise lost(f"PostgreSQL is away: {str(error) or type(error).__name__}") from error
 
 
 @asynccontextmanager
