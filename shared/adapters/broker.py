@@ -112,7 +112,7 @@ class Publisher:
         return sorted(name.removeprefix(queue_name("")) for name in vanished - {DEAD_LETTERS})
 
     async def depth(self, queue: str) -> QueueDepth:
-        """Ask the broker itself, which is exact, and never a cache. A queue of ours that is gone is made anew.
+        """Ask the broker itself, never a cache. A queue of ours that is gone is made anew.
 
         Raises:
             Unavailable: The broker is away, or has no such queue and this process does not declare it.
