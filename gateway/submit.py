@@ -7,8 +7,11 @@ and the caller gets the same 202.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 from prometheus_client import Counter
@@ -108,29 +111,45 @@ class Submitter:
 
     async def _published_soon(self, job: NewJob, publish_due: datetime) -> None:
         """Wait a moment for the confirm. The publish itself is never cancelled: that closes its channel."""
-        task = asyncio.create_task(self._publish(job, publish_due), name=f"publish {job.id}")
-        self._publishing.add(task)
-        task.add_done_callback(self._publishing.discard)
+        task = self._beside(self._publish(job, publish_due), f"publish {job.id}")
         await asyncio.wait({task}, timeout=CONFIRM_WAIT_S)
         if not (task.done() and task.exception() is None and task.result()):
             LATE_CONFIRMS.inc()
 
     async def _publish(self, job: NewJob, publish_due: datetime) -> bool:
-        """Publish and note the confirm; False where the relay has to."""
+        """Publish; False where the relay has to. Noting the confirm holds up nobody's answer."""
         try:
             await self._publisher.publish(
                 job.queue, job.id, priority=job.priority, traceparent=job.traceparent
             )
-            await self._store.published(job.id, publish_due)
         except (Unavailable, OutcomeUnknown, Misconfigured) as error:
             log.warning("job.publish_unconfirmed", job_id=str(job.id), reason=str(error))
             return False
+        self._beside(self._note_confirm(job, publish_due), f"confirm {job.id}")
         return True
+
+    async def _note_confirm(self, job: NewJob, publish_due: datetime) -> bool:
+        """Tell the row; where that fails the relay publishes once more, and the worker drops the copy."""
+        try:
+            await self._store.published(job.id, publish_due)
+        except (Unavailable, OutcomeUnknown) as error:
+            log.warning("job.confirm_unnoted", job_id=str(job.id), reason=str(error))
+            return False
+        return True
+
+    def _beside(self, work: Coroutine[Any, Any, bool], name: str) -> asyncio.Task[bool]:
+        """Run to its end, whoever waits for it or not."""
+        task = asyncio.create_task(work, name=name)
+        self._publishing.add(task)
+        task.add_done_callback(self._publishing.discard)
+        return task
 
     async def settle(self) -> None:
         """Let the publishes under way end, before what they use is closed."""
-        if self._publishing:
-            await asyncio.wait(set(self._publishing), timeout=SETTLE_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_S):
+                while self._publishing:  # a publish that ends leaves its confirm to note
+                    await asyncio.wait(set(self._publishing))
 
 
 def _new_job(caller: Caller, model: Model, intake: Intake, inputs: Placed) -> NewJob:
