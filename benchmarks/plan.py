@@ -26,7 +26,7 @@ class Plan:
     latency_rounds: int
 
 
-FULL = Plan(submit_s=3, submit_rounds=3, drain_jobs=1000, drain_rounds=2, latency_jobs=100, latency_rounds=3)
+FULL = Plan(submit_s=3, submit_rounds=3, drain_jobs=700, drain_rounds=3, latency_jobs=100, latency_rounds=3)
 QUICK = Plan(submit_s=1, submit_rounds=1, drain_jobs=200, drain_rounds=1, latency_jobs=25, latency_rounds=1)
 CLIENTS = (1, 16, 64)
 SLOTS = (1, 16)
