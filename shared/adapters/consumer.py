@@ -23,6 +23,7 @@ log = structlog.get_logger()
 
 RECONNECT_S = 1.0
 LOOK_S = 15.0
+STOP_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +54,7 @@ class Consumer:
         self._held: set[Delivery] = set()
         self._changed = asyncio.Event()
         self._stopped = asyncio.Event()
+        self._quiet = asyncio.Event()
         self.connected = asyncio.Event()
 
     async def next(self) -> Delivery:
@@ -77,6 +79,8 @@ class Consumer:
         """Take no further message; those in hand may still be settled. What nobody took goes back."""
         self._stopped.set()
         self._changed.set()
+        if self.connected.is_set():
+            await _within(STOP_S, self._quiet)
         while not self._arrived.empty():
             self.forget(self._arrived.get_nowait())
 
@@ -118,15 +122,11 @@ class Consumer:
             self._changed.clear()
             await subscription.set_prefetch(self._free(channel))
             still_wanted()
-            if not await self._changes_within(LOOK_S):
+            if self._stopped.is_set():
+                self._quiet.set()
+            if not await _within(LOOK_S, self._changed):
                 await self._check_consumer(channel, subscription)
         raise Unavailable("the channel was closed")
-
-    async def _changes_within(self, seconds: float) -> bool:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                return await self._changed.wait()
-        return False
 
     async def _check_consumer(self, channel: AbstractChannel, subscription: _Subscription) -> None:
         """Alive but not consuming is the commonest failure of the field: ask the broker itself."""
@@ -187,3 +187,11 @@ class _Subscription:
             answer = await self.channel.basic_consume(self.queue, self.deliver, timeout=self.timeout_s)
             self.tag = answer.consumer_tag
         self.prefetch = prefetch
+
+
+async def _within(seconds: float, event: asyncio.Event) -> bool:
+    """Whether the event comes in time."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            return await event.wait()
+    return False
