@@ -32,7 +32,7 @@ fmt: tools ## format the code, apply safe lint fixes
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-bench: dev ## first figures, beside Celery's
+bench: dev ## first figures, beside Celery's (ARGS=--quick: under a minute)
 	$(PYTHON) -m benchmarks $(ARGS)
 
 lock: tools ## pin requirements/*.txt anew
