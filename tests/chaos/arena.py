@@ -1,0 +1,99 @@
+"""What a fault may lay hands on, and how it finds its victims."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import TypeVar
+
+import asyncpg
+
+from tests.chaos.crew import Crew, Member
+from tests.chaos.servers import Servers
+from tests.chaos.testimony import Testimony
+
+LIVE = "select id::text, state, worker from jobs where state in ('waiting', 'queued', 'running')"
+LOOK_S = 0.25
+PATIENCE_S = 20
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Arena:
+    """The run as the faults see it.
+
+    Attributes:
+        live: Jobs that have not ended, by state, as of the latest look.
+        held: The same, running ones by their worker.
+        looked_at: When that was, monotonic.
+    """
+
+    servers: Servers
+    crew: Crew
+    testimony: Testimony
+    dice: Random
+    live: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    held: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    looked_at: float = 0.0
+    locks: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+
+    @property
+    def in_flight(self) -> frozenset[str]:
+        """Jobs that wait in the broker or run."""
+        return frozenset(self.live["queued"] | self.live["running"])
+
+    @property
+    def backlog(self) -> int:
+        """Jobs without an end."""
+        return sum(map(len, self.live.values()))
+
+    async def look(self) -> None:
+        """Look at PostgreSQL itself, a few times a second, for ever."""
+        connection: asyncpg.Connection[asyncpg.Record] | None = None
+        while True:
+            try:
+                connection = connection or await self.servers.postgres()
+                self._note(await connection.fetch(LIVE))
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+                if connection is not None:
+                    connection.terminate()
+                connection = None
+            await asyncio.sleep(LOOK_S)
+
+    def _note(self, rows: list[asyncpg.Record]) -> None:
+        live: defaultdict[str, set[str]] = defaultdict(set)
+        held: defaultdict[str, set[str]] = defaultdict(set)
+        for job_id, state, worker in rows:
+            live[state].add(job_id)
+            if state == "running" and worker:
+                held[worker].add(job_id)
+        self.live, self.held, self.looked_at = live, held, time.monotonic()
+
+    async def until(self, find: Callable[[], T | None]) -> T | None:
+        """What the call finds, as soon as it finds something; None when it does not in time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_S):
+                while not (found := find()):
+                    await asyncio.sleep(0.05)
+                return found
+        return None
+
+    def busy_worker(self) -> Member | None:
+        """One that has jobs in hand."""
+        busy = [each for each in self.crew.workers if each.pid and not each.paused and self.held[each.worker]]
+        return self.dice.choice(busy) if busy else None
+
+    def busy_gateway(self) -> Member | None:
+        """One that somebody is connected to."""
+        asked = self.testimony.requests
+        busy = [
+            each
+            for each in self.crew.gateways
+            if each.pid and (asked[each.url] or self.testimony.watching(each.url))
+        ]
+        return self.dice.choice(busy) if busy else None

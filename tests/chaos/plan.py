@@ -1,0 +1,102 @@
+"""When what happens: everything of a run that follows from its seed and its length alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+from tests.chaos.faults import KINDS
+
+ROUND_S = 60.0
+TIMES = 3
+POSTGRES_FIRST = {
+    "postgres restart": 3.0,
+    "postgres answers cut": 6.0,
+    "postgres sessions killed": 8.0,
+    "postgres black hole 15 s": 9.5,
+}
+"""Seconds into a round. They come in a bunch: the relay judges leases only after 20 s of steady answers from
+PostgreSQL, and the rest of the minute leaves it those."""
+SHORT = {
+    "worker kill -9", "worker SIGTERM", "engine kill -9", "gateway kill -9", "broker connections cut",
+    "queue deleted", "redis pub/sub killed", "redis flushed", "s3 answers 500",
+}  # fmt: skip
+"""For CI's single minute: what needs no waiting, and PostgreSQL's sessions killed at its beginning."""
+SPREAD = (2.0, 54.0)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Appointment:
+    """A fault that is to strike."""
+
+    at_s: float
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A whole run.
+
+    Attributes:
+        seconds: Of load and faults.
+        rate: Jobs submitted per second, as far as the system keeps up.
+        clients: Who submits them.
+        slots: Of each worker.
+        backlog: Jobs without an end above which the clients wait.
+        settle_s: After healing, until whatever has not ended counts as lost.
+        restless: Share of the subscribers that leave at random.
+        least: How often every kind must have struck somebody.
+        appointments: The faults.
+    """
+
+    seconds: float
+    appointments: tuple[Appointment, ...]
+    rate: float = 60
+    clients: int = 48
+    slots: tuple[int, ...] = (1, 1, 4)
+    backlog: int = 350
+    settle_s: float = 60
+    restless: float = 0.5
+    least: int = TIMES
+
+    @property
+    def kinds(self) -> list[str]:
+        """The faults of this run."""
+        return sorted({each.kind for each in self.appointments})
+
+
+def dice(seed: str, whose: str) -> Random:
+    """Numbers of one part of the run: the others' draws do not shift them."""
+    return Random(f"{seed} {whose}")  # noqa: S311  chaos that can be replayed, not secrets
+
+
+def plan_for(seed: str, minutes: float) -> Plan:
+    """Rounds of a minute with every kind once; below three minutes fewer kinds, three times each."""
+    rounds = round(minutes)
+    if rounds < TIMES:
+        return Plan(seconds=minutes * 60, appointments=_short(dice(seed, "faults"), minutes * 60))
+    numbers = dice(seed, "faults")
+    found = [each for number in range(rounds) for each in _round(numbers, number * ROUND_S)]
+    return Plan(seconds=rounds * ROUND_S, appointments=tuple(sorted(found)))
+
+
+def _round(numbers: Random, begins: float) -> list[Appointment]:
+    others = [kind for kind in KINDS if kind not in POSTGRES_FIRST]
+    first = [Appointment(begins + at, kind) for kind, at in POSTGRES_FIRST.items()]
+    return first + _spread(numbers, others, begins + SPREAD[0], begins + SPREAD[1])
+
+
+def _short(numbers: Random, seconds: float) -> tuple[Appointment, ...]:
+    kinds = sorted(SHORT) * TIMES
+    first = [Appointment(2.0 + 2 * number, "postgres sessions killed") for number in range(TIMES)]
+    return tuple(sorted([*first, *_spread(numbers, kinds, 3.0, seconds - 5)]))
+
+
+def _spread(numbers: Random, kinds: list[str], begins: float, ends: float) -> list[Appointment]:
+    """In random order, one in each of as many equal parts of the time."""
+    order = numbers.sample(kinds, len(kinds))
+    part = (ends - begins) / len(order)
+    return [
+        Appointment(round(begins + (number + numbers.random()) * part, 2), kind)
+        for number, kind in enumerate(order)
+    ]

@@ -1,0 +1,32 @@
+"""Short runs that show one promise each: clean with it, and not without it. For `--sabotage` and `--control`."""
+
+from __future__ import annotations
+
+from tests.chaos.plan import Appointment, Plan
+
+
+def _every(kind: str, times: int, *, first: float, step: float) -> list[Appointment]:
+    return [Appointment(first + step * number, kind) for number in range(times)]
+
+
+def _plan(*groups: list[Appointment], seconds: float, settle_s: float = 60, restless: float = 0.0) -> Plan:
+    found = sorted(each for group in groups for each in group)
+    return Plan(
+        seconds=seconds, appointments=tuple(found), rate=25, clients=16, backlog=120,
+        settle_s=settle_s, restless=restless,
+    )  # fmt: skip
+
+
+SCENARIOS = {
+    # A worker that slept through its lease wakes up and commits what somebody else commits as well.
+    "fence": _plan(_every("worker paused 28 s", 2, first=2, step=0.5), seconds=34),
+    # Workers die between a message's arrival and its claim, which a slow PostgreSQL draws out.
+    "late-ack": _plan(
+        _every("postgres slow", 6, first=3, step=3),
+        _every("worker kill -9", 6, first=4, step=2.5),
+        seconds=22,
+        settle_s=28,
+    ),
+    "relay": _plan(_every("worker kill -9", 2, first=3, step=4), seconds=12, settle_s=45),
+    "resync": _plan(_every("redis pub/sub killed", 8, first=3, step=1.5), seconds=18, settle_s=15),
+}
