@@ -23,3 +23,50 @@ class FakeClock:
         self.waits.append(seconds)
         if not stopping.is_set():
             self.advance(seconds)
+
+
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time a test owns: `sleep` and `timeout` cost none, and the order of turns is fixed.
+
+    Nothing runs but inside `turn`, `settle` and `advance`.
+    """
+
+    TURNS_AT_ONE_INSTANT = 20_000
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._virtual_time = 0.0
+
+    def time(self) -> float:
+        return self._virtual_time
+
+    def turn(self) -> None:
+        """One iteration: everything that is ready now runs up to its next await."""
+        self.call_soon(self.stop)
+        self.run_forever()
+
+    def settle(self) -> None:
+        """Run until nothing is ready.
+
+        Raises:
+            AssertionError: Somebody spins without waiting for anything.
+        """
+        for _ in range(self.TURNS_AT_ONE_INSTANT):
+            if not self._ready:
+                return
+            self.turn()
+        raise AssertionError(f"a hot loop: {self._ready}")
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass; every timer on the way fires at its own moment."""
+        end = self._virtual_time + seconds
+        self.settle()
+        while (moment := self._next_timer()) <= end:
+            self._virtual_time = max(self._virtual_time, moment)
+            self.turn()
+            self.settle()
+        self._virtual_time = end
+
+    def _next_timer(self) -> float:
+        waiting = (timer.when() for timer in self._scheduled if not timer.cancelled())
+        return min(waiting, default=float("inf"))

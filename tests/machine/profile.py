@@ -1,0 +1,28 @@
+"""How long the machines run: short in CI, where every run is the same; as long as one likes by a variable."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, Phase, settings
+
+MINUTES_LONG = int(os.environ.get("LEVERET_MACHINE_EXAMPLES", "0"))
+"""Examples of a long run; each run of one is another."""
+SHRINK = os.environ.get("LEVERET_MACHINE_SHRINK", "") != "no"
+
+
+def bounded(examples: int, steps: int) -> settings:
+    return settings(
+        max_examples=MINUTES_LONG or examples,
+        stateful_step_count=steps,
+        derandomize=not MINUTES_LONG,
+        database=None,
+        deadline=None,
+        print_blob=True,
+        phases=(Phase.explicit, Phase.generate, Phase.shrink) if SHRINK else (Phase.explicit, Phase.generate),
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+MEMORY = bounded(80, 40)
+POSTGRES = bounded(6, 25)

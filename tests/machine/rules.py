@@ -1,0 +1,236 @@
+"""The rules: what clients do, what workers and gateways suffer, what servers do, and that time passes.
+
+Everything the product does of itself (relay ticks of two replicas, renewals, retries, heartbeats) it does on
+the loop's own time; a rule only says how much of it passes, down to a single turn of the loop, so that a crash
+can fall between any two awaits.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from tests.machine.wire import Fault
+from tests.machine.world import World
+
+PICK = st.integers(0, 7)
+SECONDS = st.sampled_from([0.05, 0.4, 1.0, 3.0, 8.0, 21.0, 45.0, 130.0])
+TURNS = st.integers(1, 40)
+GATEWAYS = 2
+WORKERS = 3
+
+SUBMISSIONS = st.fixed_dictionaries(
+    {
+        "model": st.sampled_from(["echo@1", "echo@1", "echo@2", "night@1"]),
+        "inputs": st.builds(
+            lambda seconds, end: {"text": {"json": f"{seconds} {end}"}},
+            st.sampled_from([0, 0, 0.5, 4, 30, 500]),
+            st.sampled_from(["done", "done", "done", "raises", "again", "device", "crashes", "kills"]),
+        ),
+        "priority": st.sampled_from([0, 5, 9, 10]),
+        "max_attempts": st.integers(1, 3),
+    },
+    optional={
+        "delay_s": st.sampled_from([5.0, 60.0]),
+        "start_timeout_s": st.sampled_from([2.0, 40.0]),
+    },
+)
+KEYS = st.sampled_from([None, "a", "b", "c"])
+FAULTS: st.SearchStrategy[list[Fault]] = st.lists(
+    st.sampled_from(["refused", "lost", "landed", "late"]), min_size=1, max_size=4
+)
+
+
+class Machine(RuleBasedStateMachine):
+    """One world per run."""
+
+    make_world: ClassVar[Any] = World
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world: World = type(self).make_world()
+
+    @initialize(slots=st.integers(1, 2))
+    def begin(self, slots: int) -> None:
+        for _ in range(GATEWAYS):
+            self.world.start_gateway()
+        self.world.start_worker(queue="quick", slots=slots, knows_all=False)
+        self.world.loop.advance(0.1)
+
+    # what clients do
+
+    @rule(gateway=PICK, said=SUBMISSIONS, key=KEYS, seconds=st.sampled_from([0.0, 0.0, 0.1]))
+    def submit(self, gateway: int, said: dict[str, Any], key: str | None, seconds: float) -> None:
+        self.world.submit(gateway % GATEWAYS, said, key)
+        self._pass(seconds)
+
+    @precondition(lambda self: self.world.said)
+    @rule(gateway=PICK, pick=PICK)
+    def repeat(self, gateway: int, pick: int) -> None:
+        keys = sorted(self.world.said)
+        self.world.submit(gateway % GATEWAYS, {"model": "echo@1"}, keys[pick % len(keys)])
+        self._pass(0.0)
+
+    @precondition(lambda self: self.world.truth.rows())
+    @rule(gateway=PICK, pick=PICK)
+    def cancel(self, gateway: int, pick: int) -> None:
+        rows = self.world.truth.rows()
+        self.world.cancel(gateway % GATEWAYS, rows[-1 - pick % len(rows)].id)
+        self._pass(0.0)
+
+    # time
+
+    @rule(seconds=SECONDS)
+    def let_time_pass(self, seconds: float) -> None:
+        self._pass(seconds)
+
+    @rule(turns=TURNS)
+    def turn(self, turns: int) -> None:
+        for _ in range(turns):
+            self.world.loop.turn()
+
+    @rule(seconds=st.sampled_from([-2.0, 10.0, 70.0]))
+    def move_clock(self, seconds: float) -> None:
+        self.world.truth.shift(seconds)
+        self.world.clock_moved_at = self.world.loop.time()
+
+    # what workers and gateways suffer
+
+    @precondition(lambda self: len(self.world.workers) < WORKERS)
+    @rule(queue=st.sampled_from(["quick", "quick", "slow"]), slots=st.integers(1, 3), knows_all=st.booleans())
+    def start_worker(self, queue: str, slots: int, knows_all: bool) -> None:  # noqa: FBT001  drawn
+        self.world.start_worker(queue=queue, slots=slots, knows_all=knows_all)
+        self._pass(0.0)
+
+    @precondition(lambda self: self.world.workers)
+    @rule(pick=PICK, turns=TURNS)
+    def kill_worker(self, pick: int, turns: int) -> None:
+        self.turn(turns)
+        self._worker(pick).kill()
+        self._pass(0.0)
+
+    @precondition(lambda self: self.world.workers)
+    @rule(pick=PICK, drain_s=st.sampled_from([0.0, 5.0, 100.0]))
+    def drain_worker(self, pick: int, drain_s: float) -> None:
+        worker = self._worker(pick)
+        worker.drain_s = drain_s
+        worker.draining.set()
+        self._pass(0.0)
+
+    @precondition(lambda self: self.world.workers)
+    @rule(pick=PICK)
+    def pause_worker(self, pick: int) -> None:
+        self._worker(pick).running.clear()
+
+    @precondition(lambda self: self.world.workers)
+    @rule(pick=PICK)
+    def cut_off_worker(self, pick: int) -> None:
+        worker = self._worker(pick)
+        worker.cut = True
+        worker.consumer.drop(back=True)
+
+    @rule()
+    def resume_all(self) -> None:
+        for worker in self.world.workers:
+            if worker.cut or not worker.running.is_set():
+                worker.disturbed_at = self.world.loop.time()
+            worker.cut = False
+            worker.running.set()
+        self._pass(0.0)
+
+    @rule(pick=PICK, turns=TURNS)
+    def restart_gateway(self, pick: int, turns: int) -> None:
+        self.turn(turns)
+        self.world.restart_gateway(pick % GATEWAYS)
+        self._pass(0.0)
+
+    # what servers do
+
+    @rule(faults=FAULTS)
+    def disturb_postgres(self, faults: list[Fault]) -> None:
+        self.world.postgres.faults = list(faults)
+
+    @rule(faults=FAULTS)
+    def disturb_broker(self, faults: list[Fault]) -> None:
+        self.world.broker.server.faults = list(faults)
+
+    @rule(turns=TURNS)
+    def lose_postgres(self, turns: int) -> None:
+        self.turn(turns)
+        self.world.postgres.leave()
+
+    @rule(fails_over=st.booleans())
+    def return_postgres(self, fails_over: bool) -> None:  # noqa: FBT001  drawn
+        if self.world.postgres.away and fails_over:
+            self.world.truth.fail_over()
+        self.world.postgres.away = False
+
+    @rule(latency_s=st.sampled_from([0.0, 0.0, 0.02, 0.3]))
+    def slow_postgres(self, latency_s: float) -> None:
+        self.world.postgres.latency_s = latency_s
+
+    @rule(away=st.booleans())
+    def switch_broker(self, away: bool) -> None:  # noqa: FBT001  drawn
+        if away:
+            self.world.broker.leave()
+        else:
+            self.world.broker.server.away = False
+
+    @rule()
+    def wipe_broker(self) -> None:
+        self.world.broker.wipe()
+
+    @rule(queue=st.sampled_from(["quick", "slow"]))
+    def delete_queue(self, queue: str) -> None:
+        self.world.broker.delete(queue)
+
+    @rule(pick=PICK)
+    def drop_consumer(self, pick: int) -> None:
+        if self.world.broker.consumers:
+            self.world.broker.consumers[pick % len(self.world.broker.consumers)].drop(back=True)
+        self._pass(0.0)
+
+    @rule(pick=PICK)
+    def lose_message(self, pick: int) -> None:
+        if ready := self.world.broker.ready():
+            self.world.broker.lose(ready[pick % len(ready)])
+
+    @precondition(lambda self: self.world.broker.sent)
+    @rule(pick=PICK, times=st.integers(1, 3))
+    def repeat_message(self, pick: int, times: int) -> None:
+        sent = self.world.broker.sent
+        for _ in range(times):
+            self.world.broker.repeat(sent[-1 - pick % len(sent)])
+        self._pass(0.0)
+
+    @rule(body=st.sampled_from([b"", b"{}", b'{"v":1,"job_id":"00000000-0000-0000-0000-00000000ffff"}']))
+    def send_garbage(self, body: bytes) -> None:
+        if "quick" in self.world.broker.queues:
+            self.world.broker.put("quick", body, 5)
+        self._pass(0.0)
+
+    @rule(away=st.booleans())
+    def switch_redis(self, away: bool) -> None:  # noqa: FBT001  drawn
+        self.world.redis.away = away
+
+    @invariant()
+    def all_holds(self) -> None:
+        self.world.check()
+
+    def teardown(self) -> None:
+        try:
+            self.world.heal()
+            self.world.finish()
+            self.world.check()
+        finally:
+            self.world.close()
+
+    def _worker(self, pick: int) -> Any:
+        return self.world.workers[pick % len(self.world.workers)]
+
+    def _pass(self, seconds: float) -> None:
+        """Let time pass, and forget who died in it."""
+        self.world.loop.advance(seconds)
+        self.world.bury()
