@@ -20,8 +20,9 @@ from yarl import URL
 from shared.errors import Misconfigured, Unavailable
 from shared.settings import RabbitMQ
 
-BROKEN = (AMQPError, ChannelInvalidStateError, OSError, RuntimeError, TimeoutError)
-"""What a call on a connection that is gone, or going, may raise."""
+BROKEN = (AMQPError, ChannelInvalidStateError, OSError, RuntimeError, StopAsyncIteration, TimeoutError)
+"""What a call on a connection that is gone, or going, may raise. StopAsyncIteration is aiormq's word for a peer
+that hangs up before its greeting is read."""
 
 
 def still_wanted() -> None:
