@@ -21,8 +21,8 @@ from shared.errors import Misconfigured, Unavailable
 from shared.settings import RabbitMQ
 
 BROKEN = (AMQPError, ChannelInvalidStateError, OSError, RuntimeError, StopAsyncIteration, TimeoutError)
-"""What a call on a connection that is gone, or going, may raise. StopAsyncIteration is aiormq's word for a peer
-that hangs up before its greeting is read."""
+"""What a call on a connection that is gone, or going, may raise; StopAsyncIteration when the peer hangs up
+before its greeting is read."""
 
 
 def still_wanted() -> None:
