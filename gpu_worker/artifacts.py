@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import mimetypes
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,22 @@ from shared.catalog import Model
 from shared.jobs import Claim
 
 
-@contextmanager
-def scratch_folder(root: Path) -> Iterator[Path]:
+@asynccontextmanager
+async def scratch_folder(root: Path) -> AsyncIterator[Path]:
     """A folder for one attempt, with ``in`` and ``out``; gone afterwards with all that was left in it."""
-    folder = Path(tempfile.mkdtemp(prefix="attempt-", dir=root))
+    folder = await asyncio.to_thread(_make, root)
     try:
-        (folder / "in").mkdir()
-        (folder / "out").mkdir()
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        # Off the loop: an algorithm may have left a hundred thousand files, and leases must be renewed.
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+def _make(root: Path) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="attempt-", dir=root))
+    (folder / "in").mkdir()
+    (folder / "out").mkdir()
+    return folder
 
 
 async def fetch_inputs(

@@ -50,9 +50,9 @@ class Engines:
         async with self._turns[host], entering:
             return await host.run(call, on_progress=on_progress)
 
-    async def cancel(self, job_id: str) -> bool:
+    async def cancel(self, run_id: str) -> bool:
         """End a job's run, wherever it is; False when it is nowhere."""
-        return any([await host.cancel(job_id) for host in list(self._hosts.values())])
+        return any([await host.cancel(run_id) for host in list(self._hosts.values())])
 
     async def preload(self, models: Iterable[Model]) -> None:
         """Load and warm models. One that cannot be loaded is told, and fails its own jobs only.

@@ -75,7 +75,7 @@ class Execution:
             work.cancel()
 
     async def _work(self) -> dict[str, dict[str, Any]]:
-        with scratch_folder(self.scratch) as folder:
+        async with scratch_folder(self.scratch) as folder:
             inputs = await self._fetch(folder)
             outputs = await self._infer(inputs, folder)
             return await self._store(outputs)
@@ -87,6 +87,7 @@ class Execution:
     async def _infer(self, inputs: dict[str, Path | Inline], folder: Path) -> Mapping[str, OutputFile]:
         call = EngineCall(
             job_id=str(self.claim.id),
+            attempt=str(self.claim.fence),
             model=self.model,
             inputs=inputs,
             params=dict(self.claim.params),
@@ -109,7 +110,7 @@ class Execution:
 
     async def _interrupt(self, work: asyncio.Task[Any]) -> None:
         """A graph is asked to stop first: cancelling the task would cost its engine process."""
-        if not await self.engine.cancel(str(self.claim.id)):
+        if not await self.engine.cancel(f"{self.claim.id}/{self.claim.fence}"):
             work.cancel()
         await asyncio.wait({work})
 

@@ -1,4 +1,4 @@
-"""Tells the fleet that this worker lives, what it does, and learns whether it shall drain."""
+"""Tells the fleet that this worker lives, what it does, and learns whether it shall leave."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class Work(Protocol):
 class Heartbeat:
     """One row, kept fresh."""
 
-    def __init__(self, store: Beats, work: Work, *, drain: Callable[[], None]) -> None:
+    def __init__(self, store: Beats, work: Work, *, retire: Callable[[], None]) -> None:
         self._store = store
         self._work = work
-        self._drain = drain
+        self._retire = retire
         self._state: WorkerState = "starting"
         self._changed = asyncio.Event()
         self._told = 0
@@ -66,7 +66,7 @@ class Heartbeat:
         claims = self._work.claims
         try:
             if await self._store.beat(self._state, busy=self._busy_since(claims), claims=claims):
-                self._drain()
+                self._retire()
         except (Unavailable, OutcomeUnknown) as error:
             log.warning("heartbeat.failed", reason=str(error))
 

@@ -14,6 +14,7 @@ import structlog
 from gpu_worker.hold import Hold, Stop
 from gpu_worker.ports import LeaseStore
 from shared.errors import OutcomeUnknown, Unavailable
+from shared.jobs import Claim
 
 log = structlog.get_logger()
 
@@ -41,12 +42,20 @@ class Leases:
 
     def add(self, hold: Hold) -> None:
         """From now on its lease is renewed."""
+        if older := self._held.get(hold.claim.id):
+            older.ask(Stop.LOST)  # this worker lost the job, and got it again before it noticed
         self._held[hold.claim.id] = hold
         self.claims += 1
 
     def remove(self, hold: Hold) -> None:
         """The job left this worker's hands."""
-        self._held.pop(hold.claim.id, None)
+        if self._held.get(hold.claim.id) is hold:
+            del self._held[hold.claim.id]
+
+    def hold(self, claim: Claim) -> Hold | None:
+        """The hold on just this attempt, if it is in hand."""
+        held = self._held.get(claim.id)
+        return held if held is not None and held.claim.fence == claim.fence else None
 
     def ask_all(self, reason: Stop) -> None:
         """Ask every job in hand to stop."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.backoff import full_jitter
+from shared.cleaning import clean_text
 from shared.errors import AlgorithmError, AlgorithmRetry, JobCanceled, LeveretError
 from shared.jobs import Claim, Ending, Evidence, State
 
@@ -43,6 +44,18 @@ class Discard:
 Outcome = Finish | Retry | Release | Discard
 
 
+def unstorable(outcome: Finish | Retry | Release, refused: Exception) -> Finish:
+    """The end of a job whose result or evidence the store refuses as data: it would refuse it every time."""
+    error = {
+        "code": LeveretError.code,
+        "message": clean_text(f"what the attempt left cannot be stored: {refused}")[:MAX_MESSAGE],
+        "type": type(refused).__name__,
+        "retryable": False,
+    }
+    timings = outcome.ending.evidence.timings if isinstance(outcome, Finish) else outcome.evidence.timings
+    return Finish(Ending(state=State.FAILED, evidence=Evidence(error=error, timings=timings)))
+
+
 def outcome_of(error: Exception, claim: Claim, evidence: Evidence, *, retry_on: list[str]) -> Outcome:
     """What an attempt that raised comes to.
 
@@ -72,10 +85,10 @@ def describe(error: Exception, retry_on: list[str]) -> dict[str, Any]:
     """The error as the attempt keeps it: JSON-ready, and fit for PostgreSQL's."""
     return {
         "code": error.code if isinstance(error, LeveretError) else LeveretError.code,
-        "message": _clean(str(error))[:MAX_MESSAGE],
+        "message": clean_text(str(error))[:MAX_MESSAGE],
         "type": error.exception if isinstance(error, AlgorithmError) else type(error).__name__,
         "retryable": retryable(error, retry_on),
-        "traceback": _clean(_traceback(error)),
+        "traceback": clean_text(_traceback(error)),
     }
 
 
@@ -90,7 +103,3 @@ def _delay_s(error: Exception, attempt: int) -> float:
     if isinstance(error, AlgorithmRetry) and error.after_s is not None:
         return max(0.0, error.after_s)
     return full_jitter(attempt)
-
-
-def _clean(text: str) -> str:
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")

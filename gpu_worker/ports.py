@@ -160,5 +160,5 @@ class Engine(Protocol):
     ) -> EngineResult:
         """Run one job, inside `entering`; raises what shared.errors draws."""
 
-    async def cancel(self, job_id: str) -> bool:
+    async def cancel(self, run_id: str) -> bool:
         """End a run, and return once it has ended; False when it is not there."""

@@ -1,4 +1,8 @@
-"""From the first message to the last: a task per message in hand, and the drain."""
+"""From the first message to the last: a task per message in hand, and the two ways to leave.
+
+A worker that *retires* (the scaler has no more use for it) finishes what it holds, however long that takes:
+scaling never stops a busy worker. A worker that *drains* (SIGTERM, the machine goes away) has a deadline.
+"""
 
 from __future__ import annotations
 
@@ -43,26 +47,33 @@ class Acts(Protocol):
 
 
 class Server(Generic[D]):
-    """Takes messages until it is asked to drain, then finishes what fits and gives back the rest."""
+    """Takes messages until it is asked to leave, then finishes what fits and gives back the rest."""
 
-    def __init__(self, queue: Queue[D], worker: Acts, *, on_drain: Callable[[], None]) -> None:
+    def __init__(self, queue: Queue[D], worker: Acts, *, on_leave: Callable[[], None]) -> None:
         self._queue = queue
         self._worker = worker
-        self._on_drain = on_drain
+        self._on_leave = on_leave
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def run(self, draining: asyncio.Event, *, drain_s: float) -> None:
+    async def run(self, draining: asyncio.Event, retiring: asyncio.Event, *, drain_s: float) -> None:
         """Serve; returns when the last job left this worker's hands.
+
+        Args:
+            draining: Leave within `drain_s` seconds.
+            retiring: Leave when what is in hand has ended.
+            drain_s: The deadline.
 
         Raises:
             ExceptionGroup: A message's task failed, which is a defect: nothing was acknowledged for it.
         """
         async with asyncio.TaskGroup() as tasks:
             taking = tasks.create_task(self._take(tasks), name="take")
-            await draining.wait()
-            self._on_drain()
+            await _first_of(draining, retiring)
+            self._on_leave()
             taking.cancel()
             await self._queue.stop()
+            if not draining.is_set():
+                await self._finish_all(draining)
             await self._finish(drain_s)
 
     async def _take(self, tasks: asyncio.TaskGroup) -> None:
@@ -76,6 +87,13 @@ class Server(Generic[D]):
         await self._worker.act_on(delivery)
         await self._queue.settle(delivery)
 
+    async def _finish_all(self, draining: asyncio.Event) -> None:
+        log.info("worker.retiring", jobs=len(self._tasks))
+        hurry = asyncio.create_task(draining.wait(), name="hurry")
+        while self._tasks and not hurry.done():
+            await asyncio.wait({hurry, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+        hurry.cancel()
+
     async def _finish(self, drain_s: float) -> None:
         log.info("worker.draining", jobs=len(self._tasks), drain_s=drain_s)
         if self._tasks:
@@ -85,3 +103,12 @@ class Server(Generic[D]):
             await asyncio.wait(self._tasks, timeout=RELEASE_S)
         for task in self._tasks:  # PostgreSQL is away: the lease ends by itself and the relay takes over
             task.cancel()
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

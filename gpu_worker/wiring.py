@@ -6,6 +6,7 @@ since from its first message on everything else must be ready. Heartbeats and re
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import tempfile
@@ -67,9 +68,10 @@ async def serve(settings: WorkerSettings, lifecycle: Lifecycle) -> None:
     async with AsyncExitStack() as stack:
         opened = await _open(settings, me, stack)
         leases = Leases(AttemptStore(opened.private, worker=me.id, models=list(models)))
+        retiring = asyncio.Event()
         roll = WorkerStore(opened.private, me)
         await roll.sweep()
-        heartbeat = Heartbeat(roll, leases, drain=lifecycle.drain)
+        heartbeat = Heartbeat(roll, leases, retire=retiring.set)
         consumer = Consumer(settings.rabbitmq, queue=me.queue, slots=me.slots, name=me.id)
         worker = _worker(opened, me, models, leases, heartbeat)
         lifecycle.spawn("heartbeat", heartbeat.run())
@@ -78,13 +80,12 @@ async def serve(settings: WorkerSettings, lifecycle: Lifecycle) -> None:
         own = settings.worker
         await serve_admin(lifecycle, own.admin_host, own.admin_port, _checks(opened, consumer))
         if own.preload:
-            await opened.engines.preload(models.values())
+            await lifecycle.unless_draining(opened.engines.preload(models.values()))
         consuming = lifecycle.spawn("consumer", consumer.run())
         heartbeat.enter("ready")
         log.info("worker.ready", device=me.device, slots=me.slots, models=list(models))
-        await Server(consumer, worker, on_drain=lambda: heartbeat.enter("draining")).run(
-            lifecycle.draining, drain_s=own.drain_s
-        )
+        server = Server(consumer, worker, on_leave=lambda: heartbeat.enter("draining"))
+        await server.run(lifecycle.draining, retiring, drain_s=own.drain_s)
         consuming.cancel()
         lifecycle.cancel_side_tasks()
         heartbeat.enter("gone")

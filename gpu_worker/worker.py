@@ -24,11 +24,11 @@ from gpu_worker.announcer import Announcer
 from gpu_worker.execution import Execution
 from gpu_worker.hold import Hold, Stop
 from gpu_worker.leases import Leases
-from gpu_worker.outcomes import Discard, Finish, Outcome, Release, Retry
+from gpu_worker.outcomes import Discard, Finish, Outcome, Release, Retry, unstorable
 from gpu_worker.ports import Attempts, DeadLetters, Delivery, Left, Refusal
 from shared.backoff import full_jitter
 from shared.catalog import Model
-from shared.errors import ModelUnavailable, OutcomeUnknown, Unavailable
+from shared.errors import Misconfigured, ModelUnavailable, OutcomeUnknown, Unavailable, Unstorable
 from shared.jobs import Claim, Evidence, Job, State, ended_job
 from shared.messages import decode_hint
 
@@ -87,6 +87,7 @@ class Worker:
         self._announcer = announcer
         self._dead_letters = dead_letters
         self._changed = changed
+        self._leaving = False
 
     @property
     def busy(self) -> int:
@@ -94,7 +95,8 @@ class Worker:
         return self._leases.busy
 
     def give_back(self) -> None:
-        """Ask every running job to stop and be queued again."""
+        """Ask every running job to stop and be queued again, and those still being claimed as well."""
+        self._leaving = True
         self._leases.ask_all(Stop.RELEASED)
 
     async def act_on(self, delivery: Delivery) -> None:
@@ -113,15 +115,26 @@ class Worker:
             await self._refused(job_id, answer)
 
     async def _claimed(self, job_id: UUID) -> Claim | Refusal:
-        """Claim, whatever it takes: a claim whose answer was lost is looked up instead of repeated."""
-        try:
-            return await self._attempts.claim(job_id)
-        except OutcomeUnknown:
-            if mine := await patiently(lambda: self._attempts.recover(job_id)):
-                return mine
-        except Unavailable as error:
-            log.warning("store.away", attempt=0, reason=str(error))
-        return await patiently(lambda: self._attempts.claim(job_id))
+        """Claim, whatever it takes: a claim that was given and whose answer was lost is found in the row."""
+        lost = False
+
+        async def claim() -> Claim | Refusal:
+            nonlocal lost
+            try:
+                answer = await self._attempts.claim(job_id)
+            except OutcomeUnknown:
+                lost = True
+                raise
+            if lost and not isinstance(answer, Claim) and answer.state is State.RUNNING:
+                return await self._recovered(job_id) or answer
+            return answer
+
+        return await patiently(claim)
+
+    async def _recovered(self, job_id: UUID) -> Claim | None:
+        """The claim that the row says is ours, unless another copy of the message has it in hand already."""
+        claim = await self._attempts.recover(job_id)
+        return None if claim is None or self._leases.hold(claim) else claim
 
     async def _refused(self, job_id: UUID, refusal: Refusal) -> None:
         match refusal.state:
@@ -145,6 +158,8 @@ class Worker:
 
     async def _work_on(self, claim: Claim) -> None:
         hold = Hold(claim)
+        if self._leaving:
+            hold.ask(Stop.RELEASED)
         self._leases.add(hold)
         self._note_busy()
         log.info("job.claimed", job_id=str(claim.id), model=claim.model, attempt=claim.attempt)
@@ -169,7 +184,11 @@ class Worker:
         """What became of the row; None when it is someone else's by now."""
         if isinstance(outcome, Discard):
             return None
-        left = await patiently(lambda: self._leave(claim, outcome))
+        try:
+            left = await patiently(lambda: self._leave(claim, outcome))
+        except Unstorable as refused:
+            log.warning("job.unstorable", job_id=str(claim.id), reason=str(refused))
+            return await self._committed(claim, unstorable(outcome, refused))
         # Nothing changed: either an earlier try of this very call did it and its answer was lost, or the
         # fence moved on.
         return left or await patiently(lambda: self._attempts.left(claim))
@@ -185,7 +204,10 @@ class Worker:
 
     async def _bury(self, delivery: Delivery, reason: str) -> None:
         log.warning("message.dead", reason=reason)
-        await patiently(lambda: self._dead_letters.dead_letter(delivery.body, reason))
+        try:
+            await patiently(lambda: self._dead_letters.dead_letter(delivery.body, reason))
+        except Misconfigured as error:  # nowhere to put it: the log is the last place where it can be found
+            log.error("message.unburied", body=repr(delivery.body[:2000]), reason=str(error))  # noqa: TRY400
 
     def _note_busy(self) -> None:
         BUSY.set(self.busy)

@@ -16,8 +16,8 @@ LeveretError
 ├── JobCanceled                 somebody asked for the end of it
 ├── ModelUnavailable            this worker does not know the model
 ├── DeviceError                 the GPU is missing or failed
-├── LeaseLost                   somebody else owns the job now
 ├── StoreError                  S3 did not answer as it should
+├── Unstorable                  PostgreSQL refuses a value as data; it will refuse it every time
 ├── Unavailable                 a server the call needs is away; nothing happened
 ├── OutcomeUnknown              the answer was lost; repeat with the same Idempotency-Key
 └── Misconfigured               a start-up that must not go on
@@ -157,17 +157,17 @@ class DeviceError(LeveretError):
     retryable = True
 
 
-class LeaseLost(LeveretError):
-    """The fence moved on: another worker owns the job, and this one's result is discarded."""
-
-    code = "lease_lost"
-
-
 class StoreError(LeveretError):
     """The object store did not answer as it should."""
 
     code = "store_error"
     retryable = True
+
+
+class Unstorable(LeveretError):
+    """PostgreSQL refuses a value as data: trying again cannot help."""
+
+    code = "internal_error"
 
 
 class Unavailable(LeveretError):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpu_worker.engine.output import OutputTail
+from shared.cleaning import clean, clean_text
 from shared.errors import (
     AlgorithmError,
     AlgorithmRetry,
@@ -21,6 +22,9 @@ from shared.errors import (
 if TYPE_CHECKING:
     from gpu_worker.engine.protocol import Frame
     from shared.catalog import Model
+
+
+MAX_RETRY_S = 7 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ class EngineCall:
         inputs: A file, or a value for kinds json and text, by input name.
         scratch: An existing folder that is this attempt's alone; the outputs are written into it.
         timeout_s: Hard limit of the run (loading the model aside); the process is killed at its end.
+        attempt: Tells attempts at one job apart, where that can matter.
         log: Filled while the attempt runs with the last 64 KiB that it prints; readable at any time.
     """
 
@@ -48,6 +53,12 @@ class EngineCall:
     scratch: Path
     timeout_s: float
     log: OutputTail = field(default_factory=OutputTail)
+    attempt: str = ""
+
+    @property
+    def run_id(self) -> str:
+        """What `cancel` is told: two attempts at one job may be here for a moment."""
+        return f"{self.job_id}/{self.attempt}" if self.attempt else self.job_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +138,7 @@ def _output_of(call: EngineCall, *, path: str, content_type: str, metadata: dict
     file = Path(path)
     if file.parent != call.scratch.resolve() or file.is_symlink() or not file.is_file():
         raise EngineDied(_FORGED)
-    return OutputFile(file, content_type, metadata)
+    return OutputFile(file, clean_text(content_type), clean(dict(metadata)))
 
 
 _FORGED = "the engine process answered with something that is no answer, and was ended"
@@ -135,15 +146,18 @@ _FORGED = "the engine process answered with something that is no answer, and was
 
 def failure_of(reply: Frame) -> LeveretError:
     """The error that a `failed` frame tells."""
-    message = _clean(reply["message"])
+    message = clean_text(reply["message"])
     simple = {"bad_input": BadInput, "device": DeviceError, "canceled": JobCanceled}.get(reply["kind"])
     if simple is not None:
         return simple(message)
     if reply["kind"] == "retry":
-        return AlgorithmRetry(message, after_s=reply["after_s"])
+        return AlgorithmRetry(message, after_s=_seconds(reply.get("after_s")))
     type_ = InvalidOutput if reply["kind"] == "bad_output" else AlgorithmError
-    return type_(message, exception=reply["exception"], traceback=_clean(reply["traceback"]))
+    return type_(message, exception=reply["exception"], traceback=clean_text(reply["traceback"]))
 
 
-def _clean(text: str) -> str:
-    return text.replace("\0", "\ufffd")  # PostgreSQL's JSON can't hold NUL
+def _seconds(given: object) -> float | None:
+    """What an algorithm asked to wait, as far as that is a number of seconds within reason."""
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given <= MAX_RETRY_S:
+        return None
+    return float(given)

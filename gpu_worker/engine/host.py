@@ -146,7 +146,7 @@ class EngineHost:
             EngineDied: The process ended under it.
             ModelUnavailable, DeviceError: As for `load`.
         """
-        attempt = self._attempts[call.job_id] = _Attempt(call, asyncio.current_task())
+        attempt = self._attempts[call.run_id] = _Attempt(call, asyncio.current_task())
         try:
             async with self._turn:
                 self._running = attempt
@@ -158,12 +158,12 @@ class EngineHost:
             raise
         finally:
             self._running = None if self._running is attempt else self._running
-            del self._attempts[call.job_id]
+            del self._attempts[call.run_id]
             attempt.ended.set()
 
-    async def cancel(self, job_id: str) -> bool:
+    async def cancel(self, run_id: str) -> bool:
         """End a job's run, and return once it has ended; False when it is not here."""
-        attempt = self._attempts.get(job_id)
+        attempt = self._attempts.get(run_id)
         if attempt is None:
             return False
         attempt.canceled = True

@@ -190,6 +190,8 @@ class ModelTable(_Table):
     def _check_together(self) -> Self:
         if (self.backend == "onnx") != (self.file is not None):
             raise ValueError('`file` names the .onnx file of backend "onnx", and only of that one')
+        if self.queue == "dead":
+            raise ValueError('`queue` cannot be "dead": that is where messages go that nobody can act on')
         if self.interpreter is not None and not Path(self.interpreter).is_absolute():
             raise ValueError("`interpreter` is the full path of a Python, such as /opt/tf/bin/python")
         if twice := (self.inputs.keys() & self.params.keys()) | (

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from gpu_worker.engine.calls import EngineCall, EngineResult, OutputFile
-from shared.errors import JobCanceled, LeveretError, OutcomeUnknown, Unavailable
+from shared.errors import JobCanceled, LeveretError, Misconfigured, OutcomeUnknown, Unavailable
 from shared.events import BY_STATE, Event, EventType
 from shared.jobs import Claim, Ending, Evidence, Job, State
 
@@ -44,12 +44,14 @@ class FakeRow:
 
 @dataclass
 class FakeAttempts:
-    """Rows by job id. `failures` are raised before a call, `lost` after it did its work."""
+    """Rows by job id. `failures` are raised before a call, `lost` answers after it did its work; `after` are
+    the failures that follow a lost answer."""
 
     rows: dict[UUID, FakeRow] = field(default_factory=dict)
     known: tuple[str, ...] = ("echo@1",)
     failures: list[LeveretError] = field(default_factory=list)
     lost: int = 0
+    after: list[LeveretError] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     entered: list[UUID] = field(default_factory=list)
 
@@ -130,6 +132,7 @@ class FakeAttempts:
     def _maybe_lose(self) -> None:
         if self.lost:
             self.lost -= 1
+            self.failures.extend(self.after)
             raise OutcomeUnknown("the answer was lost")
 
 
@@ -164,8 +167,11 @@ class FakeReads:
 @dataclass
 class FakeDeadLetters:
     buried: list[tuple[bytes, str]] = field(default_factory=list)
+    refused: bool = False
 
     async def dead_letter(self, body: bytes, reason: str) -> None:
+        if self.refused:
+            raise Misconfigured("leveret.dead has other arguments")
         self.buried.append((body, reason))
 
 
@@ -217,7 +223,7 @@ class FakeEngine:
             return await self._run(call, on_progress)
 
     async def _run(self, call: EngineCall, on_progress: Callable[[float], None]) -> EngineResult:
-        self.running = call.job_id
+        self.running = call.run_id
         self.started.set()
         try:
             await self.go.wait()
@@ -233,8 +239,8 @@ class FakeEngine:
             self.running = None
             self.ended.set()
 
-    async def cancel(self, job_id: str) -> bool:
-        if self.running != job_id:
+    async def cancel(self, run_id: str) -> bool:
+        if self.running != run_id:
             return False
         self.canceled = True
         self.go.set()

@@ -22,7 +22,7 @@ from shared.adapters.store.redelivery import RedeliveryStore
 from shared.adapters.store.relay import RelayStore
 from shared.adapters.store.submits import SubmitStore
 from shared.adapters.store.workers import WorkerIdentity, WorkerStore
-from shared.errors import IdempotencyConflict, JobEnded, NotFound, Unavailable
+from shared.errors import IdempotencyConflict, JobEnded, NotFound, Unavailable, Unstorable
 from shared.events import EventType
 from shared.jobs import MAX_MISSES, MAX_RELEASES, Claim, Ending, Evidence, NewJob, State
 from shared.settings import Postgres
@@ -254,6 +254,76 @@ async def test_a_release_gives_the_attempt_back_until_there_were_too_many(store:
         assert left.publish_due is not None
 
 
+async def test_a_job_released_too_often_with_its_attempts_spent_fails(store: Store) -> None:
+    job = new_job(max_attempts=2)
+    await store.submits.submit(job)
+    states = []
+    for _ in range(MAX_RELEASES + 2):
+        claim = await store.attempts.claim(job.id)
+        assert isinstance(claim, Claim)
+        assert claim.attempt <= 2
+        left = await store.attempts.release(claim, Evidence())
+        assert left is not None
+        states.append(left.state)
+
+    assert states == [State.QUEUED] * (MAX_RELEASES + 1) + [State.FAILED]
+    read = await store.reads.job("acme", job.id)
+    assert read is not None
+    assert read.error is not None
+    assert read.error["code"] == "worker_lost"
+
+
+async def test_whatever_an_algorithm_says_can_be_stored(store: Store) -> None:
+    claim = await store.claimed()
+    odd = {"text": "a\0b caf\udce9", "nested": [{"k\0": "\0"}]}
+
+    left = await store.attempts.retry(
+        claim, Evidence(error={"code": "x", **odd}, log="caf\udce9\0"), delay_s=0
+    )
+
+    assert left is not None
+    assert left.event.data["error"]["text"] == "a\N{REPLACEMENT CHARACTER}b caf?"
+
+
+async def test_what_postgresql_refuses_as_data_is_told_apart_from_an_outage(store: Store) -> None:
+    claim = await store.claimed()
+    with pytest.raises(Unstorable):
+        await store.attempts.retry(claim, Evidence(), delay_s=1e15)
+
+
+async def test_a_blamed_job_stays_alone_until_it_has_ended(store: Store) -> None:
+    many = AttemptStore(store.database, worker="w2", models=["cutout@1"], slots=2)
+    job = new_job()
+    await store.submits.submit(job)
+    for entered in (True, False):
+        claim = await many.claim(job.id)
+        assert isinstance(claim, Claim)
+        if entered:
+            await many.enter(claim)
+        await store.end_lease(claim)
+        await store.judge.expire_leases()
+
+    claim = await many.claim(job.id)
+    assert isinstance(claim, Claim)
+    assert claim.alone
+
+
+async def test_statements_that_take_many_rows_do_not_deadlock(store: Store) -> None:
+    jobs = [new_job() for _ in range(60)]
+    await asyncio.gather(*(store.submits.submit(job) for job in jobs))
+    marks = {row["id"]: row["publish_due"] for row in await store.database.read("select * from jobs")}
+
+    async def confirm(order: int) -> None:
+        for job in jobs[::order]:
+            await store.submits.published(job.id, marks[job.id])
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(8):
+            tasks.create_task(store.redelivery.publish_all("images"))
+            tasks.create_task(asyncio.wait_for(asyncio.gather(*map(confirm, (1, -1))), 60))
+            tasks.create_task(store.redelivery.overtaken(margin_s=0, forgotten_s=0))
+
+
 async def test_a_retry_waits_and_wakes(store: Store) -> None:
     claim = await store.claimed()
 
@@ -420,7 +490,7 @@ async def test_a_message_that_a_younger_one_of_its_priority_overtook_is_sent_aga
     late = await _published(store, age_s=30, priority=5)
     assert isinstance(await store.attempts.claim(late.id), Claim)
 
-    assert await store.redelivery.overtaken(margin_s=60) == 1
+    assert await store.redelivery.overtaken(margin_s=60, forgotten_s=3600) == 1
 
     assert await _due(store) == {lost.id}
     assert other.id not in await _due(store)

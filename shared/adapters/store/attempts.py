@@ -13,6 +13,8 @@ import asyncpg
 from shared.adapters.store.batches import Batcher
 from shared.adapters.store.pool import Database
 from shared.adapters.store.records import CANCELED, event_of
+from shared.cleaning import clean_text
+from shared.errors import EngineDied, Unavailable, Unstorable
 from shared.events import BY_STATE, Event, EventType
 from shared.jobs import MAX_MISSES, MAX_RELEASES, Claim, Ending, Evidence, State, check_transition
 
@@ -22,15 +24,16 @@ DOUBT_S = 7.0
 MODEL_RETRY_S = 10.0
 
 CLAIM = """
-with claimed as (
+with free as (
+    select id from jobs where id = any($1::uuid[]) and state = 'queued' order by id for update
+), claimed as (
     update jobs set state = 'running', attempt = attempt + 1, fence = fence + 1, seq = seq + 1, worker = $2,
                     started_at = clock_timestamp(),
                     lease_until = clock_timestamp() + make_interval(secs => $3),
                     entered = $5, progress = 0, run_at = null, start_deadline = null,
                     publish_due = null, publish_tries = 0
-    from specs s
-    where jobs.id = any($1::uuid[]) and state = 'queued'
-      and s.id = jobs.id and s.model || '@' || s.model_version = any($4::text[])
+    from free join specs s using (id)
+    where jobs.id = free.id and s.model || '@' || s.model_version = any($4::text[])
     returning jobs.*
 ), event as (
     insert into events (job_id, seq, type, at, data)
@@ -62,10 +65,14 @@ where id = $1 and state = 'running'
 """
 
 RENEW = """
-with off as (select set_config('synchronous_commit', 'off', true))
+with off as (select set_config('synchronous_commit', 'off', true)), mine as (
+    select j.id, told.progress
+    from unnest($2::uuid[], $3::integer[], $4::real[]) as told(id, fence, progress)
+    join jobs j on j.id = told.id and j.fence = told.fence and j.state = 'running'
+    order by j.id for update of j
+)
 update jobs j set lease_until = clock_timestamp() + make_interval(secs => $1), progress = mine.progress
-from off, unnest($2::uuid[], $3::integer[], $4::real[]) as mine(id, fence, progress)
-where j.id = mine.id and j.fence = mine.fence and j.state = 'running'
+from off, mine where j.id = mine.id
 returning j.id, j.cancel_requested
 """
 
@@ -75,32 +82,37 @@ update jobs set entered = true from off where id = $1 and fence = $2 and state =
 """
 
 LEAVE = """
-with gone as (
-    update jobs set
-        state = case when cancel_requested and $3 <> 'succeeded' then 'canceled' else $3 end,
+with held as (
+    select id, case when cancel_requested and $3 <> 'succeeded' then 'canceled'
+                    when $3 = 'queued' and releases >= $9 and attempt >= max_attempts then 'failed'
+                    else $3::text end as verdict
+    from jobs where id = $1 and fence = $2 and state = 'running' for update
+), gone as (
+    update jobs j set
+        state = verdict,
         seq = seq + 1,
         lease_until = null,
-        progress = case when $3 = 'succeeded' then 1 else progress end,
-        attempt = attempt - case when $3 = 'queued' and releases < $9 then 1 else 0 end,
-        releases = releases + case when $3 = 'queued' then 1 else 0 end,
-        run_at = case when $3 = 'waiting' then clock_timestamp() + make_interval(secs => $6) end,
-        queued_at = case when $3 = 'queued' then clock_timestamp() else queued_at end,
-        publish_due = case when $3 = 'queued' and not cancel_requested then clock_timestamp() end,
+        progress = case when verdict = 'succeeded' then 1 else progress end,
+        attempt = attempt - case when verdict = 'queued' and releases < $9 then 1 else 0 end,
+        releases = releases + case when verdict = 'queued' then 1 else 0 end,
+        run_at = case when verdict = 'waiting' then clock_timestamp() + make_interval(secs => $6) end,
+        queued_at = case when verdict = 'queued' then clock_timestamp() else queued_at end,
+        publish_due = case when verdict = 'queued' then clock_timestamp() end,
         publish_tries = 0,
-        finished_at = case when cancel_requested or $3 not in ('queued', 'waiting')
-                           then clock_timestamp() end
-    where id = $1 and fence = $2 and state = 'running'
-    returning *, clock_timestamp() as left_at, $3::text as asked
+        finished_at = case when verdict not in ('queued', 'waiting') then clock_timestamp() end
+    from held where j.id = held.id
+    returning j.*, verdict, clock_timestamp() as left_at
 ), event as (
     insert into events (job_id, seq, type, at, data)
-    select id, seq, case when state = asked then $4 else 'job.canceled' end, left_at,
-           case when state = asked then $5::jsonb else $10::jsonb end
+    select id, seq, case when verdict = $3 then $4 else 'job.' || verdict end, left_at,
+           case when verdict = $3 then $5::jsonb when verdict = 'canceled' then $10::jsonb else $13::jsonb end
     from gone
     returning job_id, seq, type, at, data
 ), attempt as (
     insert into attempts (job_id, fence, attempt, worker, outcome, started_at, finished_at, error, log,
                           timings)
-    select id, fence, $11, coalesce(worker, ''), case when asked = 'queued' then 'released' else state end,
+    select id, fence, $11, coalesce(worker, ''),
+           case when verdict = 'queued' then 'released' else verdict end,
            started_at, left_at, $7::jsonb, $8, $12::jsonb
     from gone
 )
@@ -245,16 +257,26 @@ class AttemptStore:
         rows = await self._database.write(DEFER, job_id, MAX_MISSES, MODEL_RETRY_S, error)
         return (rows[0]["tenant"], event_of(rows[0])) if rows else None
 
-    async def _claim(self, ids: Sequence[UUID]) -> Sequence[Claim | Refusal]:
+    async def _claim(self, ids: Sequence[UUID]) -> Sequence[Claim | Refusal | Exception]:
+        """One statement for all. The claims given stand, whatever becomes of the question about others."""
         rows = await self._database.write(CLAIM, ids, self._worker, LEASE_S, self._models, self._slots == 1)
         claims = {row["id"]: Claim(**row) for row in rows}
         refused = [id_ for id_ in ids if id_ not in claims]
-        refusals = await self._refusals(refused) if refused else {}
+        try:
+            refusals = await self._refusals(refused) if refused else {}
+        except Unavailable as error:
+            return [_once(claims, id_) or error for id_ in ids]
         return [_once(claims, id_) or refusals.get(id_, ALREADY) for id_ in ids]
 
     async def _refusals(self, ids: Sequence[UUID]) -> dict[UUID, Refusal]:
         found = {row["id"]: row for row in await self._database.read(STATE, ids)}
         return {id_: _refusal(found.get(id_)) for id_ in ids}
+
+    async def _leaving(self, sql: str, *values: object) -> list[asyncpg.Record]:
+        try:
+            return await self._database.write(sql, *values)
+        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, ValueError) as error:
+            raise Unstorable(str(error)) from error
 
     async def _leave(
         self,
@@ -267,7 +289,7 @@ class AttemptStore:
         delay_s: float = 0.0,
     ) -> Left | None:
         check_transition(State.RUNNING, state)
-        rows = await self._database.write(
+        rows = await self._leaving(
             LEAVE,
             claim.id,
             claim.fence,
@@ -276,15 +298,21 @@ class AttemptStore:
             data,
             delay_s,
             evidence.error,
-            evidence.log.replace("\0", "�"),
+            clean_text(evidence.log),
             MAX_RELEASES,
             {"outputs": {}, "error": CANCELED, "timings": evidence.timings},
             claim.attempt,
             evidence.timings,
+            {"outputs": {}, "error": RELEASED_TOO_OFTEN, "timings": evidence.timings},
         )
         return _left(rows[0]) if rows else None
 
 
+RELEASED_TOO_OFTEN = {
+    "code": EngineDied.code,
+    "message": f"given back by draining workers more than {MAX_RELEASES} times, its attempts spent",
+    "retryable": True,
+}
 ALREADY = Refusal(state=State.RUNNING)
 """The same job twice in one batch: the first copy got it."""
 

@@ -8,8 +8,12 @@ from typing import Generic, TypeVar
 
 import asyncpg
 
+from shared.errors import Unavailable
+
 T = TypeVar("T")
 R = TypeVar("R")
+
+MAX_PENDING = 10_000
 
 Run = Callable[[Sequence[T]], Awaitable[Sequence[R | Exception]]]
 
@@ -31,6 +35,8 @@ class Batcher(Generic[T, R]):
 
     async def add(self, item: T) -> R:
         """The result for `item`, once its batch has run. Cancelling the call does not undo the item."""
+        if len(self._pending) >= MAX_PENDING:
+            raise Unavailable("too many calls wait for PostgreSQL")
         answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._pending.append((item, answer))
         if self._worker is None:
@@ -41,15 +47,21 @@ class Batcher(Generic[T, R]):
         try:
             while self._pending:
                 batch, self._pending = self._pending[: self._limit], self._pending[self._limit :]
-                await self._answer(batch)
+                await self._answer([entry for entry in batch if not entry[1].done()])
         finally:
             self._worker = None
 
     async def _answer(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
+        if not batch:
+            return
         try:
             results = await self._run([item for item, _ in batch])
         except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
             await self._one_by_one(batch, error)
+        except Unavailable as error:
+            # Those who came meanwhile would wait for the same answer, one batch's patience after another.
+            waiting, self._pending = self._pending, []
+            _settle([*batch, *waiting], [error] * (len(batch) + len(waiting)))
         except Exception as error:  # noqa: BLE001  not swallowed: it is raised again in every caller
             _settle(batch, [error] * len(batch))
         else:

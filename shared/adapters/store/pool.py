@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 import asyncpg
 import msgspec
 
+from shared.cleaning import clean
 from shared.errors import LeveretError, Misconfigured, OutcomeUnknown, Unavailable
 from shared.settings import Postgres
 
@@ -28,10 +30,11 @@ REFUSED = (
     asyncpg.TooManyConnectionsError,
     asyncpg.InsufficientResourcesError,
     asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.TransactionRollbackError,
 )
-"""The server said no and rolled back: it starts, stops, is full, or is the standby of a fail-over."""
+"""The server said no and rolled back: it starts, stops or is full, it is the standby of a fail-over, somebody
+ended the statement, or it was the one chosen to end a deadlock."""
 WRONG_ADDRESS = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 
 
@@ -140,9 +143,18 @@ async def _prepare(connection: Any) -> None:
     await connection.set_type_codec(
         "jsonb",
         schema="pg_catalog",
-        encoder=lambda value: msgspec.json.encode(value).decode(),
+        encoder=_to_json,
         decoder=msgspec.json.decode,
     )
+
+
+def _to_json(value: Any) -> str:
+    """The value as PostgreSQL's JSON takes it: with NUL and lone surrogates replaced, where there are any."""
+    with contextlib.suppress(UnicodeError):
+        text = msgspec.json.encode(value).decode()
+        if "\\u0000" not in text:
+            return text
+    return msgspec.json.encode(clean(msgspec.to_builtins(value))).decode()
 
 
 async def _keep(connection: Any) -> None:

@@ -10,15 +10,19 @@ from datetime import datetime
 
 from shared.adapters.store.pool import Database
 
+# Rows are locked in id order by every statement that takes several: two of them never wait for each other.
 OVERTAKEN = """
 with served as (
     select queue, priority, max(published_at) as published_at from jobs
     where state = 'running' and published_at is not null group by queue, priority
+), lost as (
+    select j.id from jobs j left join served s using (queue, priority)
+    where j.state = 'queued' and j.publish_due is null
+      and (j.published_at < s.published_at - make_interval(secs => $1)
+           or j.published_at < clock_timestamp() - make_interval(secs => $2))
+    order by j.id for update of j
 )
-update jobs j set publish_due = clock_timestamp(), publish_tries = 0
-from served s
-where j.state = 'queued' and j.queue = s.queue and j.priority = s.priority and j.publish_due is null
-  and j.published_at < s.published_at - make_interval(secs => $1)
+update jobs j set publish_due = clock_timestamp(), publish_tries = 0 from lost where j.id = lost.id
 returning j.id
 """
 
@@ -30,15 +34,13 @@ group by queue
 """
 
 PUBLISH_AGAIN = """
-update jobs set publish_due = clock_timestamp(), publish_tries = 0
-where state = 'queued' and publish_due is null and queue = $1 and published_at <= $2
-returning id
-"""
-
-PUBLISH_ALL = """
-update jobs set publish_due = clock_timestamp(), publish_tries = 0
-where state = 'queued' and queue = $1
-returning id
+with lost as (
+    select id from jobs
+    where state = 'queued' and queue = $1 and (publish_due is null and published_at <= $2 or $2 is null)
+    order by id for update
+)
+update jobs j set publish_due = clock_timestamp(), publish_tries = 0 from lost where j.id = lost.id
+returning j.id
 """
 
 COUNT_CLAIMS = """
@@ -57,11 +59,13 @@ with budget as (
     where j.state = 'queued' and not j.promoted and j.priority < 10
       and j.queued_at < clock_timestamp() - make_interval(secs =>
           case when j.priority >= 8 then $1::float8 when j.priority >= 4 then $2::float8 else $3::float8 end)
+), chosen as (
+    select j.id from jobs j join candidates c using (id) join budget b on b.queue = c.queue
+    where j.state = 'queued' and c.place <= b.places order by j.id for update of j
 ), promoted as (
     update jobs j
     set priority = 10, promoted = true, publish_due = clock_timestamp(), publish_tries = 0
-    from candidates c join budget b using (queue)
-    where j.id = c.id and j.state = 'queued' and c.place <= b.places
+    from chosen c where j.id = c.id
     returning j.queue
 ), made as (
     select queue, count(*) as count from promoted group by queue
@@ -93,13 +97,17 @@ class RedeliveryStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def overtaken(self, *, margin_s: float) -> int:
-        """A job of the same queue and priority, published `margin_s` seconds later, is running already.
+    async def overtaken(self, *, margin_s: float, forgotten_s: float) -> int:
+        """Jobs whose message must be lost, or may be.
+
+        Args:
+            margin_s: One of the same queue and priority, published this much later, is running already.
+            forgotten_s: Published this long ago, whatever else is known.
 
         Returns:
             How many rows are due now.
         """
-        return len(await self._database.write(OVERTAKEN, margin_s))
+        return len(await self._database.write(OVERTAKEN, margin_s, forgotten_s))
 
     async def silent(self, *, after_s: float) -> list[Silent]:
         """Queues with jobs whose message was confirmed more than `after_s` seconds ago."""
@@ -107,12 +115,11 @@ class RedeliveryStore:
 
     async def publish_again(self, silent: Silent) -> int:
         """The broker has no message for these jobs any more."""
-        rows = await self._database.write(PUBLISH_AGAIN, silent.queue, silent.published_before)
-        return len(rows)
+        return len(await self._database.write(PUBLISH_AGAIN, silent.queue, silent.published_before))
 
     async def publish_all(self, queue: str) -> int:
         """The queue was gone: every message of it is lost."""
-        return len(await self._database.write(PUBLISH_ALL, queue))
+        return len(await self._database.write(PUBLISH_AGAIN, queue, None))
 
     async def promote(self, *, high_s: float, normal_s: float, low_s: float) -> dict[str, int]:
         """Raise jobs that waited beyond their class's bound to priority 10, once, oldest first.

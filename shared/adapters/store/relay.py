@@ -53,7 +53,7 @@ with lapsed as (
         state = verdict, fence = fence + 1, seq = seq + 1, lease_until = null, publish_tries = 0,
         attempt = attempt - case when blamed then 0 else 1 end,
         releases = releases + case when blamed then 0 else 1 end,
-        alone = blamed,
+        alone = alone or blamed,
         queued_at = case when verdict = 'queued' then clock_timestamp() else queued_at end,
         publish_due = case when verdict = 'queued' then clock_timestamp() end,
         finished_at = case when verdict <> 'queued' then clock_timestamp() end

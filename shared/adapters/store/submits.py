@@ -13,7 +13,7 @@ import msgspec
 
 from shared.adapters.store.batches import Batcher
 from shared.adapters.store.pool import Database
-from shared.errors import IdempotencyConflict
+from shared.errors import IdempotencyConflict, Unavailable
 from shared.jobs import NewJob, State
 
 PUBLISH_GRACE_S = 10.0
@@ -63,10 +63,12 @@ join jobs j on j.id = s.id
 """
 
 CONFIRM = """
-with off as (select set_config('synchronous_commit', 'off', true))
-update jobs j set publish_due = null, published_at = clock_timestamp()
-from off, unnest($1::uuid[], $2::timestamptz[]) as sent(id, publish_due)
-where j.id = sent.id and j.publish_due = sent.publish_due
+with off as (select set_config('synchronous_commit', 'off', true)), sent as (
+    select j.id from unnest($1::uuid[], $2::timestamptz[]) as told(id, publish_due)
+    join jobs j on j.id = told.id and j.publish_due = told.publish_due
+    order by j.id for update of j
+)
+update jobs j set publish_due = null, published_at = clock_timestamp() from off, sent where j.id = sent.id
 """
 
 
@@ -113,7 +115,10 @@ class SubmitStore:
         rows = await self._database.write(INSERT, body, PUBLISH_GRACE_S)
         accepted = {row["id"]: row for row in rows}
         missing = [job for job in jobs if job.id not in accepted]
-        repeats = await self._repeats(missing) if missing else {}
+        try:
+            repeats = await self._repeats(missing) if missing else {}
+        except Unavailable as error:  # what was accepted stays accepted; the repeats can be asked again
+            return [_fresh(accepted[job.id]) if job.id in accepted else error for job in jobs]
         return [_fresh(accepted[job.id]) if job.id in accepted else _repeat(job, repeats) for job in jobs]
 
     async def _repeats(self, jobs: Sequence[NewJob]) -> dict[tuple[str, str | None], asyncpg.Record]:

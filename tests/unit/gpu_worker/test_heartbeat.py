@@ -31,7 +31,7 @@ class Beats:
 async def test_a_stream_of_short_jobs_is_not_idleness() -> None:
     beats = Beats()
     leases = Leases(FakeAttempts())
-    heartbeat = Heartbeat(beats, leases, drain=lambda: None)
+    heartbeat = Heartbeat(beats, leases, retire=lambda: None)
 
     await heartbeat.beat()
     for _ in range(2):

@@ -55,6 +55,22 @@ async def test_a_nudge_reads_the_row_at_once_and_only_for_a_job_in_hand() -> Non
     assert store.calls == ["renew", "renew"]
 
 
+async def test_a_job_that_came_back_before_its_loss_was_noticed_keeps_its_new_lease() -> None:
+    store = FakeAttempts()
+    row = store.add(claim(), State.RUNNING)
+    leases, old = Leases(store), Hold(row.claim)
+    leases.add(old)
+    new = Hold(claim(id=row.claim.id, fence=row.claim.fence + 1))
+
+    leases.add(new)
+    leases.remove(old)
+
+    assert old.stop is Stop.LOST
+    assert leases.hold(new.claim) is new
+    assert leases.hold(old.claim) is None
+    assert leases.busy == 1
+
+
 async def test_a_lost_fence_outweighs_every_other_reason() -> None:
     hold = Hold(claim())
     seen = []
@@ -80,7 +96,7 @@ class FakeBeats:
 
 async def test_a_heartbeat_tells_state_and_work_and_learns_of_the_drain() -> None:
     beats, drained = FakeBeats(), asyncio.Event()
-    heartbeat = Heartbeat(beats, _leases_with_one_job(), drain=drained.set)
+    heartbeat = Heartbeat(beats, _leases_with_one_job(), retire=drained.set)
 
     await heartbeat.beat()
     heartbeat.enter("ready")
@@ -93,7 +109,7 @@ async def test_a_heartbeat_tells_state_and_work_and_learns_of_the_drain() -> Non
 
 async def test_a_heartbeat_survives_an_outage() -> None:
     beats = FakeBeats(away=True)
-    await Heartbeat(beats, Leases(FakeAttempts()), drain=lambda: None).beat()
+    await Heartbeat(beats, Leases(FakeAttempts()), retire=lambda: None).beat()
     assert beats.told == []
 
 

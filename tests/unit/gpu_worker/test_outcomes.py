@@ -90,6 +90,14 @@ def test_the_evidence_is_json_that_postgresql_takes() -> None:
     assert evidence.error["traceback"] == "File\N{REPLACEMENT CHARACTER}…"
 
 
+def test_a_message_no_utf8_can_hold_is_still_told() -> None:
+    outcome = decided(AlgorithmError("caf\udce9", exception="ValueError"))
+
+    assert isinstance(outcome, Finish)
+    assert outcome.ending.evidence.error is not None
+    assert outcome.ending.evidence.error["message"] == "caf?"
+
+
 def test_a_defect_of_ours_shows_where_it_is() -> None:
     try:
         raise ZeroDivisionError("oops")

@@ -61,11 +61,12 @@ class House:
     queue: FakeQueue = field(default_factory=FakeQueue)
     worker: FakeWorker = field(default_factory=FakeWorker)
     draining: asyncio.Event = field(default_factory=asyncio.Event)
+    retiring: asyncio.Event = field(default_factory=asyncio.Event)
     told: list[str] = field(default_factory=list)
 
     def serve(self, *, drain_s: float) -> asyncio.Task[None]:
-        server = Server(self.queue, self.worker, on_drain=lambda: self.told.append("draining"))
-        return asyncio.create_task(server.run(self.draining, drain_s=drain_s))
+        server = Server(self.queue, self.worker, on_leave=lambda: self.told.append("draining"))
+        return asyncio.create_task(server.run(self.draining, self.retiring, drain_s=drain_s))
 
 
 async def test_a_drain_lets_the_job_in_hand_end_and_takes_no_other() -> None:
@@ -83,6 +84,23 @@ async def test_a_drain_lets_the_job_in_hand_end_and_takes_no_other() -> None:
     assert house.queue.settled == [Message(b"one")]
     assert not house.worker.given_back
     assert house.told == ["draining"]
+
+
+async def test_who_retires_has_no_deadline_until_it_is_told_to_hurry() -> None:
+    house = House()
+    serving_ = house.serve(drain_s=0.01)
+    house.queue.arrived.put_nowait(Message(b"long"))
+    await house.worker.begun.wait()
+
+    house.retiring.set()
+    await asyncio.sleep(0.1)
+    assert house.queue.stopped
+    assert not house.worker.given_back
+    house.draining.set()
+    await serving_
+
+    assert house.worker.given_back
+    assert house.queue.settled == [Message(b"long")]
 
 
 async def test_what_does_not_end_in_time_is_given_back_and_then_acknowledged() -> None:

@@ -19,7 +19,7 @@ from gpu_worker.hold import Hold, Stop
 from gpu_worker.leases import Leases
 from gpu_worker.worker import Worker
 from shared.catalog import Model
-from shared.errors import AlgorithmError, OutcomeUnknown, StoreError, Unavailable
+from shared.errors import AlgorithmError, OutcomeUnknown, StoreError, Unavailable, Unstorable
 from shared.events import EventType
 from shared.jobs import Claim, State
 from shared.messages import encode_hint
@@ -204,7 +204,34 @@ async def test_a_claim_whose_answer_was_lost_is_found_again_and_run_once(house: 
     await house.receive(row.claim)
 
     assert row.state is State.SUCCEEDED
-    assert house.attempts.calls == ["claim", "recover", "finish"]
+    assert house.attempts.calls == ["claim", "claim", "recover", "finish"]
+
+
+async def test_a_lost_answer_is_remembered_through_an_outage(house: House) -> None:
+    row = house.attempts.add(claim())
+    house.attempts.lost = 1
+    house.attempts.failures = [Unavailable("away")]
+    house.attempts.after = [Unavailable("away"), Unavailable("away")]
+
+    await house.receive(row.claim)
+
+    assert row.state is State.SUCCEEDED
+    assert "doubt" not in house.attempts.calls
+
+
+async def test_a_second_copy_whose_answer_was_lost_does_not_run_what_is_in_hand(house: House) -> None:
+    house.engine.go.clear()
+    row = house.attempts.add(claim())
+    receiving = asyncio.create_task(house.receive(row.claim))
+    await house.engine.started.wait()
+    house.attempts.failures = [OutcomeUnknown("lost")]
+
+    await house.receive(row.claim)
+
+    assert house.attempts.calls[-1] == "doubt"
+    house.engine.go.set()
+    await receiving
+    assert house.attempts.calls.count("finish") == 1
 
 
 async def test_a_commit_whose_answer_was_lost_is_announced_once(house: House) -> None:
@@ -225,7 +252,35 @@ async def test_a_claim_that_never_happened_is_made_again(house: House) -> None:
     await house.receive(row.claim)
 
     assert row.state is State.SUCCEEDED
-    assert house.attempts.calls == ["claim", "recover", "claim", "finish"]
+    assert house.attempts.calls == ["claim", "claim", "finish"]
+
+
+async def test_what_postgresql_refuses_as_data_fails_the_job_and_not_the_worker(house: House) -> None:
+    house.engine.does = lambda _: house.attempts.failures.append(Unstorable("invalid input"))
+    row = house.attempts.add(claim())
+
+    await house.receive(row.claim)
+
+    assert row.state is State.FAILED
+    assert row.evidence is not None
+    assert row.evidence.error is not None
+    assert row.evidence.error["code"] == "internal_error"
+
+
+async def test_a_message_that_cannot_even_be_buried_does_not_end_the_worker(house: House) -> None:
+    house.dead.refused = True
+    await house.worker.act_on(Message(b"garbage"))
+    assert house.dead.buried == []
+
+
+async def test_a_job_claimed_while_the_worker_gives_back_is_given_back_as_well(house: House) -> None:
+    house.engine.go.clear()
+    row = house.attempts.add(claim())
+    house.worker.give_back()
+
+    await house.receive(row.claim)
+
+    assert row.state is State.QUEUED
 
 
 async def test_a_stale_worker_discards_its_result(house: House) -> None:

@@ -61,17 +61,20 @@ async def test_one_bad_row_is_told_apart_from_its_neighbours() -> None:
 async def test_an_outage_reaches_every_caller_and_the_next_batch_works() -> None:
     statement = Statement()
     statement.away = True
-    batcher: Batcher[int, int] = Batcher(statement.run)
-    answers = await asyncio.gather(batcher.add(1), batcher.add(2), return_exceptions=True)
-    assert [type(answer) for answer in answers] == [Unavailable, Unavailable]
+    batcher: Batcher[int, int] = Batcher(statement.run, limit=2)
+    answers = await asyncio.gather(*(batcher.add(item) for item in range(5)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [Unavailable] * 5
+    assert len(statement.batches) == 1
 
     statement.away = False
     assert await batcher.add(3) == 30
 
 
 async def test_a_caller_that_leaves_changes_nothing_for_the_others() -> None:
-    batcher: Batcher[int, int] = Batcher(Statement().run)
-    leaving, staying = asyncio.create_task(batcher.add(1)), asyncio.create_task(batcher.add(2))
+    statement = Statement()
+    batcher: Batcher[int, int] = Batcher(statement.run, limit=1)
+    first, leaving, staying = [asyncio.create_task(batcher.add(item)) for item in (1, 2, 3)]
     await asyncio.sleep(0)
     leaving.cancel()
-    assert await staying == 20
+    assert (await first, await staying) == (10, 30)
+    assert statement.batches == [[1], [3]]
