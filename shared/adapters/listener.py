@@ -107,7 +107,8 @@ class Listener:
                 tasks.create_task(self._read(pubsub, sink))
                 tasks.create_task(self._reconcile(pubsub))
                 tasks.create_task(self._ping(pubsub))
-        except* (RedisError, OSError, TimeoutError) as errors:
+        # RuntimeError: where a write fails, the driver connects anew under the reader, and one of them trips.
+        except* (RedisError, OSError, RuntimeError, TimeoutError) as errors:
             failure = "; ".join(f"{type(error).__name__}: {error}" for error in errors.exceptions)
         return failure
 

@@ -169,6 +169,27 @@ async def test_a_connection_that_falls_silent_is_noticed_by_the_ping(
     await relay.stop()
 
 
+async def test_a_reconnect_of_the_driver_under_the_reader_ends_one_connection_and_no_process(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ping that cannot be written makes the driver connect anew while the reader still waits."""
+    monkeypatch.setattr(listener_module, "PING_EVERY_S", 0.1)
+    ping, failures = redis.asyncio.client.PubSub.ping, [RuntimeError("readuntil() called while another …")]
+
+    async def fail_once(self: redis.asyncio.client.PubSub) -> object:
+        if failures:
+            raise failures.pop()
+        return await ping(self)
+
+    monkeypatch.setattr(redis.asyncio.client.PubSub, "ping", fail_once)
+    listener = bus.listener()
+    async with listening(listener) as heard:
+        listener.follow(TENANT)
+        assert await heard.next() == ("confirmed", TENANT)
+        assert await heard.next() == ("lost",)
+        assert await heard.next() == ("confirmed", TENANT)
+
+
 async def test_a_lost_connection_keeps_no_loop_busy(redis_url: str, control: redis.asyncio.Redis) -> None:
     async with open_bus(Redis(url=SecretStr(redis_url))) as bus:
         listener = bus.listener()
