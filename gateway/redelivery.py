@@ -4,7 +4,8 @@ A message counts as lost when
 
     - a job of the same queue and priority, published a minute later, runs already (it was overtaken), or
     - the queue held no ready message at two looks ten seconds apart, both half a minute after it was sent, or
-    - the queue itself was gone.
+    - the queue itself was gone, or
+    - it was sent an hour ago, whatever else is known.
 
 A false alarm costs one duplicate, which is a no-op; so this may guess, and must not miss.
 """
@@ -27,6 +28,7 @@ log = structlog.get_logger()
 LOOK_S = 10.0
 SENT_AGO_S = 30.0
 OVERTAKEN_BY_S = 60.0
+FORGOTTEN_S = 3600.0
 
 LOST = Counter("leveret_relay_messages_lost_total", "Messages found lost and sent again", ["why"])
 PROMOTED = Counter("leveret_relay_promotions_total", "Jobs raised to priority 10 for their wait", ["queue"])
@@ -50,7 +52,7 @@ S = TypeVar("S", bound=Silent)
 class RedeliveryRows(Protocol[S]):
     """The rows; all raise Unavailable, those that mark also OutcomeUnknown."""
 
-    async def overtaken(self, *, margin_s: float) -> int:
+    async def overtaken(self, *, margin_s: float, forgotten_s: float) -> int:
         """Mark what was overtaken."""
 
     async def silent(self, *, after_s: float) -> Sequence[S]:
@@ -80,8 +82,11 @@ class Broker(Protocol):
     async def depth(self, queue: str) -> Depth:
         """Look at one; raises Unavailable."""
 
-    def take_vanished(self) -> list[str]:
+    def vanished(self) -> list[str]:
         """Those that were not there when they were looked for."""
+
+    def forget_vanished(self, queue: str) -> None:
+        """Its messages are due again."""
 
 
 class Redelivery:
@@ -116,13 +121,14 @@ class Redelivery:
             Unavailable: PostgreSQL is away.
             OutcomeUnknown: Its answer was lost.
         """
-        for queue in self._broker.take_vanished():
+        for queue in self._broker.vanished():
             _found("queue_gone", await self._rows.publish_all(queue), queue=queue)
+            self._broker.forget_vanished(queue)
         now = self._clock()
         if self._looked_at is not None and now - self._looked_at < LOOK_S:
             return
         self._looked_at = now
-        _found("overtaken", await self._rows.overtaken(margin_s=OVERTAKEN_BY_S))
+        _found("overtaken", await self._rows.overtaken(margin_s=OVERTAKEN_BY_S, forgotten_s=FORGOTTEN_S))
         await self._look_at_queues()
         await self._promote()
 

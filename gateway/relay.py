@@ -1,12 +1,12 @@
 """Drives everything that has to be published again, and is the only judge of leases. Every replica runs one.
 
-Each tick, in this order, so that what comes due in a tick is published in it:
+Four loops beside each other, each talking to one server, so that none of them waits for another's:
 
-    1. waiting jobs whose time has come are queued
-    2. jobs that were not started in time expire
-    3. jobs whose worker went silent are queued again, failed or canceled
-    4. messages that the broker lost, and jobs that waited too long, are marked as due (see redelivery)
-    5. due rows get their message; a confirm clears the mark, a claim clears it as well
+    judge       PostgreSQL   waiting jobs whose time has come are queued, those not started in time expire,
+                             those whose worker went silent are queued again, failed or canceled
+    publish     RabbitMQ     due rows get their message; a confirm clears the mark, a claim clears it as well
+    redeliver   RabbitMQ     messages that the broker lost, and jobs that waited too long, are marked as due
+    announce    Redis        what the judge changed is pushed
 
 A row's next try is committed before its message is sent, so copies of one job grow with the logarithm of its
 wait, and a crash in between costs nothing.
@@ -15,6 +15,8 @@ wait, and a crash in between costs nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
@@ -36,6 +38,11 @@ TICK_S = 1.0
 LEASE_GRACE_S = 20.0
 """Uninterrupted answers from PostgreSQL before a lease may be judged: after a fail-over the workers' renewals
 come first, or every long job would be run again."""
+
+STEADY_S = 5.0
+"""Between two answers; longer is an interruption, whatever the cause."""
+MAX_UNTOLD = 10_000
+ANNOUNCE_AT_ONCE = 50
 
 REPAIRS = Counter("leveret_relay_events_total", "What the relay changed, by event type", ["type"])
 REPUBLISHED = Counter("leveret_relay_published_total", "Messages the relay sent", ["queue"])
@@ -123,46 +130,80 @@ class Relay:
         self._bus = bus
         self._clock = clock
         self._answering_since: float | None = None
+        self._answered_at = -math.inf
+        self._untold: asyncio.Queue[tuple[str, Event]] = asyncio.Queue(MAX_UNTOLD)
+        self._due = asyncio.Event()
 
     async def run(self) -> None:
-        """Tick until cancelled."""
-        while True:
-            try:
-                await self.tick()
-            except (Unavailable, OutcomeUnknown) as error:
-                self._answering_since = None
-                log.warning("relay.interrupted", reason=str(error))
-            await asyncio.sleep(TICK_S)
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._repeat(self.judge), name="relay.judge")
+            tasks.create_task(self._repeat(self.publish, wake=self._due), name="relay.publish")
+            tasks.create_task(self._repeat(self._redelivery.check), name="relay.redeliver")
+            tasks.create_task(self._announce(), name="relay.announce")
 
-    async def tick(self) -> None:
-        """Do every duty once.
+    async def judge(self) -> None:
+        """Do every duty towards the rows once.
 
         Raises:
-            Unavailable: PostgreSQL is away; the next tick starts its count of uninterrupted answers anew.
+            Unavailable: PostgreSQL is away.
             OutcomeUnknown: Its answer was lost.
         """
-        await self._announce(self._rows.wake_waiting)
-        await self._announce(self._rows.expire_starts)
+        duties = [self._rows.wake_waiting, self._rows.expire_starts]
         if self._may_judge():
-            await self._announce(self._rows.expire_leases)
-        await self._redelivery.check()
-        await self._publish_due()
+            duties.append(self._rows.expire_leases)
+        for duty in duties:
+            for tenant, event in await duty():
+                self._note(tenant, event)
+        self._answered_at = self._clock()
+
+    async def publish(self) -> None:
+        """Send the messages that are due.
+
+        Raises:
+            Unavailable: PostgreSQL is away.
+            OutcomeUnknown: Its answer was lost.
+        """
+        self._due.clear()
+        due = await self._rows.take_due()
+        await asyncio.gather(*(self._publish(row) for row in due))
+
+    async def _repeat(self, duty: Callable[[], Awaitable[None]], wake: asyncio.Event | None = None) -> None:
+        wake = wake or asyncio.Event()
+        while True:
+            try:
+                await duty()
+            except (Unavailable, OutcomeUnknown) as error:
+                log.warning("relay.interrupted", reason=str(error))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK_S):
+                    await wake.wait()
 
     def _may_judge(self) -> bool:
+        """Answers have come without a gap for long enough: a slow one or a missing one is a gap."""
         now = self._clock()
-        if self._answering_since is None:
+        if self._answering_since is None or now - self._answered_at > STEADY_S:
             self._answering_since = now
         return now - self._answering_since >= LEASE_GRACE_S
 
-    async def _announce(self, duty: Callable[[], Awaitable[Announcements]]) -> None:
-        for tenant, event in await duty():
-            REPAIRS.labels(event.type.value).inc()
-            log.info("relay.changed", job_id=str(event.job_id), type=event.type.value)
-            await self._tell(tenant, event)
+    def _note(self, tenant: str, event: Event) -> None:
+        REPAIRS.labels(event.type.value).inc()
+        log.info("relay.changed", job_id=str(event.job_id), type=event.type.value)
+        self._due.set()
+        if self._untold.full():
+            self._untold.get_nowait()  # the subscribers' sweep finds it
+        self._untold.put_nowait((tenant, event))
+
+    async def _announce(self) -> None:
+        while True:
+            batch = [await self._untold.get()]
+            while len(batch) < ANNOUNCE_AT_ONCE and not self._untold.empty():
+                batch.append(self._untold.get_nowait())
+            await asyncio.gather(*(self._tell(tenant, event) for tenant, event in batch))
 
     async def _tell(self, tenant: str, event: Event) -> None:
-        result = await self._document(tenant, event.job_id) if event.type.terminal else None
         try:
+            result = await self._document(tenant, event.job_id) if event.type.terminal else None
             await self._bus.announce(tenant, event, result)
         except Unavailable as error:  # the sweep tells the subscribers, the row tells everybody else
             log.warning("job.unannounced", job_id=str(event.job_id), reason=str(error))
@@ -170,10 +211,6 @@ class Relay:
     async def _document(self, tenant: str, job_id: UUID) -> bytes | None:
         job = await self._reads.job(tenant, job_id)
         return msgspec.json.encode(job_document(job)) if job else None
-
-    async def _publish_due(self) -> None:
-        due = await self._rows.take_due()
-        await asyncio.gather(*(self._publish(row) for row in due))
 
     async def _publish(self, row: Due) -> None:
         try:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -49,7 +49,8 @@ class _Session:
     connection: AbstractConnection
     channel: Channel
     underlay: AbstractChannel
-    refused: Mapping[str, Misconfigured]
+    declared: set[str] = field(default_factory=set)
+    refused: dict[str, Misconfigured] = field(default_factory=dict)
 
     @property
     def alive(self) -> bool:
@@ -75,8 +76,11 @@ class Publisher:
             Misconfigured: One of them exists with other arguments; the others work.
         """
         self._queues = [DEAD_LETTERS, *(queue_name(queue) for queue in sorted(queues))]
-        await self._drop()
-        for problem in (await self._ready()).refused.values():
+        session = await self._ready()
+        for name in self._queues:
+            if name in session.refused or name not in session.declared:
+                await self._declare_into(session, name)
+        for problem in session.refused.values():
             raise problem
 
     def check(self, queue: str) -> None:
@@ -103,13 +107,16 @@ class Publisher:
         """
         await self._send(DEAD_LETTERS, body, _properties(headers={"reason": reason}))
 
-    def take_vanished(self) -> list[str]:
-        """Catalog queues that were not there when they were looked for, since the last call; they are now.
+    def vanished(self) -> list[str]:
+        """Catalog queues that were not there when they were looked for; they are now.
 
         Whatever had been published to them is lost.
         """
-        vanished, self._vanished = self._vanished, set()
-        return sorted(name.removeprefix(queue_name("")) for name in vanished - {DEAD_LETTERS})
+        return sorted(name.removeprefix(queue_name("")) for name in self._vanished - {DEAD_LETTERS})
+
+    def forget_vanished(self, queue: str) -> None:
+        """What was lost with the queue is seen to."""
+        self._vanished.discard(queue_name(queue))
 
     async def depth(self, queue: str) -> QueueDepth:
         """Ask the broker itself, never a cache. A queue of ours that is gone is made anew.
@@ -178,22 +185,25 @@ class Publisher:
         try:
             await self._drop()
             connection = await connect(self._settings, name=self._name)
-            refused = await self._declare_all(connection)
             channel = connection.channel(on_return_raises=True)
             await channel.initialize(timeout=self._settings.timeout_s)
-            self._session = _Session(connection, channel, await channel.get_underlay_channel(), refused)
-            return self._session
+            session = _Session(connection, channel, await channel.get_underlay_channel())
+            for name in self._queues:
+                await self._declare_into(session, name)
+            self._session = session
+            return session
         finally:
             self._opening = None
 
-    async def _declare_all(self, connection: AbstractConnection) -> dict[str, Misconfigured]:
-        refused = {}
-        for name in self._queues:
+    async def _declare_into(self, session: _Session, name: str) -> None:
+        with translated():
             try:
-                await self._declare_one(connection, name)
+                await self._declare_one(session.connection, name)
             except Misconfigured as error:
-                refused[name] = error
-        return refused
+                session.refused[name] = error
+            else:
+                session.refused.pop(name, None)
+        session.declared.add(name)
 
     async def _declare_one(self, connection: AbstractConnection, name: str) -> None:
         async with open_channel(connection) as channel:

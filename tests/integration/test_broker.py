@@ -124,7 +124,7 @@ async def test_a_deleted_queue_is_declared_again_by_both_sides(
     settings: RabbitMQ, publisher: Publisher
 ) -> None:
     await publisher.declare(["gone"])
-    publisher.take_vanished()
+    publisher.forget_vanished("gone")
     async with consuming(settings, "gone") as consumer:
         await consumer.connected.wait()
         await _delete(settings, "leveret.gone")
@@ -135,29 +135,30 @@ async def test_a_deleted_queue_is_declared_again_by_both_sides(
         delivery, seen = await take(consumer)
         await consumer.settle(delivery)
     assert seen == job_id
-    assert publisher.take_vanished() == ["gone"]
-    assert publisher.take_vanished() == []
+    assert publisher.vanished() == ["gone"]
+    publisher.forget_vanished("gone")
+    assert publisher.vanished() == []
 
 
 async def test_a_queue_that_is_looked_at_and_missing_is_made_anew_and_told(
     settings: RabbitMQ, publisher: Publisher
 ) -> None:
     await publisher.declare(["missing"])
-    publisher.take_vanished()
+    publisher.forget_vanished("missing")
     await publisher.depth("missing")
-    assert publisher.take_vanished() == []
+    assert publisher.vanished() == []
     await _delete(settings, "leveret.missing")
 
     depth = await publisher.depth("missing")
 
     assert (depth.ready, depth.consumers) == (0, 0)
-    assert publisher.take_vanished() == ["missing"]
+    assert publisher.vanished() == ["missing"]
 
     await _delete(settings, "leveret.missing")
     async with open_publisher(settings, name="only-looks") as other:
         with pytest.raises(Unavailable, match=r"no queue leveret\.missing"):
             await other.depth("missing")
-        assert other.take_vanished() == []
+        assert other.vanished() == []
 
 
 async def test_a_queue_without_priorities_is_refused_by_name_and_the_others_work(

@@ -35,8 +35,9 @@ class FakeRows:
     again: list[FakeSilent] = field(default_factory=list)
     all_of: list[str] = field(default_factory=list)
     promotions: int = 0
+    away: bool = False
 
-    async def overtaken(self, *, margin_s: float) -> int:
+    async def overtaken(self, *, margin_s: float, forgotten_s: float) -> int:
         return 0
 
     async def silent(self, *, after_s: float) -> Sequence[FakeSilent]:
@@ -47,6 +48,8 @@ class FakeRows:
         return 1
 
     async def publish_all(self, queue: str) -> int:
+        if self.away:
+            raise Unavailable("away")
         self.all_of.append(queue)
         return 1
 
@@ -60,16 +63,18 @@ class FakeRows:
 class FakeBroker:
     ready: int = 0
     away: bool = False
-    vanished: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
 
     async def depth(self, queue: str) -> FakeDepth:
         if self.away:
             raise Unavailable("away")
         return FakeDepth(self.ready)
 
-    def take_vanished(self) -> list[str]:
-        vanished, self.vanished = self.vanished, []
-        return vanished
+    def vanished(self) -> list[str]:
+        return list(self.gone)
+
+    def forget_vanished(self, queue: str) -> None:
+        self.gone.remove(queue)
 
 
 class House:
@@ -119,8 +124,13 @@ async def test_a_broker_that_does_not_answer_is_not_an_empty_one() -> None:
 async def test_a_queue_that_was_gone_is_sent_again_at_once() -> None:
     house = House()
     await house.redelivery.check()
-    house.broker.vanished = ["images"]
+    house.broker.gone = ["images"]
+    house.rows.away = True
+    with pytest.raises(Unavailable):
+        await house.redelivery.check()
+    house.rows.away = False
 
+    await house.redelivery.check()
     await house.redelivery.check()
 
     assert house.rows.all_of == ["images"]

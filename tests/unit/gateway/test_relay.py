@@ -98,8 +98,14 @@ class FakePublisher:
 @dataclass
 class FakeVoice:
     told: list[EventType] = field(default_factory=list)
+    answers: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while Redis answers."""
+
+    def __post_init__(self) -> None:
+        self.answers.set()
 
     async def announce(self, tenant: str, event: Event, result: bytes | None = None) -> None:
+        await self.answers.wait()
         self.told.append(event.type)
 
     async def nudge(self, job_id: UUID) -> None: ...
@@ -127,13 +133,20 @@ class House:
             clock=lambda: self.now,
         )
 
+    async def judge_for(self, seconds: float) -> None:
+        """Judge now and once a second until so much later."""
+        await self.relay.judge()
+        for _ in range(int(seconds)):
+            self.now += 1
+            await self.relay.judge()
+
 
 async def test_a_due_row_is_published_and_its_confirm_noted() -> None:
     house = House()
     house.rows.due = [FakeDue(uuid7()), FakeDue(uuid7())]
     wanted = [due.id for due in house.rows.due]
 
-    await house.relay.tick()
+    await house.relay.publish()
 
     assert house.publisher.sent == wanted
     assert house.store.confirmed == wanted
@@ -144,49 +157,71 @@ async def test_a_queue_that_is_refused_or_a_broker_that_is_away_leaves_the_row_d
     house.publisher.refused = "plain"
     good = FakeDue(uuid7())
     house.rows.due = [FakeDue(uuid7(), queue="plain"), good]
-    await house.relay.tick()
+    await house.relay.publish()
     assert house.store.confirmed == [good.id]
 
     house.publisher.away = True
     house.rows.due = [FakeDue(uuid7())]
-    await house.relay.tick()
+    await house.relay.publish()
     assert house.store.confirmed == [good.id]
 
 
-async def test_no_lease_is_judged_before_steady_answers_and_an_outage_starts_the_count_anew() -> None:
+async def test_no_lease_is_judged_before_steady_answers() -> None:
     house = House()
-    await house.relay.tick()
-    house.now = LEASE_GRACE_S - 0.1
-    await house.relay.tick()
+    await house.judge_for(LEASE_GRACE_S - 1)
     assert house.rows.calls == []
-    house.now = LEASE_GRACE_S
-    await house.relay.tick()
-    assert house.rows.calls == ["judged"]
 
-    house.rows.away = True
-    await _run_once(house.relay)
-    house.rows.away = False
     house.now += 1
-    await house.relay.tick()
+    await house.relay.judge()
 
     assert house.rows.calls == ["judged"]
 
 
-async def test_what_the_relay_ends_is_announced() -> None:
+async def test_an_outage_starts_the_count_anew() -> None:
     house = House()
-    house.rows.ended = [("acme", Event(seq=3, job_id=uuid7(), type=EventType.FAILED, at=NOW, data={}))]
-    await house.relay.tick()
-    house.now = LEASE_GRACE_S
+    await house.judge_for(LEASE_GRACE_S)
+    house.rows.away = True
+    for _ in range(10):
+        with pytest.raises(Unavailable):
+            await house.relay.judge()
+        house.now += 1
+    house.rows.away = False
 
-    await house.relay.tick()
+    await house.judge_for(LEASE_GRACE_S - 1)
 
-    assert house.bus.told == [EventType.FAILED]
+    assert house.rows.calls == ["judged"]
 
 
-async def _run_once(relay: Relay) -> None:
-    """One turn of `run`, which outlives an outage."""
-    running = asyncio.create_task(relay.run())
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    assert not running.done()
+async def test_an_answer_that_took_long_starts_the_count_anew() -> None:
+    house = House()
+    await house.judge_for(LEASE_GRACE_S)
+    house.now += 60
+
+    await house.relay.judge()
+
+    assert house.rows.calls == ["judged"]
+
+
+async def test_what_the_relay_ends_is_announced_and_a_answers_redis_holds_up_nothing() -> None:
+    house = House()
+    await house.judge_for(LEASE_GRACE_S)
+    house.bus.answers.clear()
+    house.rows.ended = [
+        ("acme", Event(seq=3, job_id=uuid7(), type=EventType.FAILED, at=NOW, data={})) for _ in range(3)
+    ]
+    due = FakeDue(uuid7())
+    house.rows.due = [due]
+
+    running = asyncio.create_task(house.relay.run())
+    async with asyncio.timeout(10):
+        while due.id not in house.publisher.sent:
+            await asyncio.sleep(0)
+    assert house.bus.told == []
+    house.rows.ended = []
+    house.bus.answers.set()
+    async with asyncio.timeout(10):
+        while len(house.bus.told) < 3:
+            await asyncio.sleep(0)
     running.cancel()
+
+    assert set(house.bus.told) == {EventType.FAILED}
