@@ -134,6 +134,7 @@ async def _with_pauses(stream: Stream) -> AsyncIterator[Event | None]:
     events = aiter(stream)
     while True:
         upcoming = asyncio.ensure_future(anext(events, None))
+        upcoming.add_done_callback(_heard)
         try:
             while not (await asyncio.wait({upcoming}, timeout=KEEPALIVE_S))[0]:
                 yield None
@@ -144,6 +145,12 @@ async def _with_pauses(stream: Stream) -> AsyncIterator[Event | None]:
         if event is None:
             return
         yield event
+
+
+def _heard(upcoming: asyncio.Future[Event | None]) -> None:
+    """The stream may end in the very moment in which its reader leaves: nobody else asks how, then."""
+    if not upcoming.cancelled():
+        upcoming.exception()
 
 
 @router.websocket("/v1/jobs/{job_id}/stream")
@@ -172,6 +179,8 @@ async def _serve(socket: WebSocket, job_id: str) -> tuple[int, str]:
         return TRY_LATER, "too slow: resume by cursor"
     except (Unavailable, OutcomeUnknown) as error:
         return TRY_LATER, error.code
+    except WebSocketDisconnect:  # it left while it was being sent something
+        pass
     return DONE, ""
 
 

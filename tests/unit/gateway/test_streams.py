@@ -1,0 +1,88 @@
+"""What a stream leaves behind when it ends from both sides at once."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from starlette.websockets import WebSocketDisconnect
+
+from gateway.feed import Draining, Stream
+from gateway.routes import streams
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_drain_while_the_reader_leaves_is_no_unheard_exception() -> None:
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    draining = asyncio.Event()
+
+    async def events() -> AsyncIterator[Any]:
+        await draining.wait()
+        raise Draining
+        yield
+
+    # Given somebody who waits for the next event
+    pauses = streams._with_pauses(cast("Stream", events()))
+    reading = asyncio.ensure_future(anext(cast("Any", pauses)))
+    await asyncio.sleep(0.01)
+    # When the gateway drains and the reader goes in the same moment
+    draining.set()
+    await asyncio.sleep(0)
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    # Then nothing is left that nobody asked about
+    del pauses, reading
+    gc.collect()
+    await asyncio.sleep(0)
+    assert told == []
+
+
+class GoneSocket:
+    """A peer that left just before its event is sent, and whose going was not heard yet."""
+
+    headers: Mapping[str, str] = {}
+    query_params: Mapping[str, str] = {}
+
+    def __init__(self, services: object) -> None:
+        self.app = SimpleNamespace(state=SimpleNamespace(services=services))
+
+    async def send_text(self, text: str) -> None:
+        raise WebSocketDisconnect(1006)
+
+    async def receive(self) -> None:
+        await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def one_event(*_: object) -> AsyncIterator[AsyncIterator[str]]:
+    async def events() -> AsyncIterator[str]:
+        yield "an event"
+
+    yield events()
+
+
+async def answer(*_: object) -> Any:
+    return SimpleNamespace(tenant="acme")
+
+
+async def test_a_peer_that_leaves_in_the_middle_of_an_event_is_no_failure() -> None:
+    services = SimpleNamespace(
+        settings=SimpleNamespace(base_url="http://localhost", origins=[]),
+        auth=SimpleNamespace(caller=answer),
+        feed=SimpleNamespace(watch=one_event),
+        lookup=SimpleNamespace(shown_event=shown),
+    )
+    job_id = "01900000-0000-7000-8000-000000000000"
+    code, _ = await streams._serve(cast("Any", GoneSocket(services)), job_id)
+    assert code == streams.DONE
+
+
+async def shown(*_: object) -> dict[str, str]:
+    return {}
