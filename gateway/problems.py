@@ -11,12 +11,15 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from shared.errors import InvalidJob, LeveretError
+
+log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
@@ -147,7 +150,16 @@ _BY_STATUS = {
     422: "invalid_request",
     503: "unavailable",
 }
+INTERNAL = frozenset({"unavailable", "store_error", "outcome_unknown"})
 Errors = Iterable[tuple[str, str]]
+
+
+def _detail(error: LeveretError, request_id: str) -> str:
+    """What a caller may read: which server is away, and where it lives, is the operator's to know."""
+    if error.code not in INTERNAL:
+        return str(error)
+    log.warning("request.failed", code=error.code, request_id=request_id, reason=str(error))
+    return KINDS[error.code].meaning
 
 
 class Problems:
@@ -172,7 +184,7 @@ class Problems:
         if error.code not in KINDS:
             return self.response("internal_error", "", request_id)
         errors = error.problems if isinstance(error, InvalidJob) else ()
-        return self.response(error.code, str(error), request_id, errors=errors)
+        return self.response(error.code, _detail(error, request_id), request_id, errors=errors)
 
     def response(
         self,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+import uvloop
+
 from gpu_worker.engine.launch import hide_worker
 from gpu_worker.settings import WorkerSettings
 from gpu_worker.wiring import serve
@@ -26,7 +28,7 @@ def main() -> int:
     async def work(lifecycle: Lifecycle) -> None:
         await serve(settings, lifecycle)
 
-    return run(work)
+    return run(work, loop_factory=uvloop.new_event_loop)
 
 
 if __name__ == "__main__":

@@ -99,6 +99,7 @@ class Feed:
         self._tenants: dict[str, _Tenant] = {}
         self._stale: set[str] = set()
         self._wake = asyncio.Event()
+        self._all_at = 0.0
         self._draining = False
 
     async def run(self) -> None:
@@ -210,9 +211,11 @@ class Feed:
     async def _next_stale(self) -> set[str]:
         """The tenants to look at: those just confirmed at once, all of them every few seconds."""
         try:
-            async with asyncio.timeout(SWEEP_EVERY_S):
+            async with asyncio.timeout_at(self._all_at):
                 await self._wake.wait()
         except TimeoutError:
+            # A fixed beat: tenants that are confirmed all the time must not put off the look at the others.
+            self._all_at = asyncio.get_running_loop().time() + SWEEP_EVERY_S
             self._forget_idle()
             return set(self._tenants)
         self._wake.clear()

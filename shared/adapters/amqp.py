@@ -41,6 +41,7 @@ def translated() -> Iterator[None]:
     """Turn the drivers' errors into Unavailable."""
     try:
         yield
+        still_wanted()
     except (Misconfigured, Unavailable):
         raise
     except BROKEN as error:

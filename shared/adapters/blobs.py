@@ -282,7 +282,9 @@ def _writing(ref: str) -> Iterator[None]:
     except TimeoutError as error:
         raise StoreError(f"S3 took too long over {ref}") from error
     except (BotoCoreError, ClientError, aiohttp.ClientError, OSError) as error:
-        raise StoreError(f"S3 failed over {ref}: {type(error).__name__}: {error}") from error
+        # The driver's own text names endpoints; the cause keeps it for the logs.
+        reason = _code(error) if isinstance(error, ClientError) else type(error).__name__
+        raise StoreError(f"S3 failed over {ref}: {reason}") from error
 
 
 def _code(error: ClientError) -> str:

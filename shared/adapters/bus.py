@@ -7,6 +7,7 @@ loses no result: readers go to PostgreSQL, and subscribers are resynced from it.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -25,6 +26,7 @@ from shared.settings import Redis
 
 log = structlog.get_logger()
 
+SILENCE_S = 2.0
 READ_TIMEOUT_S = 0.5
 """A read of a hot result: PostgreSQL answers the same question, so waiting longer gains nothing."""
 
@@ -53,6 +55,7 @@ class Bus:
         self._settings = settings
         self._client = client
         self._announce = client.register_script(ANNOUNCE)
+        self._silent_until = -math.inf
 
     async def announce(self, tenant: str, event: Event, result: bytes | None = None) -> None:
         """Push an event to the tenant's subscribers and keep a result for quick reads, in one step.
@@ -68,7 +71,7 @@ class Bus:
         """
         ttl_s = self._settings.result_ttl_s
         arguments: list[str | bytes | int] = [channel(tenant), encode(event), result or b"", event.seq, ttl_s]
-        async with _translated(self._settings.timeout_s):
+        async with self._unless_silent(), _translated(self._settings.timeout_s):
             kept = await self._announce(keys=[job_key(tenant, event.job_id)], args=arguments)
         if not kept:
             log.warning("bus.result_not_kept", job_id=str(event.job_id))
@@ -99,6 +102,20 @@ class Bus:
         """
         async with _translated(self._settings.timeout_s):
             await cast("Any", self._client.ping())
+
+    @asynccontextmanager
+    async def _unless_silent(self) -> AsyncIterator[None]:
+        """After one call has waited for nothing, the next ones don't: subscribers have their sweep."""
+        now = asyncio.get_running_loop().time
+        if now() < self._silent_until:
+            raise Unavailable("Redis: silent a moment ago")
+        began = now()
+        try:
+            yield
+        except Unavailable:
+            if now() - began >= self._settings.timeout_s:
+                self._silent_until = now() + SILENCE_S
+            raise
 
     def listener(self) -> Listener:
         """The pub/sub side: one connection of its own. One per process is enough."""

@@ -131,7 +131,7 @@ class Consumer:
     async def _check_consumer(self, channel: AbstractChannel, subscription: _Subscription) -> None:
         """Alive but not consuming is the commonest failure of the field: ask the broker itself."""
         found = await look_at(channel, self._queue, timeout_s=self._settings.timeout_s)
-        if found is None or (subscription.tag is not None and not found.consumer_count):
+        if found is None or (subscription.tags and not found.consumer_count):
             raise Unavailable("the broker knows no consumer of this queue")
 
     def _wake(self, _: object) -> None:
@@ -155,38 +155,47 @@ class Consumer:
 
 @dataclass(slots=True)
 class _Subscription:
-    """One channel's consumer. A new prefetch counts only for a new consumer: cancel, then consume again."""
+    """One channel's consumers.
+
+    A consumer's prefetch can't be changed, and what a canceled one holds counts for nobody. So more is asked
+    for by one more consumer, and less only by canceling them all.
+    """
 
     channel: AbstractChannel
     queue: str
     deliver: ConsumerCallback
     timeout_s: float
     prefetch: int = 0
-    tag: str | None = None
+    tags: list[str] = field(default_factory=list)
     canceled: bool = False
 
     def canceled_by_broker(self, _: object) -> None:
-        """The queue was deleted; the next session declares it again."""
+        """The queue was deleted; the next session finds it again."""
         self.canceled = True
 
     async def set_prefetch(self, prefetch: int) -> None:
-        """Let the broker send up to `prefetch` messages; 0 stops it.
+        """Let the broker send up to `prefetch` messages in all; 0 stops it.
 
         Raises:
-            Unavailable: The broker ended this consumer.
+            Unavailable: The broker ended a consumer.
         """
         if self.canceled:
             raise Unavailable("the broker canceled the consumer: its queue was deleted")
-        if prefetch == self.prefetch:
-            return
-        if self.tag is not None:
-            await self.channel.basic_cancel(self.tag, timeout=self.timeout_s)
-            self.tag = None
-        if prefetch > 0:
-            await self.channel.basic_qos(prefetch_count=prefetch, timeout=self.timeout_s)
-            answer = await self.channel.basic_consume(self.queue, self.deliver, timeout=self.timeout_s)
-            self.tag = answer.consumer_tag
-        self.prefetch = prefetch
+        if prefetch > self.prefetch:
+            await self._consume(prefetch - self.prefetch)
+        elif prefetch == 0:
+            await self._cancel()
+
+    async def _consume(self, more: int) -> None:
+        await self.channel.basic_qos(prefetch_count=more, timeout=self.timeout_s)
+        answer = await self.channel.basic_consume(self.queue, self.deliver, timeout=self.timeout_s)
+        self.tags.append(answer.consumer_tag or "")
+        self.prefetch += more
+
+    async def _cancel(self) -> None:
+        while self.tags:
+            await self.channel.basic_cancel(self.tags.pop(), timeout=self.timeout_s)
+        self.prefetch = 0
 
 
 async def _within(seconds: float, event: asyncio.Event) -> bool:

@@ -120,6 +120,29 @@ async def test_a_lost_connection_keeps_the_job_and_takes_no_other(
         await consumer.settle(last)
 
 
+async def test_slots_that_come_free_after_a_reconnect_are_filled_and_never_more(
+    settings: RabbitMQ, publisher: Publisher
+) -> None:
+    await publisher.declare(["slots"])
+    for _ in range(9):
+        await publisher.publish("slots", uuid7(), priority=5, traceparent=None)
+    async with consuming(settings, "slots", slots=3) as consumer:
+        old = [(await take(consumer))[0] for _ in range(3)]
+        await old[0].channel.connection.close(ConnectionError("cut"))
+        held = list(old)
+        for freed in old:
+            await consumer.settle(freed)
+            held.remove(freed)
+            held.append((await take(consumer))[0])
+            assert len(held) == 3
+            ready = (await publisher.depth("slots")).ready
+            assert ready == 9 - len([message for message in held if message not in old])
+
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await consumer.next()
+
+
 async def test_a_deleted_queue_is_declared_again_by_both_sides(
     settings: RabbitMQ, publisher: Publisher
 ) -> None:

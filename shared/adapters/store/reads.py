@@ -17,9 +17,11 @@ select j.id, s.tenant, s.model, s.model_version, j.queue, j.state, j.seq, j.prio
        j.max_attempts, j.cancel_requested, j.progress, s.inputs, s.params, s.metadata, s.retry_of,
        s.created_at, j.run_at, j.queued_at, j.started_at, j.finished_at, e.data as ending,
        case when j.state = 'queued' then (
-           select 1 + count(*) from jobs ahead
-           where ahead.state = 'queued' and ahead.queue = j.queue
-             and (ahead.priority > j.priority or (ahead.priority = j.priority and ahead.id < j.id))
+           select case when count(*) < 1000 then 1 + count(*) end
+           from (select from jobs ahead
+                 where ahead.state = 'queued' and ahead.queue = j.queue
+                   and (ahead.priority > j.priority or (ahead.priority = j.priority and ahead.id < j.id))
+                 limit 1000) counted
        ) end as queue_position,
        case when j.state = 'waiting' then 'scheduled'
             when j.state = 'queued' then coalesce((
