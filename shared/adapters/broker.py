@@ -185,15 +185,23 @@ class Publisher:
         try:
             await self._drop()
             connection = await connect(self._settings, name=self._name)
-            channel = connection.channel(on_return_raises=True)
-            await channel.initialize(timeout=self._settings.timeout_s)
-            session = _Session(connection, channel, await channel.get_underlay_channel())
-            for name in self._queues:
-                await self._declare_into(session, name)
-            self._session = session
+            try:
+                self._session = session = await self._begin(connection)
+            except Unavailable:
+                await close(connection)
+                raise
             return session
         finally:
             self._opening = None
+
+    async def _begin(self, connection: AbstractConnection) -> _Session:
+        channel = connection.channel(on_return_raises=True)
+        with translated():
+            await channel.initialize(timeout=self._settings.timeout_s)
+            session = _Session(connection, channel, await channel.get_underlay_channel())
+        for name in self._queues:
+            await self._declare_into(session, name)
+        return session
 
     async def _declare_into(self, session: _Session, name: str) -> None:
         with translated():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import asyncpg
@@ -79,11 +79,9 @@ class Database:
             await self._release(connection)
 
     async def _release(self, connection: Any) -> None:
-        """A connection that broke is the pool's to replace; the statement's own outcome is told already."""
-        try:
+        """One that breaks here is ended and replaced by the pool; the statement's outcome is told."""
+        with suppress(*CONNECTION_LOST):
             await self._pool.release(connection, timeout=self._timeout_s)
-        except CONNECTION_LOST:
-            connection.terminate()
 
 
 async def _translated(call: Awaitable[T], *, lost: type[LeveretError]) -> T:
