@@ -1,4 +1,4 @@
-"""`python -m tests.chaos [--seed S] [--minutes M]`: everything breaks, nothing may be lost. See docs/chaos.md."""
+"""`python -m tests.chaos [--seed S] [--minutes M]`: all breaks, nothing may be lost (docs/chaos.md)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import secrets
 import signal
 import subprocess
 import sys
-
 
 from deploy.local.failure import StackError
 from tests.chaos.plan import Plan, plan_for
@@ -41,7 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, default=None, help="jobs per second to ask for")
     parser.add_argument("--keep", action="store_true", help="keep the processes' logs")
     scenario = parser.add_mutually_exclusive_group()
-    scenario.add_argument("--sabotage", choices=SABOTAGES, help="take this promise out: the checker must see it")
+    scenario.add_argument(
+        "--sabotage", choices=SABOTAGES, help="take this promise out: the checker must see it"
+    )
     scenario.add_argument("--control", choices=SABOTAGES, help="the same short run with nothing taken out")
     return parser
 
@@ -63,6 +64,7 @@ def _show(result: Result) -> None:
     _say("")
     for line in table(result.verdict, result.faults, result.overlap):
         _say(line)
+    _say(f"cpu: {result.cpu_s[0]:.0f} s this process, {result.cpu_s[1]:.0f} s gateways and workers")
     for line in result.tracebacks[:3]:
         _say(f"a process logged an exception: {line}")
 
@@ -80,7 +82,8 @@ def _status(asked: argparse.Namespace, plan: Plan, result: Result, seed: str) ->
     )  # fmt: skip
     for line in wrong:
         _say(f"FAILED: {line}")
-    _say(f"\n{'failed' if wrong else 'all zero'}; replay: make chaos SEED={seed} MINUTES={asked.minutes:g}, commit {_commit()}")
+    _say("\nfailed" if wrong else "\nall zero")
+    _say(f"replay: make chaos SEED={seed} MINUTES={asked.minutes:g} (commit {_commit()})")
     return 1 if wrong else 0
 
 

@@ -19,7 +19,7 @@ from tests.chaos.testimony import Testimony
 
 LIVE = "select id::text, state, worker from jobs where state in ('waiting', 'queued', 'running')"
 LOOK_S = 0.25
-PATIENCE_S = 20
+PATIENCE_S = 30
 T = TypeVar("T")
 
 
@@ -46,6 +46,11 @@ class Arena:
     def in_flight(self) -> frozenset[str]:
         """Jobs that wait in the broker or run."""
         return frozenset(self.live["queued"] | self.live["running"])
+
+    @property
+    def running(self) -> frozenset[str]:
+        """Jobs that some worker has in hand."""
+        return frozenset(self.live["running"])
 
     @property
     def backlog(self) -> int:
@@ -83,9 +88,10 @@ class Arena:
                 return found
         return None
 
-    def busy_worker(self) -> Member | None:
-        """One that has jobs in hand."""
+    def busy_worker(self, *, engine: bool = False) -> Member | None:
+        """One that has jobs in hand; with `engine` one whose engine is up as well."""
         busy = [each for each in self.crew.workers if each.pid and not each.paused and self.held[each.worker]]
+        busy = [each for each in busy if not engine or each.engines()]
         return self.dice.choice(busy) if busy else None
 
     def busy_gateway(self) -> Member | None:

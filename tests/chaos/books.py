@@ -45,7 +45,8 @@ begin
     if tg_op = 'INSERT' then
         insert into chaos_audit (job_id, what, seq, type) values (new.job_id, 'event', new.seq, new.type);
     else
-        insert into chaos_audit (job_id, what, seq, type) values (old.job_id, 'event changed', old.seq, old.type);
+        insert into chaos_audit (job_id, what, seq, type)
+        values (old.job_id, 'event changed', old.seq, old.type);
     end if;
     return null;
 end $$;

@@ -1,4 +1,4 @@
-"""Judges a run. Imports nothing of the product: only what clients saw, what the audit wrote and what S3 holds.
+"""Judges a run by what clients saw, what the audit wrote and what S3 holds. Imports nothing of the product.
 
 `BOLD` are the columns that must be zero. Each names its jobs, so that a run that failed can be looked into.
 """

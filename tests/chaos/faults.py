@@ -49,9 +49,9 @@ async def _pause_worker(arena: Arena, kind: str, *, seconds: float) -> Strike:
 
 
 async def _kill_engine(arena: Arena, kind: str) -> Strike:
-    worker = await arena.until(lambda: (found := arena.busy_worker()) and found.engines() and found)
+    worker = await arena.until(partial(arena.busy_worker, engine=True))
     began = time.time()
-    if not worker:
+    if worker is None:
         return Strike(kind, began, began, 0)
     jobs = frozenset(arena.held[worker.worker])
     for pid in worker.engines():
@@ -71,35 +71,39 @@ async def _signal_gateway(arena: Arena, kind: str, *, number: signal.Signals) ->
     return Strike(kind, began, began, victims, watchers=watchers)
 
 
-async def _restart(arena: Arena, kind: str, *, server: str, number: signal.Signals, wipe: bool = False) -> Strike:
-    jobs = await arena.until(lambda: arena.in_flight) or frozenset()
-    began, watchers = time.time(), tuple(arena.testimony.watching())
+async def _restart(
+    arena: Arena, kind: str, *, server: str, number: signal.Signals, wipe: bool = False
+) -> Strike:
+    hit = await arena.until(lambda: arena.in_flight) or frozenset()
+    jobs, began, watchers = arena.running, time.time(), tuple(arena.testimony.watching())
     await arena.servers.kill(server, number)
     if wipe:
         arena.servers.wipe(server)
     await arena.servers.restart(server)
     watchers = watchers if server == "redis" else ()
-    return Strike(kind, began, time.time(), len(jobs), jobs, watchers)
+    return Strike(kind, began, time.time(), len(hit), jobs, watchers)
 
 
 async def _weather(arena: Arena, kind: str, *, server: str, weather: Weather, seconds: float) -> Strike:
     """A victim is whoever the proxy struck meanwhile."""
-    jobs = await arena.until(lambda: arena.in_flight) or frozenset()
-    proxy = arena.servers.proxies[server]
+    await arena.until(lambda: arena.in_flight)
+    proxy, jobs = arena.servers.proxies[server], arena.running
     began, before = time.time(), proxy.struck
     watchers = tuple(arena.testimony.watching()) if server == "redis" else ()
     open_ = proxy.open if weather.black_hole else 0
     proxy.change(weather)
     try:
         await asyncio.sleep(seconds)
+        await arena.until(lambda: open_ or proxy.struck > before)
     finally:
         proxy.calm()
     return Strike(kind, began, time.time(), proxy.struck - before + open_, jobs, watchers)
 
 
 async def _cut(arena: Arena, kind: str, *, server: str, half: bool = False) -> Strike:
-    jobs = await arena.until(lambda: arena.in_flight) or frozenset()
-    proxy, began = arena.servers.proxies[server], time.time()
+    proxy = arena.servers.proxies[server]
+    await arena.until(lambda: arena.in_flight and proxy.open)
+    jobs, began = arena.running, time.time()
     watchers = tuple(arena.testimony.watching()) if server == "redis" else ()
     cut = proxy.half_close_all() if half else proxy.cut_all()
     return Strike(kind, began, began, cut, jobs, watchers)
@@ -107,8 +111,9 @@ async def _cut(arena: Arena, kind: str, *, server: str, half: bool = False) -> S
 
 async def _refuse(arena: Arena, kind: str, *, server: str, seconds: float) -> Strike:
     """Everybody is cut off and nobody gets in again for a while."""
-    jobs = await arena.until(lambda: arena.in_flight) or frozenset()
-    proxy, began = arena.servers.proxies[server], time.time()
+    proxy = arena.servers.proxies[server]
+    await arena.until(lambda: arena.in_flight and proxy.open)
+    jobs, began = arena.running, time.time()
     cut = proxy.cut_all()
     proxy.change(Weather(refuse=True))
     try:
@@ -119,21 +124,21 @@ async def _refuse(arena: Arena, kind: str, *, server: str, seconds: float) -> St
 
 
 async def _delete_queue(arena: Arena, kind: str) -> Strike:
-    jobs = await arena.until(lambda: frozenset(arena.live["queued"])) or frozenset()
-    began = time.time()
+    hit = await arena.until(lambda: frozenset(arena.live["queued"])) or frozenset()
+    jobs, began = arena.running, time.time()
     with suppress(OSError, aio_pika.exceptions.AMQPError, TimeoutError):
         async with asyncio.timeout(10):
             connection = await aio_pika.connect(arena.servers.direct["LEVERET_RABBITMQ_URL"])
             async with connection:
                 channel = await connection.channel()
                 await channel.queue_delete(QUEUE)
-                return Strike(kind, began, time.time(), len(jobs), jobs)
+                return Strike(kind, began, time.time(), len(hit), jobs)
     return Strike(kind, began, time.time(), 0)
 
 
 async def _end_sessions(arena: Arena, kind: str) -> Strike:
-    jobs = await arena.until(lambda: arena.in_flight) or frozenset()
-    began = time.time()
+    await arena.until(lambda: arena.in_flight)
+    jobs, began = arena.running, time.time()
     connection = await arena.servers.postgres()
     try:
         ended = await connection.fetchval(
@@ -146,8 +151,8 @@ async def _end_sessions(arena: Arena, kind: str) -> Strike:
 
 
 async def _redis_command(arena: Arena, kind: str, *, command: str) -> Strike:
-    await arena.until(lambda: arena.testimony.watching())
-    jobs, watchers, began = arena.in_flight, tuple(arena.testimony.watching()), time.time()
+    await arena.until(arena.testimony.watching)
+    jobs, watchers, began = arena.running, tuple(arena.testimony.watching()), time.time()
     async with arena.servers.redis() as redis:
         await redis.execute_command(command)
     return Strike(kind, began, time.time(), len(watchers), jobs, watchers)

@@ -135,7 +135,9 @@ class Load:
         elif self._dice.random() < 0.02:
             await self._once_more(submission, wish, send)
 
-    async def _once_more(self, submission: Submission, wish: Wish, send: Callable[..., Awaitable[str]]) -> None:
+    async def _once_more(
+        self, submission: Submission, wish: Wish, send: Callable[..., Awaitable[str]]
+    ) -> None:
         """A client that asks again though it was answered must get the same job."""
         if submission.ids:
             try:
@@ -145,7 +147,7 @@ class Load:
 
     def _wish(self, kind: str) -> Wish:
         dice = self._dice
-        seconds = round(dice.uniform(0.2, 2.0), 2) if kind in {"nap"} else 0
+        seconds = round(dice.uniform(0.2, 2.0), 2) if kind == "nap" else 0
         params = {"kind": "noop" if kind == "blob" else kind, "seconds": seconds}
         body: dict[str, Any] = {"params": params, "priority": dice.randint(0, 10)}
         if dice.random() < 0.02:
@@ -158,7 +160,7 @@ class Load:
         headers = {"Idempotency-Key": key}
         note = {"note": {"json": key}}
         if wish.blob is None:
-            request = {"json": {"model": "task", "inputs": note, **wish.body}}
+            request: dict[str, Any] = {"json": {"model": "task", "inputs": note, **wish.body}}
         else:
             options = json.dumps({"inputs": note, **wish.body})
             request = {"data": {"model": "task", "options": options}, "files": {"blob": wish.blob}}

@@ -22,7 +22,16 @@ SHORT = {
     "queue deleted", "redis pub/sub killed", "redis flushed", "s3 answers 500",
 }  # fmt: skip
 """For CI's single minute: what needs no waiting, and PostgreSQL's sessions killed at its beginning."""
-SPREAD = (2.0, 54.0)
+PEACE = (26.0, 57.0)
+"""When PostgreSQL is up: the time of whatever needs jobs that move."""
+ANY_TIME = {
+    "worker kill -9", "engine kill -9", "gateway kill -9", "gateway SIGTERM", "redis kill -9",
+    "redis flushed", "redis pub/sub killed", "redis black hole 8 s",
+}  # fmt: skip
+WHOLE_ROUND = (1.0, 57.0)
+LOSES_LEASE = "worker paused 28 s"
+LOSES_LEASE_AT_S = 30.0
+"""So that the relay, silent until 20 s after PostgreSQL's last fault, judges its lease before it wakes."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -54,7 +63,7 @@ class Plan:
     rate: float = 60
     clients: int = 48
     slots: tuple[int, ...] = (1, 1, 4)
-    backlog: int = 350
+    backlog: int = 600
     settle_s: float = 60
     restless: float = 0.5
     least: int = TIMES
@@ -81,9 +90,20 @@ def plan_for(seed: str, minutes: float) -> Plan:
 
 
 def _round(numbers: Random, begins: float) -> list[Appointment]:
-    others = [kind for kind in KINDS if kind not in POSTGRES_FIRST]
-    first = [Appointment(begins + at, kind) for kind, at in POSTGRES_FIRST.items()]
-    return first + _spread(numbers, others, begins + SPREAD[0], begins + SPREAD[1])
+    pinned = {**POSTGRES_FIRST, LOSES_LEASE: LOSES_LEASE_AT_S, **_one_broker_fault(numbers)}
+    others = [kind for kind in KINDS if kind not in pinned]
+    moving = [kind for kind in others if kind not in ANY_TIME]
+    any_time = [kind for kind in others if kind in ANY_TIME]
+    return [
+        *(Appointment(begins + at, kind) for kind, at in pinned.items()),
+        *_spread(numbers, moving, begins + PEACE[0], begins + PEACE[1]),
+        *_spread(numbers, any_time, begins + WHOLE_ROUND[0], begins + WHOLE_ROUND[1]),
+    ]
+
+
+def _one_broker_fault(numbers: Random) -> dict[str, float]:
+    """One of the two comes while PostgreSQL is away as well."""
+    return {numbers.choice(["broker kill -9", "broker wiped"]): 11.0}
 
 
 def _short(numbers: Random, seconds: float) -> tuple[Appointment, ...]:

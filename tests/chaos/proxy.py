@@ -81,6 +81,7 @@ class _Side(asyncio.Protocol):
         self._paused_by_peer = False
         self._slow: asyncio.Queue[bytes | None] | None = None
         self._slow_task: asyncio.Task[None] | None = None
+        self._finished = False
         self.ended = False
 
     @property
@@ -160,7 +161,7 @@ class _Side(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         if self._transport is None:
             self._early.append(data)
-        elif not self._transport.is_closing():
+        elif not (self._finished or self._transport.is_closing()):
             self._transport.write(data)
 
     def answer_500(self) -> None:
@@ -169,7 +170,12 @@ class _Side(asyncio.Protocol):
         self.close()
 
     def finish(self) -> None:
-        if self._transport is not None and self._transport.can_write_eof() and not self._transport.is_closing():
+        if (
+            self._transport is not None
+            and self._transport.can_write_eof()
+            and not self._transport.is_closing()
+        ):
+            self._finished = True
             self._transport.write_eof()
 
     def close(self) -> None:
@@ -216,6 +222,8 @@ class FaultProxy:
         self.port = 0
         self._target = port
         self._links: set[Link] = set()
+        self._light = asyncio.Event()
+        self._light.set()
         self._server: asyncio.Server | None = None
         self._connecting: set[asyncio.Task[None]] = set()
 
@@ -238,6 +246,10 @@ class FaultProxy:
     def change(self, weather: Weather) -> None:
         """From now on it is like this, for open connections as well."""
         self.weather = weather
+        if weather.black_hole:
+            self._light.clear()
+        else:
+            self._light.set()
         for link in list(self._links):
             self._budget(link)
             link.client.listen()
@@ -303,7 +315,12 @@ class FaultProxy:
         link.request_budget = self.dice.randint(*request) if request else None
 
     async def _connect(self, link: Link) -> None:
+        """In a black hole not even the first packet gets through."""
         loop = asyncio.get_running_loop()
+        await self._light.wait()
+        if link.client.gone:
+            self.forget(link)
+            return
         try:
             await loop.create_connection(lambda: link.server, HOST, self._target)
         except OSError:

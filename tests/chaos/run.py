@@ -42,7 +42,8 @@ class Result:
     faults: Mapping[str, Tally]
     overlap: float
     tracebacks: list[str]
-    log: Path | None
+    cpu_s: tuple[float, float]
+    """Of this process; of all that it started and that has ended."""
 
 
 class Run:
@@ -178,7 +179,7 @@ class Run:
             faults=tallies(self._strikes, read),
             overlap=overlapping(self._strikes, read),
             tracebacks=crew.failures(),
-            log=folder if self._keep else None,
+            cpu_s=(_cpu_s(resource.RUSAGE_SELF), _cpu_s(resource.RUSAGE_CHILDREN)),
         )
 
     def _room(self, arena: Arena) -> Callable[[], asyncio.Future[None]]:
@@ -210,8 +211,14 @@ def _memory_mib() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
+def _cpu_s(whose: int) -> float:
+    used = resource.getrusage(whose)
+    return used.ru_utime + used.ru_stime
+
+
 def _product(servers: Servers, module: str, *arguments: str) -> str:
     return subprocess.run(
         [sys.executable, "-m", module, *arguments],
-        check=True, cwd=ROOT, timeout=60, env=process_environment(servers.direct), capture_output=True, text=True,
+        check=True, cwd=ROOT, timeout=60, env=process_environment(servers.direct), capture_output=True,
+        text=True,
     ).stdout  # fmt: skip

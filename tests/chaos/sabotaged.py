@@ -18,7 +18,9 @@ def fence() -> None:
 
     guard = "where id = $1 and fence = $2 and state = 'running'"
     attempts.LEAVE = _replaced(attempts.LEAVE, guard, "where id = $1 and $2::integer is not null")
-    attempts.LEAVE = _replaced(attempts.LEAVE, "    from gone\n)\nselect g", "    from gone on conflict do nothing\n)\nselect g")
+    attempts.LEAVE = _replaced(
+        attempts.LEAVE, "    from gone\n)\nselect g", "    from gone on conflict do nothing\n)\nselect g"
+    )
     guard = "and j.fence = mine.fence and j.state = 'running'"
     attempts.RENEW = _replaced(attempts.RENEW, guard, "and mine.fence is not null")
 

@@ -1,4 +1,4 @@
-"""Short runs that show one promise each: clean with it, and not without it. For `--sabotage` and `--control`."""
+"""Short runs, one promise each: clean with it, and not without it. For `--sabotage` and `--control`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a fault did: when, to whom, and how long until the last of those had moved on. Product-free as well."""
+"""What a fault did: when, to whom, and how long until the last of those had moved on. Product-free too."""
 
 from __future__ import annotations
 
@@ -69,11 +69,19 @@ def _tally(strikes: Sequence[Strike], books: Books) -> Tally:
 
 
 def recovery_s(strike: Strike, books: Books) -> float:
-    """Seconds from healing until the last job had its next step and the last watcher what it missed."""
+    """Seconds from healing until work goes on: some job is claimed, every job that was running has had its
+    next step, and every watcher what was committed meanwhile.
+    """
     steps = [_next_step(books.changes.get(job_id, ()), strike.began) for job_id in strike.jobs]
+    steps.append(_next_claim(books, strike.healed))
     lags = [step - strike.healed for step in steps if step is not None]
     lags += [lag for watcher in strike.watchers for lag in _lags(watcher, strike, books)]
     return max([0.0, *lags])
+
+
+def _next_claim(books: Books, after: float) -> float | None:
+    claims = (each.at for changes in books.changes.values() for each in changes if each.state == "running")
+    return min((at for at in claims if at > after), default=None)
 
 
 def _next_step(changes: Iterable[Change], after: float) -> float | None:

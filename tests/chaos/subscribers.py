@@ -41,7 +41,9 @@ class Subscribers:
         self._following: set[asyncio.Task[None]] = set()
         limits = httpx2.Limits(max_connections=500, max_keepalive_connections=0)
         timeout = httpx2.Timeout(10, read=SILENCE_S)
-        self._http = httpx2.AsyncClient(timeout=timeout, limits=limits, headers=self._headers, trust_env=False)
+        self._http = httpx2.AsyncClient(
+            timeout=timeout, limits=limits, headers=self._headers, trust_env=False
+        )
 
     def follow(self, job_id: str) -> None:
         """Follow this job to its end."""

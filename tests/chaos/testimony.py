@@ -1,4 +1,4 @@
-"""What clients saw, written down as it happens; the checker's first source. Imports nothing of the product."""
+"""What clients saw, as it happened; the checker's first source. Imports nothing of the product."""
 
 from __future__ import annotations
 

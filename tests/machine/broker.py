@@ -70,6 +70,10 @@ class Broker:
         self._delivered = delivered
         self._acked = acked
 
+    def declare(self, queues: Iterable[str]) -> None:
+        for queue in queues:
+            self.queues.setdefault(queue, [])
+
     def put(self, queue: str, body: bytes, priority: int) -> None:
         message = Message(queue, priority, body, len(self.sent))
         self.sent.append(message)
@@ -227,6 +231,12 @@ class Publisher:
 
     async def depth(self, queue: str) -> Ready:
         return await self._call(lambda: self._look(queue))
+
+    def vanished(self) -> list[str]:
+        return sorted(self._vanished)
+
+    def forget_vanished(self, queue: str) -> None:
+        self._vanished.discard(queue)
 
     def take_vanished(self) -> list[str]:
         vanished, self._vanished = self._vanished, set()

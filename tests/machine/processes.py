@@ -158,6 +158,7 @@ class WorkerProcess(Process):
         loop = asyncio.get_running_loop()
         self.queue = queue
         self.draining = asyncio.Event()
+        self.retiring = asyncio.Event()
         self.knows_all = knows_all
         self.drain_s = 0.0
         self._around = around
@@ -169,7 +170,7 @@ class WorkerProcess(Process):
         self.announcer = Announcer(voice, around.remote(self, around.stores.reads()))
         self.leases = Leases(attempts)
         heartbeat = Heartbeat(
-            around.remote(self, around.stores.beats(identity)), self.leases, drain=self.draining.set
+            around.remote(self, around.stores.beats(identity)), self.leases, retire=self.retiring.set
         )
         self.engine = Engine(self, around)
         self._gate = Gate(lambda claim: patiently(lambda: attempts.enter(claim)))
@@ -183,7 +184,7 @@ class WorkerProcess(Process):
             dead_letters=Publisher(around.broker, self, ()),
             changed=heartbeat.notice,
         )
-        self.server = MessageServer(self.consumer, worker, on_drain=lambda: heartbeat.enter("draining"))
+        self.server = MessageServer(self.consumer, worker, on_leave=lambda: heartbeat.enter("draining"))
         around.audit.slots[name] = slots
         listener: FakeListener = around.bus.listener()
         for each in (heartbeat, self.leases, self.consumer):
@@ -196,19 +197,21 @@ class WorkerProcess(Process):
         super().kill()
         self.consumer.drop(back=True)
 
+    @property
+    def leaves(self) -> bool:
+        return self.draining.is_set() or self.retiring.is_set()
+
     def holds(self, job_id: UUID, fence: int) -> bool:
         hold = self.leases._held.get(job_id)
         return not self.dead and hold is not None and hold.claim.fence == fence
 
     async def _serve(self) -> None:
-        waiting = asyncio.create_task(self.draining.wait())
-        self.tasks.append(waiting)
-        await self.server.run(self.draining, drain_s=self.drain_s)
-        self.kill()
+        await self.server.run(self.draining, self.retiring, drain_s=self.drain_s)
+        self._around.die(self)
 
     def _execution(self, hold: Hold, model: Model) -> Execution:
         self._around.audit.started(self.name, hold.claim)
-        self.engine.claims[str(hold.claim.id)] = hold.claim
+        self.engine.claims[f"{hold.claim.id}/{hold.claim.fence}"] = hold.claim
         return Execution(
             hold=hold,
             model=model,
@@ -238,23 +241,23 @@ class Engine:
         on_progress: Callable[[float], None],
     ) -> EngineResult:
         async with entering:
-            claim = self.claims[call.job_id]
+            claim = self.claims[call.run_id]
             self._around.audit.entered.add((claim.id, claim.fence))
             stop, ended = asyncio.Event(), asyncio.Event()
-            self._stops[call.job_id], self._ended[call.job_id] = stop, ended
+            self._stops[call.run_id], self._ended[call.run_id] = stop, ended
             try:
                 await self._compute(call, stop)
                 on_progress(0.5)
                 return self._result(call)
             finally:
-                self._stops.pop(call.job_id, None)
+                self._stops.pop(call.run_id, None)
                 ended.set()
 
-    async def cancel(self, job_id: str) -> bool:
-        if job_id not in self._stops:
+    async def cancel(self, run_id: str) -> bool:
+        if run_id not in self._stops:
             return False
-        ended = self._ended[job_id]
-        self._stops[job_id].set()
+        ended = self._ended[run_id]
+        self._stops[run_id].set()
         await ended.wait()
         return True
 

@@ -26,3 +26,4 @@ def bounded(examples: int, steps: int) -> settings:
 
 MEMORY = bounded(80, 40)
 POSTGRES = bounded(6, 25)
+SABOTAGE = settings(bounded(200, 40), phases=(Phase.generate,), print_blob=False, report_multiple_bugs=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -125,7 +126,8 @@ class MemoryRedelivery:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def overtaken(self, *, margin_s: float) -> int:
+    def overtaken(self, *, margin_s: float, forgotten_s: float = math.inf) -> int:
+        now = self._table.now()
         served: dict[tuple[str, int], datetime] = {}
         for row in self._table.live(State.RUNNING):
             if row.published_at is not None:
@@ -134,9 +136,12 @@ class MemoryRedelivery:
         return self._due_again(
             row
             for row in self._unclaimed()
-            if (at := served.get((row.spec.queue, row.priority)))
-            and row.published_at
-            and row.published_at < at - timedelta(seconds=margin_s)
+            if (sent := row.published_at)
+            and (
+                (now - sent).total_seconds() > forgotten_s
+                or sent
+                < served.get((row.spec.queue, row.priority), sent) - timedelta(seconds=margin_s)
+            )
         )
 
     def silent(self, *, after_s: float) -> list[Silent]:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tests.machine.processes import WorkerProcess
 from tests.machine.wire import Fault
 from tests.machine.world import World
 
@@ -26,7 +27,7 @@ SUBMISSIONS = st.fixed_dictionaries(
         "model": st.sampled_from(["echo@1", "echo@1", "echo@2", "night@1"]),
         "inputs": st.builds(
             lambda seconds, end: {"text": {"json": f"{seconds} {end}"}},
-            st.sampled_from([0, 0, 0.5, 4, 30, 500]),
+            st.sampled_from([0, 0.5, 4, 30, 90, 500]),
             st.sampled_from(["done", "done", "done", "raises", "again", "device", "crashes", "kills"]),
         ),
         "priority": st.sampled_from([0, 5, 9, 10]),
@@ -52,18 +53,25 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.world: World = type(self).make_world()
 
-    @initialize(slots=st.integers(1, 2))
-    def begin(self, slots: int) -> None:
+    @initialize(slots=st.tuples(st.integers(1, 3), st.integers(1, 2)))
+    def begin(self, slots: tuple[int, int]) -> None:
         for _ in range(GATEWAYS):
             self.world.start_gateway()
-        self.world.start_worker(queue="quick", slots=slots, knows_all=False)
-        self.world.loop.advance(0.1)
+        for count in slots:
+            self.world.start_worker(queue="quick", slots=count, knows_all=False)
+        self.world.loop.advance(2.0)
 
     # what clients do
 
     @rule(gateway=PICK, said=SUBMISSIONS, key=KEYS, seconds=st.sampled_from([0.0, 0.0, 0.1]))
     def submit(self, gateway: int, said: dict[str, Any], key: str | None, seconds: float) -> None:
         self.world.submit(gateway % GATEWAYS, said, key)
+        self._pass(seconds)
+
+    @rule(gateway=PICK, said=st.lists(SUBMISSIONS, min_size=2, max_size=4), seconds=SECONDS)
+    def submit_several(self, gateway: int, said: list[dict[str, Any]], seconds: float) -> None:
+        for each in said:
+            self.world.submit(gateway % GATEWAYS, each, None)
         self._pass(seconds)
 
     @precondition(lambda self: self.world.said)
@@ -121,23 +129,36 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.world.workers)
     @rule(pick=PICK)
-    def pause_worker(self, pick: int) -> None:
-        self._worker(pick).running.clear()
+    def retire_worker(self, pick: int) -> None:
+        self._worker(pick).retiring.set()
+        self._pass(0.0)
 
     @precondition(lambda self: self.world.workers)
-    @rule(pick=PICK)
-    def cut_off_worker(self, pick: int) -> None:
+    @rule(pick=PICK, drops=st.booleans(), seconds=SECONDS, resumes=st.booleans())
+    def pause_worker(self, pick: int, drops: bool, seconds: float, resumes: bool) -> None:  # noqa: FBT001  drawn
+        """The broker misses its heartbeats after a while, or not."""
+        worker = self._worker(pick)
+        worker.running.clear()
+        if drops:
+            worker.consumer.drop(back=True)
+        self._pass(seconds)
+        if resumes:
+            self._resume(worker)
+
+    @precondition(lambda self: self.world.workers)
+    @rule(pick=PICK, drops=st.booleans())
+    def cut_off_worker(self, pick: int, drops: bool) -> None:  # noqa: FBT001  drawn
         worker = self._worker(pick)
         worker.cut = True
-        worker.consumer.drop(back=True)
+        if drops:
+            worker.consumer.drop(back=True)
 
+    @precondition(lambda self: any(each.cut or not each.running.is_set() for each in self.world.workers))
     @rule()
     def resume_all(self) -> None:
         for worker in self.world.workers:
             if worker.cut or not worker.running.is_set():
-                worker.disturbed_at = self.world.loop.time()
-            worker.cut = False
-            worker.running.set()
+                self._resume(worker)
         self._pass(0.0)
 
     @rule(pick=PICK, turns=TURNS)
@@ -156,14 +177,13 @@ class Machine(RuleBasedStateMachine):
     def disturb_broker(self, faults: list[Fault]) -> None:
         self.world.broker.server.faults = list(faults)
 
-    @rule(turns=TURNS)
-    def lose_postgres(self, turns: int) -> None:
+    @rule(turns=TURNS, seconds=SECONDS, fails_over=st.booleans())
+    def lose_postgres(self, turns: int, seconds: float, fails_over: bool) -> None:  # noqa: FBT001  drawn
+        """For a while; a server that comes back is young, or it was the way there that was cut."""
         self.turn(turns)
         self.world.postgres.leave()
-
-    @rule(fails_over=st.booleans())
-    def return_postgres(self, fails_over: bool) -> None:  # noqa: FBT001  drawn
-        if self.world.postgres.away and fails_over:
+        self._pass(seconds)
+        if fails_over:
             self.world.truth.fail_over()
         self.world.postgres.away = False
 
@@ -171,12 +191,12 @@ class Machine(RuleBasedStateMachine):
     def slow_postgres(self, latency_s: float) -> None:
         self.world.postgres.latency_s = latency_s
 
-    @rule(away=st.booleans())
-    def switch_broker(self, away: bool) -> None:  # noqa: FBT001  drawn
-        if away:
-            self.world.broker.leave()
-        else:
-            self.world.broker.server.away = False
+    @rule(turns=TURNS, seconds=SECONDS)
+    def lose_broker(self, turns: int, seconds: float) -> None:
+        self.turn(turns)
+        self.world.broker.leave()
+        self._pass(seconds)
+        self.world.broker.server.away = False
 
     @rule()
     def wipe_broker(self) -> None:
@@ -186,16 +206,17 @@ class Machine(RuleBasedStateMachine):
     def delete_queue(self, queue: str) -> None:
         self.world.broker.delete(queue)
 
+    @precondition(lambda self: self.world.broker.consumers)
     @rule(pick=PICK)
     def drop_consumer(self, pick: int) -> None:
-        if self.world.broker.consumers:
-            self.world.broker.consumers[pick % len(self.world.broker.consumers)].drop(back=True)
+        self.world.broker.consumers[pick % len(self.world.broker.consumers)].drop(back=True)
         self._pass(0.0)
 
+    @precondition(lambda self: self.world.broker.ready())
     @rule(pick=PICK)
     def lose_message(self, pick: int) -> None:
-        if ready := self.world.broker.ready():
-            self.world.broker.lose(ready[pick % len(ready)])
+        ready = self.world.broker.ready()
+        self.world.broker.lose(ready[pick % len(ready)])
 
     @precondition(lambda self: self.world.broker.sent)
     @rule(pick=PICK, times=st.integers(1, 3))
@@ -211,9 +232,9 @@ class Machine(RuleBasedStateMachine):
             self.world.broker.put("quick", body, 5)
         self._pass(0.0)
 
-    @rule(away=st.booleans())
-    def switch_redis(self, away: bool) -> None:  # noqa: FBT001  drawn
-        self.world.redis.away = away
+    @rule()
+    def switch_redis(self) -> None:
+        self.world.redis.away = not self.world.redis.away
 
     @invariant()
     def all_holds(self) -> None:
@@ -227,7 +248,12 @@ class Machine(RuleBasedStateMachine):
         finally:
             self.world.close()
 
-    def _worker(self, pick: int) -> Any:
+    def _resume(self, worker: WorkerProcess) -> None:
+        worker.disturbed_at = self.world.loop.time()
+        worker.cut = False
+        worker.running.set()
+
+    def _worker(self, pick: int) -> WorkerProcess:
         return self.world.workers[pick % len(self.world.workers)]
 
     def _pass(self, seconds: float) -> None:

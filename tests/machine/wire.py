@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
@@ -103,7 +104,8 @@ class Link:
 
     def _land(self, effect: Callable[[], Any], session: int) -> None:
         if not self.server.away and self.server.session == session:
-            effect()
+            with contextlib.suppress(LeveretError):  # nobody hears the answer
+                effect()
 
     def _disturbed(self, error: type[LeveretError]) -> LeveretError:
         """This process alone was troubled, and not all that use the server."""

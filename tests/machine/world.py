@@ -139,6 +139,7 @@ class World:
 
     def start_gateway(self) -> None:
         name = f"gateway-{len(self.gateways)}"
+        self.broker.declare(CATALOG.queues)
         self.gateways.append(self.inside(lambda: GatewayProcess(self.around, name, relays=self.relays)))
 
     def restart_gateway(self, number: int) -> None:
@@ -215,7 +216,7 @@ class World:
             able = [
                 worker
                 for worker in self.workers
-                if worker.queue == queue and not worker.draining.is_set() and worker.knows_all
+                if worker.queue == queue and not worker.leaves and worker.knows_all
             ]
             if not able:
                 self.start_worker(queue=queue, slots=1, knows_all=True)
@@ -233,6 +234,7 @@ class World:
             moves = sum(row.seq for row in self.truth.rows())
             if moves != seen:
                 seen, since = moves, self.loop.time()
+            self.check()
             lost = [f"{row.id.int} {row.state} {row.publish_due} {row.published_at}" for row in open_]
             assert self.loop.time() - since < STAGNATION_S, f"lost: {lost}"
         missing = [job_id for job_id in self.accepted if self.truth.row(job_id) is None]
@@ -242,14 +244,23 @@ class World:
         """What must hold after every step."""
         self.audit.check_rows(self.truth.rows())
         assert not self.audit.broken, "\n".join(self.audit.broken)
+        self.unexpected += [
+            f"{task.get_name()}: {task.exception()!r}"
+            for process in (*self.gateways, *self.workers)
+            for task in process.tasks
+            if task.done() and not task.cancelled() and task.exception()
+        ]
         assert not self.unexpected, "\n".join(self.unexpected)
 
     def close(self) -> None:
-        for task in asyncio.all_tasks(self.loop):
-            task.cancel()
-        for process in (*self.gateways, *self.workers):
+        for process in (*self.gateways, *self.all_workers.values()):
+            process.running.set()
             process.kill()
-        self.loop.settle()
+        for _ in range(10):
+            for task in asyncio.all_tasks(self.loop):
+                task.cancel()
+            self.loop.settle()
+        print("LEFT", asyncio.all_tasks(self.loop)) if asyncio.all_tasks(self.loop) else None
         self.loop.close()
         self.truth.close()
         shutil.rmtree(self.around.scratch)
