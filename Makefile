@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 LOCK := $(PYTHON) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--quiet --constraint requirements/constraints.txt
 
-.PHONY: help up down clean test check fmt bench lock dev tools
+.PHONY: help up down clean test check fmt bench chaos lock dev tools
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ fmt: tools ## format the code, apply safe lint fixes
 
 bench: dev ## first figures, beside Celery's (ARGS=--quick: under a minute)
 	$(PYTHON) -m benchmarks $(ARGS)
+
+chaos: dev ## break everything for three minutes, count what is lost (SEED=, MINUTES=)
+	$(PYTHON) -m tests.chaos $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),3) $(ARGS)
 
 lock: tools ## pin requirements/*.txt anew
 	$(LOCK) pyproject.toml requirements/build.in --extra local --output-file requirements/local.txt

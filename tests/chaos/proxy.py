@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 
@@ -176,7 +177,8 @@ class _Side(asyncio.Protocol):
             and not self._transport.is_closing()
         ):
             self._finished = True
-            self._transport.write_eof()
+            with suppress(OSError):  # the kernel knows already that the peer is gone
+                self._transport.write_eof()
 
     def close(self) -> None:
         if self._transport is not None:
