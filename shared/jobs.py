@@ -143,7 +143,12 @@ class Evidence:
     log: str = ""
     """The last 64 KiB the engine wrote during the attempt."""
     timings: Mapping[str, float] = field(default_factory=dict)
-    """Seconds per stage: ``fetch_s``, ``prepare_s``, ``infer_s``, ``finish_s``, ``store_s``."""
+    """Seconds per stage: ``queue_s``, ``fetch_s``, ``prepare_s``, ``infer_s``, ``finish_s``, ``store_s``."""
+
+    @property
+    def public_error(self) -> dict[str, Any] | None:
+        """The error for everybody who may see the job; its traceback stays with the attempt."""
+        return {key: value for key, value in self.error.items() if key != "traceback"} if self.error else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,7 +211,7 @@ def ended_job(claim: Claim, ending: Ending, *, seq: int, finished_at: datetime) 
         params=claim.params,
         metadata=claim.metadata,
         outputs=ending.outputs,
-        error=ending.evidence.error,
+        error=ending.evidence.public_error,
         timings=ending.evidence.timings,
         retry_of=claim.retry_of,
         created_at=claim.created_at,

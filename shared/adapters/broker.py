@@ -178,6 +178,7 @@ class Publisher:
             return self._session
         if self._opening is None:
             self._opening = asyncio.create_task(self._open(), name="broker.connect")
+            self._opening.add_done_callback(_heard)
         return await asyncio.shield(self._opening)
 
     async def _open(self) -> _Session:
@@ -224,6 +225,12 @@ class Publisher:
         session, self._session = self._session, None
         if session is not None:
             await close(session.connection)
+
+
+def _heard(opening: asyncio.Task[_Session]) -> None:
+    """Every caller may have run out of patience before it failed; the next one tries again."""
+    if not opening.cancelled():
+        opening.exception()
 
 
 async def _confirmed(session: _Session, name: str, body: bytes, properties: Basic.Properties) -> None:

@@ -234,14 +234,14 @@ class AttemptStore:
         """Commit a terminal state; None when the fence has moved on and nothing changed."""
         data = {
             "outputs": ending.outputs,
-            "error": _public(ending.evidence.error),
+            "error": ending.evidence.public_error,
             "timings": ending.evidence.timings,
         }
         return await self._leave(claim, ending.state, BY_STATE[ending.state], data, ending.evidence)
 
     async def retry(self, claim: Claim, evidence: Evidence, *, delay_s: float) -> Left | None:
         """Back to `waiting` for `delay_s` seconds; None when the fence has moved on."""
-        data = {"error": _public(evidence.error), "delay_s": round(delay_s, 3)}
+        data = {"error": evidence.public_error, "delay_s": round(delay_s, 3)}
         return await self._leave(claim, State.WAITING, EventType.RETRYING, data, evidence, delay_s=delay_s)
 
     async def release(self, claim: Claim, evidence: Evidence) -> Left | None:
@@ -319,11 +319,6 @@ ALREADY = Refusal(state=State.RUNNING)
 
 def _once(claims: dict[UUID, Claim], job_id: UUID) -> Claim | None:
     return claims.pop(job_id) if job_id in claims else None
-
-
-def _public(error: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The traceback stays with the attempt: an event is for everybody who watches the job."""
-    return {key: value for key, value in error.items() if key != "traceback"} if error else None
 
 
 def _refusal(row: asyncpg.Record | None) -> Refusal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -170,7 +171,11 @@ async def test_an_algorithm_that_raises_fails_its_job_with_evidence(house: House
     assert row.evidence is not None
     assert row.evidence.error is not None
     assert row.evidence.error["code"] == "algorithm_error"
+    assert row.evidence.error["traceback"] == "File …"
     assert row.evidence.log == "printed\n"
+    kept = house.bus.announced[-1][2]
+    assert kept is not None
+    assert "traceback" not in json.loads(kept)["error"]
 
 
 async def test_a_store_that_fails_makes_the_job_wait(house: House) -> None:
