@@ -17,26 +17,28 @@ from tests.machine.wire import Fault
 from tests.machine.world import World
 
 PICK = st.integers(0, 7)
-SECONDS = st.sampled_from([0.05, 0.4, 1.0, 3.0, 8.0, 21.0, 45.0, 130.0])
+SECONDS = st.sampled_from([0.05, 0.4, 1.0, 3.2, 8.6, 21.3, 45.7, 130.5])
 TURNS = st.integers(1, 40)
 GATEWAYS = 2
 WORKERS = 3
 
-SUBMISSIONS = st.fixed_dictionaries(
-    {
-        "model": st.sampled_from(["echo@1", "echo@1", "echo@2", "night@1"]),
-        "inputs": st.builds(
-            lambda seconds, end: {"text": {"json": f"{seconds} {end}"}},
-            st.sampled_from([0, 0.5, 4, 30, 90, 500]),
-            st.sampled_from(["done", "done", "done", "raises", "again", "device", "crashes", "kills"]),
-        ),
-        "priority": st.sampled_from([0, 5, 9, 10]),
-        "max_attempts": st.integers(1, 3),
-    },
-    optional={
-        "delay_s": st.sampled_from([5.0, 60.0]),
-        "start_timeout_s": st.sampled_from([2.0, 40.0]),
-    },
+PLAIN: dict[str, st.SearchStrategy[Any]] = {
+    "model": st.sampled_from([*["echo@1"] * 6, "echo@2", "night@1"]),
+    "inputs": st.builds(
+        lambda seconds, end: {"text": {"json": f"{seconds} {end}"}},
+        st.sampled_from([0, 0.5, 4, 30, 60, 90, 500]),
+        st.sampled_from([*["done"] * 6, "raises", "again", "device", "crashes", "kills"]),
+    ),
+    "priority": st.sampled_from([0, 5, 9, 10]),
+    "max_attempts": st.integers(1, 3),
+}
+TIMED: dict[str, st.SearchStrategy[Any]] = {
+    "delay_s": st.sampled_from([5.0, 60.0]),
+    "start_timeout_s": st.sampled_from([2.0, 40.0]),
+}
+SUBMISSIONS = st.one_of(
+    *[st.fixed_dictionaries(PLAIN)] * 4,
+    st.fixed_dictionaries(PLAIN, optional=TIMED),
 )
 KEYS = st.sampled_from([None, "a", "b", "c"])
 FAULTS: st.SearchStrategy[list[Fault]] = st.lists(
@@ -48,22 +50,40 @@ class Machine(RuleBasedStateMachine):
     """One world per run."""
 
     make_world: ClassVar[Any] = World
+    supervised = True
 
     def __init__(self) -> None:
         super().__init__()
         self.world: World = type(self).make_world()
 
-    @initialize(slots=st.tuples(st.integers(1, 3), st.integers(1, 2)))
-    def begin(self, slots: tuple[int, int]) -> None:
+    @initialize(
+        slots=st.tuples(st.integers(1, 3), st.integers(1, 2)),
+        phase=st.sampled_from([0.05, 0.3, 0.55, 0.8]),
+        supervised=st.sampled_from([True, True, False]),
+        said=st.lists(SUBMISSIONS, min_size=2, max_size=5),
+    )
+    def begin(
+        self,
+        slots: tuple[int, int],
+        phase: float,
+        supervised: bool,  # noqa: FBT001  drawn
+        said: list[dict[str, Any]],
+    ) -> None:
+        """Two replicas and two workers, whose seconds do not tick together, and work for them."""
+        self.supervised = supervised
         for _ in range(GATEWAYS):
             self.world.start_gateway()
+            self.world.loop.advance(phase)
         for count in slots:
             self.world.start_worker(queue="quick", slots=count, knows_all=False)
-        self.world.loop.advance(2.0)
+            self.world.loop.advance(0.37)
+        for number, each in enumerate(said):
+            self.world.submit(number % GATEWAYS, each, None)
+        self.world.loop.advance(0.1)
 
     # what clients do
 
-    @rule(gateway=PICK, said=SUBMISSIONS, key=KEYS, seconds=st.sampled_from([0.0, 0.0, 0.1]))
+    @rule(gateway=PICK, said=SUBMISSIONS, key=KEYS, seconds=st.sampled_from([0.0, 0.1, 2.0]))
     def submit(self, gateway: int, said: dict[str, Any], key: str | None, seconds: float) -> None:
         self.world.submit(gateway % GATEWAYS, said, key)
         self._pass(seconds)
@@ -99,7 +119,7 @@ class Machine(RuleBasedStateMachine):
         for _ in range(turns):
             self.world.loop.turn()
 
-    @rule(seconds=st.sampled_from([-2.0, 10.0, 70.0]))
+    @rule(seconds=st.sampled_from([-2.0, -2.0, -2.0, 10.0, 70.0]))
     def move_clock(self, seconds: float) -> None:
         self.world.truth.shift(seconds)
         self.world.clock_moved_at = self.world.loop.time()
@@ -134,7 +154,12 @@ class Machine(RuleBasedStateMachine):
         self._pass(0.0)
 
     @precondition(lambda self: self.world.workers)
-    @rule(pick=PICK, drops=st.booleans(), seconds=SECONDS, resumes=st.booleans())
+    @rule(
+        pick=PICK,
+        drops=st.booleans(),
+        seconds=st.sampled_from([3.0, 21.0, 33.0, 45.0]),
+        resumes=st.booleans(),
+    )
     def pause_worker(self, pick: int, drops: bool, seconds: float, resumes: bool) -> None:  # noqa: FBT001  drawn
         """The broker misses its heartbeats after a while, or not."""
         worker = self._worker(pick)
@@ -257,6 +282,8 @@ class Machine(RuleBasedStateMachine):
         return self.world.workers[pick % len(self.world.workers)]
 
     def _pass(self, seconds: float) -> None:
-        """Let time pass, and forget who died in it."""
+        """Let time pass, and forget who died in it; a supervisor replaces the last one."""
         self.world.loop.advance(seconds)
         self.world.bury()
+        if self.supervised and not self.world.workers:
+            self.world.start_worker(queue="quick", slots=1, knows_all=True)
