@@ -37,7 +37,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", default=None, help="replays a run's faults, jobs and followers")
     parser.add_argument("--minutes", type=float, default=3, help="3; 1 has fewer kinds of faults")
-    parser.add_argument("--rate", type=float, default=None, help="jobs per second to ask for")
     parser.add_argument("--keep", action="store_true", help="keep the processes' logs")
     scenario = parser.add_mutually_exclusive_group()
     scenario.add_argument(

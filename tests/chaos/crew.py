@@ -94,7 +94,7 @@ class Member:
 
 
 class Crew:
-    """Two gateways and three workers."""
+    """Two gateways and a few workers."""
 
     def __init__(self, folder: Path, env: Mapping[str, str], slots: Sequence[int], sabotage: str) -> None:
         self._folder = folder

@@ -202,7 +202,7 @@ class Load:
         return str(job.id)
 
     def _accepted(self, job_id: str) -> None:
-        if self._dice.random() < 0.25:
+        if self._dice.random() < 0.2:
             self._subscribers.follow(job_id)
         if self._dice.random() < 0.02:
             task = asyncio.create_task(self._cancel(job_id, self._dice.uniform(0, 1.5)))

@@ -11,9 +11,9 @@ ROUND_S = 60.0
 TIMES = 3
 POSTGRES_FIRST = {
     "postgres restart": 3.0,
-    "postgres answers cut": 6.0,
-    "postgres sessions killed": 8.0,
-    "postgres black hole 15 s": 9.5,
+    "postgres answers cut": 4.5,
+    "postgres sessions killed": 6.0,
+    "postgres black hole 15 s": 6.5,
 }
 """Seconds into a round. They come in a bunch: the relay judges leases only after 20 s of steady answers from
 PostgreSQL, and the rest of the minute leaves it those."""
@@ -22,7 +22,7 @@ SHORT = {
     "queue deleted", "redis pub/sub killed", "redis flushed", "s3 answers 500",
 }  # fmt: skip
 """For CI's single minute: what needs no waiting, and PostgreSQL's sessions killed at its beginning."""
-PEACE = (26.0, 57.0)
+PEACE = (23.0, 56.0)
 """When PostgreSQL is up: the time of whatever needs jobs that move."""
 ANY_TIME = {
     "worker kill -9", "engine kill -9", "gateway kill -9", "gateway SIGTERM", "redis kill -9",
@@ -60,10 +60,10 @@ class Plan:
 
     seconds: float
     appointments: tuple[Appointment, ...]
-    rate: float = 60
+    rate: float = 90
     clients: int = 48
-    slots: tuple[int, ...] = (1, 1, 4)
-    backlog: int = 600
+    slots: tuple[int, ...] = (1, 1, 4, 4)
+    backlog: int = 900
     settle_s: float = 60
     restless: float = 0.5
     least: int = TIMES
