@@ -53,9 +53,11 @@ class Audit:
     entered: set[Key] = field(default_factory=set)
     slots: dict[str, int] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
+    changes: int = 0
 
     def changed(self, old: Row | None, new: Row, events: list[Event]) -> None:
         """A committed change, and the whole history of its job."""
+        self.changes += 1
         self._check_row(new)
         self._check_history(new, events)
         if old is None:
@@ -120,7 +122,9 @@ class Audit:
         self._must((row.finished_at is not None) == row.state.terminal, row, "its end is not dated")
 
     def _check_history(self, row: Row, events: list[Event]) -> None:
-        self._must([event.seq for event in events] == list(range(1, row.seq + 1)), row, "a gap in its history")
+        self._must(
+            [event.seq for event in events] == list(range(1, row.seq + 1)), row, "a gap in its history"
+        )
         first = State.QUEUED if row.seq == 1 else row.state
         self._must(events[-1].type in ENTERING[first], row, f"in it by {events[-1].type}")
         ends = [event for event in events if event.type.terminal]

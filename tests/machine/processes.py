@@ -164,8 +164,9 @@ class WorkerProcess(Process):
         self._around = around
         refs = [model.ref for model in models]
         attempts = around.remote(self, around.stores.attempts(worker=name, models=refs, slots=slots))
-        voice, identity = Voice(around, self), WorkerIdentity(
-            id=name, queue=queue, host=name, device="cpu", slots=slots
+        voice, identity = (
+            Voice(around, self),
+            WorkerIdentity(id=name, queue=queue, host=name, device="cpu", slots=slots),
         )
         self.announcer = Announcer(voice, around.remote(self, around.stores.reads()))
         self.leases = Leases(attempts)

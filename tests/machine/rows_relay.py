@@ -35,9 +35,7 @@ class MemoryRelay:
         now = self._table.now()
         if self._table.started_at >= now - timedelta(seconds=self._server_grace_s):
             return []
-        lapsed = [
-            row for row in self._table.live(State.RUNNING) if row.lease_until and row.lease_until < now
-        ]
+        lapsed = [row for row in self._table.live(State.RUNNING) if row.lease_until and row.lease_until < now]
         lapsed.sort(key=lambda row: row.lease_until or now)
         return [self._expire(row, now) for row in lapsed[: sql.BATCH]]
 
@@ -46,9 +44,7 @@ class MemoryRelay:
         due = [
             row
             for row in self._table.live(State.WAITING)
-            if row.run_at
-            and row.run_at <= now
-            and (row.start_deadline is None or row.start_deadline > now)
+            if row.run_at and row.run_at <= now and (row.start_deadline is None or row.start_deadline > now)
         ]
         due.sort(key=lambda row: row.run_at or now)
         return [self._wake(row, now) for row in due[: sql.BATCH]]
@@ -139,8 +135,7 @@ class MemoryRedelivery:
             if (sent := row.published_at)
             and (
                 (now - sent).total_seconds() > forgotten_s
-                or sent
-                < served.get((row.spec.queue, row.priority), sent) - timedelta(seconds=margin_s)
+                or sent < served.get((row.spec.queue, row.priority), sent) - timedelta(seconds=margin_s)
             )
         )
 

@@ -99,7 +99,7 @@ class World:
         self._patch()
         self.loop = VirtualTimeLoop()
         self.loop.set_exception_handler(lambda _, context: self.unexpected.append(repr(context)))
-        self.audit = Audit(MAX_RELEASES, self._excused, lambda job_id: self.truth.row(job_id))
+        self.audit = Audit(MAX_RELEASES, self._excused, self._row)
         self.truth = self.make_truth(self.loop.time, self.audit)
         self.postgres, self.redis = Server("PostgreSQL"), Server("Redis")
         self.broker = Broker(Server("RabbitMQ"), delivered=self._delivered, acked=self._acked)
@@ -148,7 +148,9 @@ class World:
         self.gateways[number] = self.inside(lambda: GatewayProcess(self.around, old.name, relays=self.relays))
 
     def start_worker(self, *, queue: str, slots: int, knows_all: bool) -> None:
-        models = [each for each in CATALOG.models if each.queue == queue and (knows_all or each.version == "1")]
+        models = [
+            each for each in CATALOG.models if each.queue == queue and (knows_all or each.version == "1")
+        ]
         name = f"worker-{len(self.all_workers)}"
         worker = self.inside(
             lambda: WorkerProcess(
@@ -260,11 +262,14 @@ class World:
             for task in asyncio.all_tasks(self.loop):
                 task.cancel()
             self.loop.settle()
-        print("LEFT", asyncio.all_tasks(self.loop)) if asyncio.all_tasks(self.loop) else None
+        assert not asyncio.all_tasks(self.loop), "some task cannot be cancelled"
         self.loop.close()
         self.truth.close()
         shutil.rmtree(self.around.scratch)
         self._undo.close()
+
+    def _row(self, job_id: UUID) -> Row | None:
+        return self.truth.row(job_id)
 
     def _excused(self, worker: str, key: Key) -> bool:
         process, now = self.all_workers.get(worker), self.loop.time()
