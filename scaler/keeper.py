@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -15,7 +15,7 @@ from scaler.leader import Leader
 from scaler.observer import Problems, Sight
 from scaler.policy import decide
 from scaler.ports import Clock, Fleet, Ledger
-from scaler.snapshot import Config, Decision, Snapshot, Unknown
+from scaler.snapshot import Config, Decision, Snapshot, Unknown, WorkerState
 from shared.errors import LeveretError
 
 log = structlog.get_logger()
@@ -52,6 +52,8 @@ class Keeper:
         decision = decide(snapshot, self._config, self._clock.now())
         gauges.show(self.queue, snapshot, decision)
         self._raise_alarms(decision.alarms)
+        if dead := _dead_with_open_row(snapshot):
+            await self._tried("bury", self._bury(dead))
         if decision.acts:
             await self._tried("act", self._act(snapshot, decision))
         elif decision.want is None:
@@ -59,6 +61,11 @@ class Keeper:
         else:
             self._written = None
         return decision
+
+    async def _bury(self, dead: Sequence[str]) -> None:
+        """Everybody else who counts workers goes by the rows."""
+        if await self._leader.confirm():
+            log.info("scaler.buried", fleet=self.queue, workers=list(await self._ledger.bury(dead)))
 
     async def _note_hold(self, snapshot: Snapshot, decision: Decision) -> None:
         """Only the first of a series is worth a line."""
@@ -145,6 +152,14 @@ class Keeper:
         for alarm in set(alarms) - set(self._alarms):
             log.warning("scaler.alarm", fleet=self.queue, alarm=alarm)
         self._alarms = alarms
+
+
+def _dead_with_open_row(snapshot: Snapshot) -> Sequence[str]:
+    """Workers whose machine is known to have ended, though their row says that they are there."""
+    if isinstance(snapshot.machines, Unknown) or isinstance(snapshot.workers, Unknown):
+        return ()
+    ended = {machine.id for machine in snapshot.machines if not machine.alive}
+    return [w.id for w in snapshot.workers if w.id in ended and w.state is not WorkerState.GONE]
 
 
 def _actions(decision: Decision) -> Mapping[str, Any]:

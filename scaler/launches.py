@@ -55,7 +55,7 @@ class Launches:
             self._served.add(machine.id)
         if machine.alive:
             self._settle(machine)
-        elif machine.id not in self._judged:
+        elif machine.id not in self._judged and not machine.inherited:
             self._judged.add(machine.id)
             self._judge(machine, record, now)
 

@@ -124,6 +124,7 @@ class Observer:
         self._outage = Outage(clock)
         self._depths = depths
         self._problems = problems
+        self._without_consumer: set[str] = set()
 
     async def look(self, queues: Iterable[str]) -> Sight:
         """What can be known now."""
@@ -141,9 +142,13 @@ class Observer:
 
     async def _broker(self, queue: str) -> Broker | Unknown:
         depth = await self._problems.known(f"broker {queue}", lambda: self._depths.depth(queue))
+        before = queue in self._without_consumer
+        self._without_consumer.discard(queue)
         if isinstance(depth, Unknown):
             return UNKNOWN
-        return Broker(ready=depth.ready, consumers=depth.consumers)
+        if not depth.consumers:
+            self._without_consumer.add(queue)
+        return Broker(ready=depth.ready, consumers=depth.consumers, deserted=before and not depth.consumers)
 
 
 def _backlog(rows: Iterable[BacklogRow]) -> Backlog:

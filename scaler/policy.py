@@ -133,8 +133,9 @@ def _assess(
         if machine.alive
     }
     # Workers that somebody else started serve as well, but are not ours to stop.
-    others = {name: _serving(record, config) for name, record in records.items() if name not in own}
-    roles |= {name: role for name, role in others.items() if role in _SERVING}
+    others = [record for name, record in records.items() if name not in own]
+    heard = {record.id: _serving(record, config) for record in others if _is_heard(record, broker, config)}
+    roles |= {name: role for name, role in heard.items() if role in _SERVING}
     idle_s = {name: records[name].idle_s or 0.0 for name in own if roles.get(name) is _Role.IDLE}
     return _Fleet(roles, idle_s, tuple(_contradictions(roles, records, config, deserted=deserted)))
 
@@ -151,6 +152,13 @@ def _is_over(record: Worker, config: Config, *, deserted: bool) -> bool:
     if record.heartbeat_s > config.lost_s:
         return deserted and record.heartbeat_s > 2 * config.lost_s
     return record.state is WorkerState.DRAINING and not record.busy and record.since_s > config.drain_s
+
+
+def _is_heard(record: Worker, broker: Broker | Unknown, config: Config) -> bool:
+    """Whether to believe the row of a worker that no machine of the fleet stands behind: it may have died."""
+    deserted = not isinstance(broker, Unknown) and broker.deserted
+    consumes = record.state is not WorkerState.STARTING
+    return record.heartbeat_s <= config.silent_s and not (deserted and consumes)
 
 
 def _serving(record: Worker, config: Config) -> _Role:

@@ -145,6 +145,10 @@ class Ledger(Protocol):
         """Ask idle workers to drain; returns those that were asked."""
         ...
 
+    async def bury(self, ids: Sequence[str]) -> Sequence[str]:
+        """Close the rows of workers whose machine ended; returns those that were open."""
+        ...
+
 
 class Lock(Protocol):
     """What only one scaler holds."""

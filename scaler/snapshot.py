@@ -107,20 +107,27 @@ class Machine:
         age_s: Seconds since its launch; of one that ended, how long it lived.
         alive: False once it has ended.
         exit: What is known of its end, in words.
+        inherited: It ended under an earlier scaler, which has judged its launch.
     """
 
     id: str
     age_s: float
     alive: bool = True
     exit: str = ""
+    inherited: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broker:
-    """The broker's own figures, to check the rows against; they decide nothing while rows are known."""
+    """The broker's own figures, to check the rows against; alone they decide nothing while rows are known.
+
+    Attributes:
+        deserted: No consumer, neither at this look nor at the one before.
+    """
 
     ready: int
     consumers: int
+    deserted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +164,8 @@ class Config:
     """A draining worker without a job is given up after this; above the worker's own drain deadline."""
     leave_s: float = 30.0
     """What a machine may take to end once its worker has said goodbye."""
+    silent_s: float = 30.0
+    """A worker that is no machine of the fleet is no capacity after three heartbeats that did not come."""
     lost_s: float = 90.0
     stale_s: float = 60.0
     launch_step: int = 5

@@ -117,14 +117,23 @@ class ProcessFleet:
     def _refresh(self) -> dict[str, Process]:
         """Adopt what the book knows, bury what ended, and return the living."""
         known = self._book.read() | self._alive
+        self._ended = self._inherited() | self._ended
         self._alive = {name: process for name, process in known.items() if process.alive}
         for name in known.keys() - self._alive.keys() - self._ended.keys():
             self._bury(name, known[name])
-        if known.keys() != self._alive.keys():
-            self._book.write(self._alive)
         now = time.monotonic()
         self._ended = {name: end for name, end in self._ended.items() if now - end[0] < REMEMBERED_S}
+        if known.keys() != self._alive.keys():
+            self._write()
         return self._alive
+
+    def _inherited(self) -> dict[str, tuple[float, Machine]]:
+        """Those that ended under an earlier scaler: their rows may not tell it, if the database was away."""
+        ends = self._book.ended().items()
+        return {name: (at, Machine(id=name, age_s=0.0, alive=False, inherited=True)) for name, at in ends}
+
+    def _write(self) -> None:
+        self._book.write(self._alive, {name: at for name, (at, _) in self._ended.items()})
 
     def _bury(self, name: str, process: Process) -> None:
         lived_s = process.age_s
@@ -152,7 +161,7 @@ class ProcessFleet:
         own = {"LEVERET_WORKER_QUEUE": self._queue, "LEVERET_WORKER_ID": name}
         process = spawn(self._command, {**self._environment, **own}, self._log_of(name))
         self._alive[name] = process
-        self._book.write(self._alive)
+        self._write()
         log.info("scaler.worker_started", worker=name, pid=process.pid, log=str(self._log_of(name)))
 
     def _terminate(self, ids: Sequence[str]) -> None:

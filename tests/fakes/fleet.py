@@ -38,6 +38,9 @@ class World:
     machines: dict[str, FakeMachine] = field(default_factory=dict)
     decisions: list[dict[str, Any]] = field(default_factory=list)
     killed_busy: list[str] = field(default_factory=list)
+    forgotten: set[str] = field(default_factory=set)
+    """Machines that ended while their row still says ready."""
+    buried: list[str] = field(default_factory=list)
 
     def ask(self, part: str) -> None:
         if part in self.away:
@@ -121,7 +124,8 @@ class FakeStore:
 
     async def workers(self) -> Sequence[WorkerRow]:
         self.world.ask("workers")
-        return [self._row(machine) for machine in self.world.alive if self.world.ready(machine)]
+        rows = [self._row(machine) for machine in self.world.alive if self.world.ready(machine)]
+        return rows + [self._row(self.world.machines[name]) for name in sorted(self.world.forgotten)]
 
     def _row(self, machine: FakeMachine) -> WorkerRow:
         now = self.world.clock.now()
@@ -162,6 +166,11 @@ class FakeStore:
         for name in asked:
             self.world.machines[name].drain = True
         return asked
+
+    async def bury(self, ids: Sequence[str]) -> Sequence[str]:
+        self.world.forgotten -= set(ids)
+        self.world.buried += ids
+        return ids
 
 
 class FakeBroker:

@@ -178,6 +178,15 @@ async def test_a_restarted_scaler_knows_its_workers_again(tmp_path: Path) -> Non
     assert "draining" in log_of(tmp_path, name)
 
 
+async def test_a_restarted_scaler_still_knows_which_workers_ended(tmp_path: Path) -> None:
+    async with started(tmp_path, BROKEN) as fleet:
+        [name] = await fleet.launch(1, token="e" * 64)
+        await until(fleet, lambda machines: not machines[0].alive)
+
+    [machine] = await fleet_of(tmp_path).machines()
+    assert (machine.id, machine.alive, machine.inherited) == (name, False, True)
+
+
 async def test_a_stranger_with_the_same_number_is_never_touched(tmp_path: Path) -> None:
     stranger = spawn(
         [sys.executable, "-c", "import signal\nprint('up', flush=True)\nwhile True: signal.pause()"],

@@ -110,6 +110,19 @@ async def test_a_worker_that_got_a_job_meanwhile_is_not_asked_to_drain(
     }
 
 
+async def test_the_row_of_a_dead_worker_is_closed(database: Database, store: FleetStore) -> None:
+    await database.write(WORKER, "dead", "ready", 1, 3.0)
+    await database.write(WORKER, "left", "gone", 0, 3.0)
+    await database.write(WORKER, "living", "ready", 1, 3.0)
+
+    assert await store.bury(["dead", "left", "nobody"]) == ["dead"]
+    assert {worker.id: (worker.state, worker.busy) for worker in await store.workers()} == {
+        "dead": ("gone", 0),
+        "left": ("gone", 0),
+        "living": ("ready", 1),
+    }
+
+
 async def test_decisions_are_kept_in_order(database: Database, store: FleetStore) -> None:
     assert await store.last_decision("images") == 0
 

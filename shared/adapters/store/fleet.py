@@ -52,6 +52,12 @@ where id = any($1::text[]) and state = 'ready' and busy = 0
 returning id
 """
 
+BURY = """
+update workers set state = 'gone', busy = 0, since = clock_timestamp()
+where id = any($1::text[]) and state <> 'gone'
+returning id
+"""
+
 RECORD = """
 insert into decisions (fleet, want, have, reason, snapshot, actions) values ($1, $2, $3, $4, $5, $6)
 returning id
@@ -119,6 +125,10 @@ class FleetStore:
     async def drain(self, ids: Sequence[str]) -> list[str]:
         """Ask workers to drain, except those that got a job meanwhile; returns those that were asked."""
         return [row["id"] for row in await self._database.write(DRAIN, list(ids))]
+
+    async def bury(self, ids: Sequence[str]) -> list[str]:
+        """Close the rows of workers that ended without a word; returns those that were open."""
+        return [row["id"] for row in await self._database.write(BURY, list(ids))]
 
     async def record(
         self,

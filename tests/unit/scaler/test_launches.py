@@ -45,6 +45,12 @@ def test_one_that_was_asked_to_leave_is_no_failed_launch() -> None:
     assert launches.failures.count == 0
 
 
+def test_one_that_ended_under_an_earlier_scaler_is_not_judged_again() -> None:
+    launches = Launches("default")
+    launches.watch((Machine(id="a", age_s=0.0, alive=False, inherited=True),), (), 1.0)
+    assert launches.failures.count == 0
+
+
 def test_a_worker_that_settles_forgives() -> None:
     launches = Launches("images")
     launches.failed("no capacity", 1.0)

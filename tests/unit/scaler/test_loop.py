@@ -171,6 +171,19 @@ async def test_a_drain_that_is_refused_is_written_down_once() -> None:
     assert len([decision for decision in given.world.decisions if decision["actions"]["drain"]]) == 1
 
 
+async def test_the_row_of_a_worker_whose_machine_ended_is_closed_at_once() -> None:
+    given = scaler()
+    given.world.waiting = 1
+    await given.turns(5)
+    [machine] = given.world.machines.values()
+
+    machine.busy, machine.ended = 0, given.world.clock.now()
+    given.world.forgotten.add(machine.id)  # it said no goodbye
+    await given.turns(3)
+
+    assert given.world.buried == [machine.id]
+
+
 async def test_jobs_of_a_queue_without_a_fleet_are_told_once() -> None:
     given = scaler()
     given.world.queue, given.world.waiting = "strange", 3

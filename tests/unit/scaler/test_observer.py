@@ -121,6 +121,21 @@ async def test_an_outage_is_no_workers_fault_but_only_until_it_could_be_heard_ag
     assert await silence(given) == 240
 
 
+async def test_a_queue_is_deserted_when_two_looks_in_a_row_found_no_consumer() -> None:
+    look, world = observer()
+
+    async def deserted() -> bool | None:
+        broker = (await look.look(["default"])).broker_of("default")
+        return broker.deserted if isinstance(broker, Broker) else None
+
+    assert [await deserted(), await deserted()] == [False, True]
+    # What could not be seen in between is no second look.
+    world.away = {"broker"}
+    assert await deserted() is None
+    world.away = set()
+    assert [await deserted(), await deserted()] == [False, True]
+
+
 async def test_other_errors_are_not_swallowed() -> None:
     async def broken() -> None:
         raise ZeroDivisionError

@@ -152,6 +152,31 @@ def test_workers_that_somebody_else_started_count_and_stay() -> None:
     assert not decided(demand=demand(waiting=1), workers=foreign).acts
 
 
+def test_where_the_broker_sees_nobody_no_stranger_serves() -> None:
+    dead = (ready("theirs", idle_s=5), ready("theirs-too", busy=1))
+    deserted = Broker(ready=1, consumers=0, deserted=True)
+
+    decision = decided(demand=demand(waiting=1), workers=dead, broker=deserted)
+    assert (decision.have, decision.launch, decision.terminate) == (0, 1, ())
+    # One look may fall into a reconnect; who starts does not consume yet; the fleet's own are its machines'.
+    assert not decided(demand=demand(waiting=1), workers=dead, broker=Broker(ready=1, consumers=0)).launch
+    assert not decided(demand=demand(waiting=1), workers=dead, broker=UNKNOWN).launch
+    starting = (in_state("theirs", WorkerState.STARTING),)
+    assert not decided(demand=demand(waiting=1), workers=starting, broker=deserted).launch
+    own = decided(demand=demand(waiting=1), workers=(ready("a"),), machines=machines("a"), broker=deserted)
+    assert not own.launch
+
+
+def test_a_stranger_that_is_silent_is_no_capacity_but_never_ended() -> None:
+    silent = (ready("theirs", busy=1, heartbeat_s=31),)
+    heard = (ready("theirs", heartbeat_s=29),)
+
+    decision = decided(demand=demand(waiting=1), workers=silent)
+    assert (decision.launch, decision.terminate, decision.drain) == (1, (), ())
+    assert not decided(demand=demand(waiting=1), workers=heard).launch
+    assert not decided(demand=demand(waiting=1), workers=silent, machines=machines("theirs")).launch
+
+
 def test_the_record_of_a_machine_that_ended_is_no_worker() -> None:
     ended = (Machine(id="a", age_s=50, alive=False),)
 
