@@ -66,6 +66,8 @@ def _key_of(headers: Mapping[str, str]) -> str:
         key = headers.get("x-api-key", "").strip()
     if not key:
         raise Unauthorized("no API key: send `Authorization: Bearer lev_…` or `X-API-Key`")
-    if not _KEY.fullmatch(key):
+    if not key.startswith("lev_"):
         raise Unauthorized("this is no API key: one starts with `lev_`")
+    if not _KEY.fullmatch(key):
+        raise Unauthorized("this API key is malformed: the whole of one is `lev_` and 43 characters")
     return key

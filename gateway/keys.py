@@ -11,11 +11,13 @@ import argparse
 import asyncio
 import re
 import sys
+from collections.abc import Sequence
 from typing import cast
 
+from gateway.addresses import names_bucket
 from shared.adapters.store.keys import KeyStore, Role
 from shared.adapters.store.pool import open_database
-from shared.errors import LeveretError
+from shared.errors import LeveretError, Misconfigured
 from shared.settings import ProcessSettings, read_settings
 
 _TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -62,8 +64,18 @@ def _prefix(text: str) -> str:
     return text
 
 
+def _check_foreign(prefixes: Sequence[str], bucket: str) -> None:
+    """Every job that used one would be refused: better to hear of it now."""
+    if own := next((prefix for prefix in prefixes if names_bucket(prefix, bucket)), None):
+        raise Misconfigured(
+            f"{own} lies in Leveret's own bucket, which no job may name: "
+            "give a bucket of the tenant's own; uploads and outputs need no prefix"
+        )
+
+
 async def _create(asked: argparse.Namespace) -> str:
     settings = read_settings(ProcessSettings)
+    _check_foreign(asked.s3_prefix or [], settings.s3.bucket)
     async with open_database(settings.postgres, name="keys", size=1) as database:
         keys = KeyStore(database)
         key = await keys.create(asked.tenant, asked.name, cast("Role", asked.role))

@@ -82,3 +82,17 @@ async def test_what_is_no_key_is_not_asked_for(headers: dict[str, str]) -> None:
     with pytest.raises(Unauthorized):
         await Authenticator(keys).caller(headers)
     assert keys.asked == 0
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        ("lev_bad", "this API key is malformed: the whole of one is `lev_` and 43 characters"),
+        ("secret", "this is no API key: one starts with `lev_`"),
+        (key(1), "this API key is unknown or was revoked"),
+    ],
+)
+async def test_it_says_what_is_wrong_with_a_key(sent: str, told: str) -> None:
+    with pytest.raises(Unauthorized) as refused:
+        await Authenticator(Keys()).caller({"x-api-key": sent})
+    assert str(refused.value) == told
