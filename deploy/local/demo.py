@@ -6,7 +6,9 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from deploy.local.applications import ROOT
 from deploy.local.failure import StackError
+from deploy.local.progress import shown
 from gateway.client import AsyncClient, LeveretError
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ async def push_one_image(folder: Path, access: Mapping[str, str]) -> None:
         StackError: The job did not succeed; the stack is left running, to look into.
     """
     picture, saved = folder / "sample" / "astronaut.png", folder / "sample" / "cutout.png"
-    print(f"\npushing {picture} through the model {MODEL}:")
+    print(f"\npushing {shown(picture)} through the model {MODEL}:")
     try:
         async with asyncio.timeout(PATIENCE_S), AsyncClient(*_target(access)) as client:
             job = await client.submit(MODEL, image=picture)
@@ -36,7 +38,7 @@ async def push_one_image(folder: Path, access: Mapping[str, str]) -> None:
     except (LeveretError, TimeoutError) as error:
         raise StackError(
             f"the sample job failed: {str(error) or f'no end within {PATIENCE_S} s'}\n"
-            f"  the stack still runs; its logs are in {folder / 'logs'}"
+            f"  the stack still runs; its logs are in {shown(folder / 'logs')}"
         ) from None
     print(_farewell(access, picture, saved))
 
@@ -59,19 +61,20 @@ def _told(event: Event) -> str:
 
 
 def _farewell(access: Mapping[str, str], picture: Path, saved: Path) -> str:
-    url, key = _target(access)
+    (url, key), image = _target(access), shown(picture)
+    folder, command = saved.parents[1], shown(ROOT.resolve() / ".venv" / "bin" / "leveret")
     return f"""
-  cut-out   {saved}
+  cut-out   {shown(saved)}
   API       {url}/v1
   docs      {url}/docs
   key       {key}
-  logs      {saved.parents[1] / "logs"}
+  logs      {shown(folder / "logs")}
 
 try next:
-  source {saved.parents[1] / "env"}
-  curl -H "Authorization: Bearer $LEVERET_API_KEY" -H "Prefer: wait=30" -F model={MODEL} -F image=@{picture} \
+  source {shown(folder / "env")}
+  curl -H "Authorization: Bearer $LEVERET_API_KEY" -H "Prefer: wait=30" -F model={MODEL} -F image=@{image} \
 $LEVERET_URL/v1/jobs
-  .venv/bin/leveret submit {MODEL} image=@{picture} -o out/
-  .venv/bin/leveret doctor
+  {command} submit {MODEL} image=@{image} -o out/
+  {command} doctor
 
 stop it with `make down` (or deploy/down)."""

@@ -5,6 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
+
+
+def shown(path: Path) -> str:
+    """The path as the person would write it: from the folder `deploy/up` was called in, if it lies below."""
+    stands = Path(os.environ.get("_LEVERET_FROM") or Path.cwd()).resolve()
+    return str(path.relative_to(stands) if path.is_relative_to(stands) else path)
 
 
 class Progress:

@@ -10,6 +10,11 @@ function element(name, attributes, ...children) {
   return made;
 }
 
+// What stands between backticks is code.
+function prose(text) {
+  return (text || "").split("`").map((part, number) => (number % 2 ? element("code", {}, part) : part));
+}
+
 function resolve(api, schema) {
   if (!schema || !schema.$ref) return schema || {};
   return api.components.schemas[schema.$ref.split("/").pop()] || {};
@@ -31,7 +36,7 @@ function fields(api, schema) {
     element("tr", {},
       element("td", {}, element("code", {}, name), required.has(name) ? " *" : ""),
       element("td", {}, typeName(api, field)),
-      element("td", {}, field.description || "")));
+      element("td", {}, ...prose(field.description))));
   return rows.length ? element("table", {}, element("tbody", {}, ...rows)) : null;
 }
 
@@ -60,7 +65,7 @@ function parameters(operation) {
     element("tr", {},
       element("td", {}, element("code", {}, one.name), one.required ? " *" : ""),
       element("td", {}, one.in),
-      element("td", {}, one.description || "")));
+      element("td", {}, ...prose(one.description))));
   return [element("h4", {}, "Parameters"), element("table", {}, element("tbody", {}, ...rows))];
 }
 
@@ -72,14 +77,14 @@ function body(api, operation) {
 function answers(api, operation) {
   return Object.entries(operation.responses).map(([status, answer]) =>
     element("details", {},
-      element("summary", {}, element("code", {}, status), " ", answer.description || ""),
+      element("summary", {}, element("code", {}, status), " ", ...prose(answer.description)),
       ...content(api, answer.content)));
 }
 
 function draw(api) {
   const main = document.getElementById("operations");
   const contents = element("ul", {});
-  document.getElementById("about").textContent = api.info.description.trim();
+  document.getElementById("about").replaceChildren(...prose(api.info.description.trim()));
   const groups = new Map();
   for (const [path, item] of Object.entries(api.paths))
     for (const method of METHODS.filter((name) => item[name])) {
@@ -96,8 +101,8 @@ function draw(api) {
       main.append(element("details", { id },
         element("summary", {},
           element("span", { class: "method" }, method.toUpperCase()), element("code", {}, path),
-          element("span", { class: "title" }, operation.summary || "")),
-        element("p", {}, operation.description || ""),
+          element("span", { class: "title" }, ...prose(operation.summary))),
+        element("p", {}, ...prose(operation.description)),
         ...parameters(operation), ...body(api, operation),
         element("h4", {}, "Answers"), ...answers(api, operation)));
     }

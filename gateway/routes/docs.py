@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from importlib.resources import files
 
 from fastapi import APIRouter, Response
@@ -17,6 +18,7 @@ _PAGES = {
     "docs.css": "text/css; charset=utf-8",
     "docs.js": "text/javascript; charset=utf-8",
 }
+_CODE = re.compile(r"`([^`]+)`")
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -60,7 +62,12 @@ def _read(name: str) -> str:
     return files("gateway").joinpath("pages", name).read_text(encoding="utf-8")
 
 
+def _prose(text: str) -> str:
+    """Escaped, with what stands between backticks as code."""
+    return _CODE.sub(r"<code>\1</code>", html.escape(text))
+
+
 def _section(kind: Kind) -> str:
-    title, meaning = html.escape(kind.title), html.escape(kind.meaning)
+    title, meaning = _prose(kind.title), _prose(kind.meaning)
     return f'<section id="{kind.code}"><h2><code>{kind.code}</code> <small>{kind.status}</small></h2>\
 <p><b>{title}.</b> {meaning}</p></section>\n'

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from deploy.local import envfile
 from deploy.local.accounts import data_root
+from deploy.local.applications import ROOT
 from deploy.local.failure import LAST_LINES, NotReadyError, StackError
 from deploy.local.lock import exclusive
 from deploy.local.ports import free_ports
 from deploy.local.processes import Process
-from deploy.local.progress import Progress
+from deploy.local.progress import Progress, shown
 from deploy.local.stack import Stack
 from deploy.local.state import State
 from deploy.local.together import together
@@ -137,6 +139,32 @@ def test_a_failure_shows_the_end_of_the_log_and_where_it_is(tmp_path: Path) -> N
     assert "line 99" in text
     assert f"line {99 - LAST_LINES}" not in text
     assert str(log) in text
+
+
+def test_paths_are_told_from_where_the_person_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "checkout" / ".leveret" / "env"
+    for stands, told in (
+        (tmp_path / "checkout", ".leveret/env"),
+        (tmp_path, "checkout/.leveret/env"),
+        (tmp_path / "elsewhere", str(file)),
+    ):
+        monkeypatch.setenv("_LEVERET_FROM", str(stands))
+        assert shown(file) == told
+
+
+@pytest.mark.parametrize(
+    ("log", "told"),
+    [
+        ("Collecting redis\nWARNING: Location 'file:///opt' is ignored\n", "Collecting redis"),
+        ("Collecting\tredis\n[notice] A new release of pip\nDEPRECATION: old\n", "Collecting redis"),
+        ("WARNING: Location 'file:///opt' is ignored\n", ""),
+    ],
+)
+def test_a_warning_of_the_environment_is_no_progress(tmp_path: Path, log: str, told: str) -> None:
+    (tmp_path / "pip.log").write_text(log)
+    script = "source <(sed -n '/^progress_in()/,/^}/p' deploy/bootstrap); progress_in \"$1\""
+    bash = ["bash", "-c", script, "bash", str(tmp_path / "pip.log")]
+    assert subprocess.check_output(bash, cwd=ROOT, text=True).strip() == told
 
 
 def test_data_lie_beside_the_state_where_every_account_can_reach_them(
