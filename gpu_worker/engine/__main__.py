@@ -17,7 +17,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--fd", type=int, required=True, help="the inherited socket to the worker")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     chosen = parser.parse_args(arguments)
-    from gpu_worker.engine.service import serve  # noqa: PLC0415  idem
+    from gpu_worker.engine.keeper import keep  # noqa: PLC0415  idem
+
+    keep(chosen.fd)
+    from gpu_worker.engine.service import serve  # noqa: PLC0415  after the fork: the keeper needs none of it
 
     serve(chosen.fd, chosen.device)
     return 0

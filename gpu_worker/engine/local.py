@@ -3,7 +3,8 @@
     python -m gpu_worker.engine local DIR image=@x.jpg size=128 [--out DIR] [--pdb] [--json] [--device cuda]
 
 The call starts itself again under the model's own interpreter, with the engine's scrubbed environment and
-imports, and runs there in process, so that `--pdb` and breakpoint() work.
+imports, and runs there in process, so that `--pdb` and breakpoint() work. What the algorithm
+started ends with it.
 Exit codes: 0 done, 1 the run failed, 2 usage.
 """
 
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from gpu_worker.engine import launch
 from gpu_worker.engine.failure import describe, own_frames, trimmed
 from gpu_worker.engine.job import Job
+from gpu_worker.engine.keeper import adopt_orphans, children, end_children
 from gpu_worker.engine.runner import Request, Runner
 from gpu_worker.engine.spec import ModelSpec, SpecError, spec_of
 
@@ -83,12 +85,22 @@ def _again_in_its_own_python(arguments: list[str], folder: Path, table: dict[str
         environment = launch.environment(Path(private), device=device)
         command = launch.command(interpreter, "local", *arguments, "--table", json_table)
         signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for the algorithm, or its debugger
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         try:
-            return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603  our own module
+            return _kept(command, environment)
         except OSError as error:
             raise SpecError(
                 f"{folder / 'model.toml'}: interpreter {interpreter!r}: {error.strerror}"
             ) from error
+
+
+def _kept(command: list[str], environment: dict[str, str]) -> int:
+    adopt_orphans()
+    strangers = children()  # this process may have been exec'd by one that had some
+    try:
+        return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603  our own module
+    finally:
+        end_children(strangers)
 
 
 def _values(spec: ModelSpec, given: list[str]) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:

@@ -1,4 +1,7 @@
-"""One engine process as its parent sees it: started by exec, spoken to in frames, killed whole."""
+"""One engine process as its parent sees it: started by exec, spoken to in frames, killed whole.
+
+What is started is the engine's keeper (see `keeper`), which ends all that it leaves behind, then as it did.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LAST_FRAMES_S = 1.0
+_KEEPER_S = 10.0
 
 
 class EngineProcess:
@@ -65,7 +69,7 @@ class EngineProcess:
                 stdout=write_end,
                 stderr=write_end,
                 pass_fds=(theirs.fileno(),),
-                start_new_session=True,  # a group of its own: one kill reaches what it started, too
+                start_new_session=True,  # its own group: an interpreter may be a script around the real one
             )
         except BaseException as error:
             streams[1].close()
@@ -80,7 +84,7 @@ class EngineProcess:
 
     @property
     def pid(self) -> int:
-        """The process id, which is its group's too."""
+        """The process id of its keeper, which is its group's too."""
         return self._process.pid
 
     @property
@@ -134,10 +138,14 @@ class EngineProcess:
         """End the process and all that it started, at once; `because` goes into its requests' errors."""
         self._broken = self._broken or because
         self._killed = True
+        self._signal(signal.SIGTERM)  # for its keeper, who kills the rest
+        asyncio.get_running_loop().call_later(_KEEPER_S, self._signal, signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
         if self._over:
             return  # its number may be another process's by now
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+            os.killpg(self.pid, number)
 
     async def ended(self) -> None:
         """Wait until the process is gone and nothing of it is left open here."""
@@ -164,7 +172,10 @@ class EngineProcess:
 
     async def _watch(self) -> None:
         await self._exit
-        self.kill()  # what it started may live on, and hold its pipe open
+        self._killed = True
+        self._signal(
+            signal.SIGTERM
+        )  # a script around the interpreter may leave the keeper, and the pipe open
         await asyncio.wait([self._reading], timeout=_LAST_FRAMES_S)
         self._reading.cancel()
         self._over = True

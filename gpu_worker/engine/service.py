@@ -2,15 +2,14 @@
 
 The main thread runs the algorithms, since CUDA contexts, signal handlers and some libraries want it. A second
 thread only reads: it can cancel a graph that is running, and it ends the process when the worker is gone.
+What was started here ends with the process: see `keeper`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import queue
-import resource
 import signal
 import socket
 import sys
@@ -28,22 +27,12 @@ from gpu_worker.engine.spec import spec_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_PR_SET_PDEATHSIG = 1
-
 
 def serve(fd: int, device: str) -> None:
     """Serve the worker at the other end of the socket until it says stop or goes away."""
-    _die_with_parent()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash must not write a model's memory to the disk
     os.set_inheritable(fd, False)  # noqa: FBT003  the call's own form; an algorithm's own processes must not hold the line open
     with socket.socket(fileno=fd) as connection:
         Service(Channel(connection), device).run()
-
-
-def _die_with_parent() -> None:
-    """A worker killed by force takes its engine along, even one stuck in native code."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Service:

@@ -185,7 +185,7 @@ DEATHS = [
     ("os._exit(3)", "ended with code 3"),
     ("import ctypes; ctypes.string_at(0)", "killed by SIGSEGV.*Segmentation fault"),
     ("os.kill(os.getpid(), 9)", "killed by SIGKILL"),
-    ("os.closerange(3, 64)", "ended with code"),
+    ("os.closerange(3, 64)", "ended with code|killed by SIGKILL"),  # by which thread notices it first
 ]
 
 
@@ -236,6 +236,42 @@ async def test_children_of_an_algorithm_die_with_it(host: EngineHost, tmp_path: 
         await host.run(attempt)
     await host.stop()
     await _gone(int(attempt.log.text()))
+
+
+LEAVES = """
+import os, subprocess, time
+def work(given):
+    plain = subprocess.Popen(['sleep', '987655'])
+    apart = subprocess.Popen(['setsid', 'sleep', '987655'])
+    command = ['setsid', 'sh', '-c', 'sleep 987655 >/dev/null 2>&1 & echo $!']
+    daemon = subprocess.run(command, stdout=subprocess.PIPE)
+    print(plain.pid, apart.pid, int(daemon.stdout), flush=True)
+    if given == 'die': os._exit(3)
+    if given == 'hang': time.sleep(600)
+    return 1
+"""
+
+
+@pytest.mark.parametrize("way", ["hang", "die", "stop"])
+async def test_nothing_outlives_its_engine(host: EngineHost, tmp_path: Path, way: str) -> None:
+    # Given an algorithm that starts a child, one in a session of its own, and a daemon
+    attempt = call(write_model(tmp_path, LEAVES), tmp_path, way, timeout_s=2)
+    # When its engine ends: killed, by itself, or asked to
+    with contextlib.suppress(JobTimedOut, EngineDied):
+        await host.run(attempt)
+    await host.stop()
+    # Then all of them are gone with it, at once
+    assert [pid for pid in map(int, attempt.log.text().split()) if _lives(pid)] == []
+    assert len(attempt.log.text().split()) == 3
+
+
+async def test_a_stranger_s_orphans_are_left_alone(host: EngineHost, tmp_path: Path) -> None:
+    stranger = await asyncio.create_subprocess_exec("sleep", "600")
+    await host.run(call(write_model(tmp_path, "def work(given):\n    return 1\n"), tmp_path))
+    await host.stop()
+    assert _lives(stranger.pid)
+    stranger.kill()
+    await stranger.wait()
 
 
 def _lives(pid: int) -> bool:
@@ -423,16 +459,20 @@ async def test_leaving_a_run_kills_it(host: EngineHost, tmp_path: Path) -> None:
     assert host.pid != pid
 
 
-async def test_an_engine_dies_with_its_worker(tmp_path: Path) -> None:
-    write_model(tmp_path, "import time\ndef work(given):\n    print('in', flush=True)\n    time.sleep(600)\n")
+async def test_an_engine_dies_with_its_worker_and_all_that_it_started(tmp_path: Path) -> None:
+    model = write_model(tmp_path, LEAVES)
     program = f"""
 import asyncio, pathlib, sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from gpu_worker.engine.calls import EngineCall, Inline
 from gpu_worker.engine.host import EngineHost
+from shared.catalog import load_model
 async def main():
-    host = EngineHost(interpreter=None, device="cpu", scratch=pathlib.Path({str(tmp_path)!r}))
-    await host.start()
-    print(host.pid, flush=True)
+    here = pathlib.Path({str(tmp_path)!r})
+    host = EngineHost(interpreter=None, device="cpu", scratch=here)
+    call = EngineCall("1", load_model({str(model.folder)!r}), {{"given": Inline("go")}}, {{}}, here, 30)
+    await host.run(call)
+    print(host.pid, call.log.text(), flush=True)
     await asyncio.sleep(600)
 asyncio.run(main())
 """
@@ -440,10 +480,12 @@ asyncio.run(main())
         sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE
     )
     assert worker.stdout is not None
-    engine = int(await worker.stdout.readline())
+    started = [int(word) for word in (await worker.stdout.readline()).split()]
+    assert len(started) == 4
     worker.kill()
     await worker.wait()
-    await _gone(engine)
+    for pid in started:
+        await _gone(pid)
 
 
 async def test_a_changed_model_file_is_refused(host: EngineHost, tmp_path: Path) -> None:

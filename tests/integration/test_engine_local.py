@@ -72,6 +72,24 @@ async def test_a_failure_shows_the_author_s_own_frames(tmp_path: Path) -> None:
     assert "runner.py" not in err
 
 
+async def test_what_an_algorithm_started_ends_with_the_run(tmp_path: Path) -> None:
+    code = """
+import os, subprocess, time
+def work(given):
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    plain = subprocess.Popen(["sleep", "987655"], **quiet)
+    apart = subprocess.Popen(["setsid", "sleep", "987655"], **quiet)
+    fork = os.fork()
+    if not fork:
+        time.sleep(987655)
+    return [plain.pid, apart.pid, fork]
+"""
+    done, _, err = await local(write_model(tmp_path, code), "given=1", "--out", tmp_path / "made")
+    assert done == 0, err
+    started = json.loads((tmp_path / "made" / "made.json").read_bytes())
+    assert [pid for pid in started if Path(f"/proc/{pid}").exists()] == []
+
+
 async def test_pdb_opens_where_it_failed(tmp_path: Path) -> None:
     folder = write_model(tmp_path, "def work(given):\n    return given['b']\n")
     code, out, _ = await local(
