@@ -16,13 +16,14 @@ def fence() -> None:
     """A worker commits and renews whatever became of its job meanwhile."""
     from shared.adapters.store import attempts  # noqa: PLC0415  only in the child that wants it
 
-    guard = "where id = $1 and fence = $2 and state = 'running'"
-    attempts.LEAVE = _replaced(attempts.LEAVE, guard, "where id = $1 and $2::integer is not null")
+    held = "where id = $1 and fence = $2 and state = 'running'"
+    attempts.LEAVE = _replaced(attempts.LEAVE, held, "where id = $1 and $2::integer is not null")
+    counted = "    from gone\n)\nselect g"
     attempts.LEAVE = _replaced(
-        attempts.LEAVE, "    from gone\n)\nselect g", "    from gone on conflict do nothing\n)\nselect g"
+        attempts.LEAVE, counted, counted.replace("gone", "gone on conflict do nothing")
     )
-    guard = "and j.fence = mine.fence and j.state = 'running'"
-    attempts.RENEW = _replaced(attempts.RENEW, guard, "and mine.fence is not null")
+    renewed = "and j.fence = told.fence and j.state = 'running'"
+    attempts.RENEW = _replaced(attempts.RENEW, renewed, "and told.fence is not null")
 
 
 def late_ack() -> None:

@@ -19,7 +19,7 @@ def _plan(*groups: list[Appointment], seconds: float, settle_s: float = 60, rest
 
 SCENARIOS = {
     # A worker that slept through its lease wakes up and commits what somebody else commits as well.
-    "fence": _plan(_every("worker paused 28 s", 2, first=2, step=0.5), seconds=34),
+    "fence": _plan(_every("worker paused 28 s", 2, first=2, step=0.5), seconds=60),
     # Workers die between a message's arrival and its claim, which a slow PostgreSQL draws out.
     "late-ack": _plan(
         _every("postgres slow", 6, first=3, step=3),
@@ -28,5 +28,10 @@ SCENARIOS = {
         settle_s=28,
     ),
     "relay": _plan(_every("worker kill -9", 2, first=3, step=4), seconds=12, settle_s=45),
-    "resync": _plan(_every("redis pub/sub killed", 8, first=3, step=1.5), seconds=18, settle_s=15),
+    "resync": _plan(
+        _every("redis pub/sub killed", 4, first=3, step=1.5),
+        _every("redis black hole 8 s", 1, first=9, step=1),
+        seconds=20,
+        settle_s=20,
+    ),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -10,8 +12,10 @@ import pytest
 from tests.chaos.books import Books, Change, Row
 from tests.chaos.checker import judge
 from tests.chaos.plan import LOSES_LEASE, TIMES, plan_for
+from tests.chaos.sabotaged import SABOTAGES
 from tests.chaos.strikes import Strike, overlapping, recovery_s, tallies
 from tests.chaos.testimony import Submission, Subscription, Testimony
+from tests.stack import ROOT
 
 JOB = "job-1"
 OUTPUT = {"note": {"uri": f"s3://leveret/chaos/{JOB}/1/note.json", "size": 7}}
@@ -185,6 +189,12 @@ def test_what_a_fault_hit_and_how_long_it_took() -> None:
     assert recovery_s(hole, story.books) == pytest.approx(2.5)
     assert overlapping([blow], story.books) == 1.0
     assert overlapping([idle], story.books) == 0.0
+
+
+@pytest.mark.parametrize("what", SABOTAGES)
+def test_what_is_to_be_taken_out_of_the_product_is_in_it(what: str) -> None:
+    take_out = f"from tests.chaos.sabotaged import SABOTAGES; SABOTAGES[{what!r}]()"
+    subprocess.run([sys.executable, "-c", take_out], check=True, timeout=30, cwd=ROOT)
 
 
 def test_a_full_plan_has_every_kind_three_times_and_its_seed_repeats_it() -> None:
