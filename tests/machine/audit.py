@@ -153,7 +153,7 @@ class Audit:
         self.counts["lost_worker"] += 1
         self._must(self.excused(worker, key), new, f"taken from {worker}, which lives and renews")
         inside = key in self.entered or self.slots.get(worker) == 1 or old.releases >= self.max_releases
-        self._must(inside or not new.alone, new, "blamed, and was in no engine")
+        self._must(inside or new.attempt < old.attempt, new, "blamed, and was in no engine")
 
     def _must(self, holds: bool, row: Row, why: str) -> None:  # noqa: FBT001  a condition
         if not holds:

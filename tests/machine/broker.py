@@ -238,10 +238,6 @@ class Publisher:
     def forget_vanished(self, queue: str) -> None:
         self._vanished.discard(queue)
 
-    def take_vanished(self) -> list[str]:
-        vanished, self._vanished = self._vanished, set()
-        return sorted(vanished)
-
     async def _call(self, effect: Callable[[], T]) -> T:
         return await self._link.call(lambda: self._connected(effect), lost=Unavailable)
 

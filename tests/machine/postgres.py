@@ -12,7 +12,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -41,10 +41,10 @@ CLOCK = (
     "create schema machine",
     "create unlogged table machine.clock (now timestamptz not null, up_since timestamptz not null)",
     "insert into machine.clock values (now(), now())",
-    "create function machine.clock_timestamp() returns timestamptz language sql volatile as "
-    "'select now from machine.clock'",
-    "create function machine.pg_postmaster_start_time() returns timestamptz language sql volatile as "
-    "'select up_since from machine.clock'",
+    """create function machine.clock_timestamp() returns timestamptz language sql volatile
+       as 'select now from machine.clock'""",
+    """create function machine.pg_postmaster_start_time() returns timestamptz language sql volatile
+       as 'select up_since from machine.clock'""",
     "alter table specs alter created_at set default machine.clock_timestamp()",
     "alter table workers alter heartbeat_at set default machine.clock_timestamp()",
     """do $$ begin
@@ -115,7 +115,7 @@ class TwinStores:
         self._memory.shift(seconds)
 
     def fail_over(self) -> None:
-        """A server that comes up anew; that it may have lost what it did not write is tried in memory alone."""
+        """A server that comes up anew; what it had not written is lost in memory alone."""
         self._memory.table.unflushed.clear()
         self._memory.fail_over()
 
@@ -211,7 +211,7 @@ def _outcome(call: Callable[[], Any]) -> Any:
         return error
 
 
-def _outline(answer: Any) -> Any:
+def _outline(answer: Any) -> Any:  # noqa: PLR0911  one for each kind
     """An answer without what only a person reads of it."""
     match answer:
         case LeveretError():
@@ -235,8 +235,8 @@ def _alike(one: Any, other: Any) -> bool:
             return abs(one - other) <= ROUNDING
         case (list() | tuple(), list() | tuple()):
             return len(one) == len(other) and all(map(_alike, one, other))
-        case State(), _:
+        case State(), str():
             return str(one) == str(other)
-    if hasattr(one, "__dataclass_fields__") and type(one) is type(other):
+    if is_dataclass(one) and type(one) is type(other):
         return all(_alike(getattr(one, each.name), getattr(other, each.name)) for each in fields(one))
     return bool(one == other)

@@ -90,7 +90,7 @@ class Surroundings:
     """Kill a worker."""
 
     def remote(self, process: Process, store: Any) -> Any:
-        return Remote(Link(process, self.postgres), store, lambda name: _lost(name))
+        return Remote(Link(process, self.postgres), store, _lost)
 
 
 def _lost(name: str) -> type[Unavailable | OutcomeUnknown]:

@@ -1,4 +1,4 @@
-"""The store's statements on the table in memory, guard by guard: what submits, runs, cancels and reads jobs."""
+"""The store's statements on the table in memory, guard by guard: submits, attempts, cancels and reads."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import Any
 from uuid import UUID
 
 from shared.adapters.store import attempts as sql
-from shared.adapters.store.attempts import ALREADY, Left, Refusal
+from shared.adapters.store.attempts import ALREADY, RELEASED_TOO_OFTEN, Left, Refusal
 from shared.adapters.store.records import CANCELED
 from shared.adapters.store.submits import PUBLISH_GRACE_S, Submitted
 from shared.errors import IdempotencyConflict, JobEnded, NotFound
 from shared.events import BY_STATE, Event, EventType
 from shared.jobs import Attempt, Claim, Ending, Evidence, Job, NewJob, State, check_transition
+from tests.machine import limits
 from tests.machine.table import Row, Table, after
 
 ENDING: dict[str, Any] = {"outputs": {}, "error": CANCELED, "timings": {}}
+ENDINGS = {State.CANCELED: ENDING, State.FAILED: {**ENDING, "error": RELEASED_TOO_OFTEN}}
 
 
 class MemorySubmits:
@@ -135,7 +137,7 @@ class MemoryAttempts:
         row = self._table.rows[job_id]
         if row.state is not State.QUEUED:
             return None
-        now, spent = self._table.now(), row.misses + 1 >= sql.MAX_MISSES
+        now, spent = self._table.now(), row.misses + 1 >= limits.MAX_MISSES
         run_at = None if spent else after(now, sql.MODEL_RETRY_S)
         _, event = self._table.move(
             row,
@@ -178,26 +180,25 @@ class MemoryAttempts:
         row = self._held(claim.id, claim.fence)
         if row is None:
             return None
-        now = self._table.now()
-        canceled = row.cancel_requested and asked is not State.SUCCEEDED
-        queued, over = asked is State.QUEUED, row.cancel_requested or asked.terminal
+        now, verdict = self._table.now(), _verdict(row, asked)
+        queued, given_back = verdict is State.QUEUED, row.releases < limits.MAX_RELEASES
         left, event = self._table.move(
             row,
-            EventType.CANCELED if canceled else type_,
-            ENDING if canceled else data,
+            type_ if verdict is asked else BY_STATE[verdict],
+            data if verdict is asked else ENDINGS[verdict],
             now,
-            state=State.CANCELED if canceled else asked,
+            state=verdict,
             lease_until=None,
-            progress=1.0 if asked is State.SUCCEEDED else row.progress,
-            attempt=row.attempt - (1 if queued and row.releases < sql.MAX_RELEASES else 0),
+            progress=1.0 if verdict is State.SUCCEEDED else row.progress,
+            attempt=row.attempt - (1 if queued and given_back else 0),
             releases=row.releases + (1 if queued else 0),
-            run_at=after(now, delay_s) if asked is State.WAITING else None,
+            run_at=after(now, delay_s) if verdict is State.WAITING else None,
             queued_at=now if queued else row.queued_at,
-            publish_due=now if queued and not row.cancel_requested else None,
+            publish_due=now if queued else None,
             publish_tries=0,
-            finished_at=now if over else None,
+            finished_at=now if verdict.terminal else None,
         )
-        outcome = "released" if queued else left.state.value
+        outcome = "released" if queued else verdict.value
         self._table.keep_attempt(left, outcome, claim.attempt, left.fence, evidence)
         return Left(state=left.state, event=event, publish_due=left.publish_due)
 
@@ -255,6 +256,13 @@ class MemoryReads:
 
     def seqs(self, ids: Sequence[UUID]) -> dict[UUID, int]:
         return {id_: self._table.rows[id_].seq for id_ in ids if id_ in self._table.rows}
+
+
+def _verdict(row: Row, asked: State) -> State:
+    if row.cancel_requested and asked is not State.SUCCEEDED:
+        return State.CANCELED
+    spent = row.releases >= limits.MAX_RELEASES and row.attempt >= row.spec.max_attempts
+    return State.FAILED if asked is State.QUEUED and spent else asked
 
 
 assert ALREADY.state is State.RUNNING  # one call, one statement here: a batch never holds a job twice

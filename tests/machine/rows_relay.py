@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -14,6 +13,7 @@ from shared.adapters.store.redelivery import Silent
 from shared.adapters.store.relay import Due
 from shared.events import Event, EventType
 from shared.jobs import Evidence, State
+from tests.machine import limits
 from tests.machine.table import Row, Table, after
 
 Announcements = list[tuple[str, Event]]
@@ -72,7 +72,7 @@ class MemoryRelay:
         )
 
     def _expire(self, row: Row, now: datetime) -> tuple[str, Event]:
-        blamed = row.entered or row.releases >= sql.MAX_RELEASES
+        blamed = row.entered or row.releases >= limits.MAX_RELEASES
         spent = blamed and row.attempt >= row.spec.max_attempts
         verdict = State.CANCELED if row.cancel_requested else State.FAILED if spent else State.QUEUED
         queued = verdict is State.QUEUED
@@ -89,7 +89,7 @@ class MemoryRelay:
             publish_tries=0,
             attempt=row.attempt - (0 if blamed else 1),
             releases=row.releases + (0 if blamed else 1),
-            alone=blamed,
+            alone=row.alone or blamed,
             queued_at=now if queued else row.queued_at,
             publish_due=now if queued else None,
             finished_at=None if queued else now,
@@ -122,7 +122,7 @@ class MemoryRedelivery:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def overtaken(self, *, margin_s: float, forgotten_s: float = math.inf) -> int:
+    def overtaken(self, *, margin_s: float, forgotten_s: float) -> int:
         now = self._table.now()
         served: dict[tuple[str, int], datetime] = {}
         for row in self._table.live(State.RUNNING):

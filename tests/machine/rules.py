@@ -1,8 +1,8 @@
 """The rules: what clients do, what workers and gateways suffer, what servers do, and that time passes.
 
-Everything the product does of itself (relay ticks of two replicas, renewals, retries, heartbeats) it does on
-the loop's own time; a rule only says how much of it passes, down to a single turn of the loop, so that a crash
-can fall between any two awaits.
+What the product does of itself (relay ticks of two replicas, renewals, retries, heartbeats) it does on the
+own time of the loop; a rule only says how much of it passes, down to a single turn, so that a crash can
+fall between any two awaits.
 """
 
 from __future__ import annotations
@@ -146,6 +146,17 @@ class Machine(RuleBasedStateMachine):
         worker.drain_s = drain_s
         worker.draining.set()
         self._pass(0.0)
+
+    @rule(times=st.integers(1, 4))
+    def replace_all_workers(self, times: int) -> None:
+        """Deploys in a row: each drains all at once."""
+        for _ in range(times):
+            for worker in self.world.workers:
+                worker.draining.set()
+            self._pass(2.0)
+            for slots in (1, 2):
+                self.world.start_worker(queue="quick", slots=slots, knows_all=True)
+            self._pass(2.0)
 
     @precondition(lambda self: self.world.workers)
     @rule(pick=PICK)

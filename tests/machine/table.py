@@ -143,7 +143,7 @@ class Table:
         return row
 
     def mark(self, row: Row, *, durable: bool = True, **fields: Any) -> Row:
-        """A change that is no state event. An asynchronous commit is durable with the next synchronous one."""
+        """A change that is no state event. An asynchronous commit is durable with the next other one."""
         if durable:
             self.unflushed.clear()
         else:

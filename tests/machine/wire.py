@@ -1,4 +1,4 @@
-"""The network between a process and a server: every call is two hops, and everything can happen on the way."""
+"""The network between a process and a server: a call is two hops, and everything can happen on the way."""
 
 from __future__ import annotations
 

@@ -25,6 +25,7 @@ from shared.errors import IdempotencyConflict, JobEnded, LeveretError
 from tests.fakes.bus import FakeBus
 from tests.fakes.clock import VirtualTimeLoop
 from tests.fakes.worker import FakeObjects
+from tests.machine import limits
 from tests.machine.audit import Audit, Key, Seen
 from tests.machine.broker import Broker, Held, job_of
 from tests.machine.memory import MemoryStores
@@ -35,9 +36,6 @@ from tests.unit.gpu_worker.claims import model
 
 T = TypeVar("T")
 
-MAX_RELEASES = 2
-MAX_MISSES = 3
-"""Low, so that a run of some thirty steps gets there."""
 TENANT = "acme"
 EXCUSED_S = 30.0
 """A lease that lapses so long after its worker's own troubles is not to be wondered at."""
@@ -99,7 +97,7 @@ class World:
         self._patch()
         self.loop = VirtualTimeLoop()
         self.loop.set_exception_handler(lambda _, context: self.unexpected.append(repr(context)))
-        self.audit = Audit(MAX_RELEASES, self._excused, self._row)
+        self.audit = Audit(limits.MAX_RELEASES, self._excused, self._row)
         self.truth = self.make_truth(self.loop.time, self.audit)
         self.postgres, self.redis = Server("PostgreSQL"), Server("Redis")
         self.broker = Broker(Server("RabbitMQ"), delivered=self._delivered, acked=self._acked)
@@ -124,8 +122,8 @@ class World:
             patch.object(submit_module, "uuid7", lambda: UUID(int=next(numbers)))
         )  # a run repeats itself, ids and all
         for module in (attempts_module, relay_module):
-            self._undo.enter_context(patch.object(module, "MAX_RELEASES", MAX_RELEASES))
-        self._undo.enter_context(patch.object(attempts_module, "MAX_MISSES", MAX_MISSES))
+            self._undo.enter_context(patch.object(module, "MAX_RELEASES", limits.MAX_RELEASES))
+        self._undo.enter_context(patch.object(attempts_module, "MAX_MISSES", limits.MAX_MISSES))
         before = structlog.get_config()
         self._undo.callback(lambda: structlog.configure(**before))
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
