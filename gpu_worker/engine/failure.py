@@ -17,6 +17,7 @@ _HERE = str(Path(__file__).parent)
 _MAX_MESSAGE = 4_000
 _MAX_TRACEBACK = 16_000
 _MAX_FRAMES = 20
+_MAX_SECONDS = 1e18
 _GPU_FAILED = re.compile("CUDA|CUDNN|CUBLAS|cuda runtime", re.IGNORECASE)
 
 _KINDS: tuple[tuple[type[BaseException], str], ...] = (
@@ -34,15 +35,30 @@ def describe(error: BaseException, *, canceled: bool = False) -> dict[str, Any]:
     return {
         "kind": "canceled" if canceled else _kind(error),
         "exception": type(error).__name__,
-        "message": (str(error) or type(error).__name__)[:_MAX_MESSAGE],
+        "message": text_of(error)[:_MAX_MESSAGE],
         "traceback": trimmed(error),
-        "after_s": getattr(error, "after_s", None) if isinstance(error, Retry) else None,
+        "after_s": _seconds(error) if isinstance(error, Retry) else None,
     }
+
+
+def text_of(error: BaseException) -> str:
+    """What an exception says; its name where it says nothing, or fails to (its `__str__` is foreign code)."""
+    name = type(error).__name__
+    try:
+        return str(error) or name
+    except BaseException as second:  # noqa: BLE001  the execution step: foreign code may raise anything
+        return f"{name} (its text can't be shown: {type(second).__name__} in its __str__)"
+
+
+def _seconds(error: Retry) -> float | None:
+    """Only a number that JSON can hold; the worker judges its size."""
+    given = getattr(error, "after_s", None)  # a subclass may have an __init__ of its own
+    return float(given) if isinstance(given, int | float) and abs(given) < _MAX_SECONDS else None
 
 
 def _kind(error: BaseException) -> str:
     if type(error).__module__.partition(".")[0] in {"onnxruntime", "torch"} and _GPU_FAILED.search(
-        str(error)
+        text_of(error)
     ):
         return "device"
     return next((kind for type_, kind in _KINDS if isinstance(error, type_)), "algorithm")
@@ -50,9 +66,11 @@ def _kind(error: BaseException) -> str:
 
 def trimmed(error: BaseException) -> str:
     """The traceback as text, from the first frame that is not the engine's own."""
-    lines = traceback.format_exception(
-        type(error), error, own_frames(error.__traceback__), limit=-_MAX_FRAMES
-    )
+    frames = own_frames(error.__traceback__)
+    try:
+        lines = traceback.format_exception(type(error), error, frames, limit=-_MAX_FRAMES)
+    except BaseException:  # noqa: BLE001  the execution step: notes and texts are foreign code
+        lines = [*traceback.format_tb(frames, limit=-_MAX_FRAMES), text_of(error)]
     return "".join(lines)[-_MAX_TRACEBACK:]
 
 

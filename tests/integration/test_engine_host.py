@@ -141,6 +141,32 @@ async def test_leaving_by_exception_costs_the_job_only(host: EngineHost, tmp_pat
     assert host.starts == 1
 
 
+UNSAYABLE = """
+class Silent(Exception):
+    def __str__(self): raise SystemExit("no words")
+    __repr__ = __str__
+class Noted(Silent):
+    @property
+    def __notes__(self): raise ValueError("no notes")
+def work(given):
+    if given: raise {"Silent": Silent, "Noted": Noted}[given]
+    return "fine"
+"""
+
+
+@pytest.mark.parametrize("name", ["Silent", "Noted"])
+async def test_an_exception_that_can_not_be_told_is_an_algorithm_s_error(
+    host: EngineHost, tmp_path: Path, name: str
+) -> None:
+    model = write_model(tmp_path, UNSAYABLE)
+    with pytest.raises(AlgorithmError, match=name) as caught:
+        await host.run(call(model, tmp_path, name))
+    assert caught.value.exception == name
+    assert "mine.py" in caught.value.traceback
+    assert made(await host.run(call(model, tmp_path))) == "fine"
+    assert host.starts == 1
+
+
 async def test_an_algorithm_can_ask_for_another_try(host: EngineHost, tmp_path: Path) -> None:
     code = "from gpu_worker.handlers import Retry\ndef work(given):\n    raise Retry('not yet', after_s=7)\n"
     with pytest.raises(AlgorithmRetry, match="not yet") as caught:
