@@ -153,7 +153,7 @@ def failure_of(reply: Frame) -> LeveretError:
     if reply["kind"] == "retry":
         return AlgorithmRetry(message, after_s=_seconds(reply.get("after_s")))
     type_ = InvalidOutput if reply["kind"] == "bad_output" else AlgorithmError
-    return type_(message, exception=reply["exception"], traceback=clean_text(reply["traceback"]))
+    return type_(message, exception=clean_text(reply["exception"]), traceback=clean_text(reply["traceback"]))
 
 
 def _seconds(given: object) -> float | None:

@@ -112,6 +112,7 @@ def _encode(spec: ModelSpec, name: str, value: Any, folder: Path) -> Output:
         path.write_bytes(value)
     elif kind == "image":
         metadata = _pictures().write_image(value, path, content_type, name)
+        _json_of(metadata, name)  # a subclass may say anything of its size
     else:
         path.write_bytes(_bytes_of(kind, value, name))
     return {"path": str(path), "content_type": content_type, "metadata": metadata}
@@ -132,12 +133,19 @@ def _copy(source: Path, target: Path, name: str) -> None:
 
 def _bytes_of(kind: str, value: Any, name: str) -> bytes:
     if kind == "text" and isinstance(value, str):
-        return value.encode()
+        return _utf8_of(value, name)
     if kind == "json":
         return _json_of(value, name)
     if kind == "bytes" and hasattr(value, "__array_interface__"):
         return _npy_of(value)
     raise BadOutputError(f"outputs.{name}: expected a value of kind {kind}, not {type(value).__name__}")
+
+
+def _utf8_of(value: str, name: str) -> bytes:
+    try:
+        return value.encode()
+    except UnicodeEncodeError as error:
+        raise BadOutputError(f"outputs.{name}: not UTF-8: {error}") from error
 
 
 def _json_of(value: Any, name: str) -> bytes:

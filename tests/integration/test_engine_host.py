@@ -27,6 +27,7 @@ from shared.errors import (
     InvalidOutput,
     JobCanceled,
     JobTimedOut,
+    LeveretError,
     ModelUnavailable,
 )
 
@@ -178,6 +179,80 @@ async def test_an_algorithm_can_refuse_its_input(host: EngineHost, tmp_path: Pat
     code = "from gpu_worker.handlers import BadInput\ndef work(given):\n    raise BadInput('too blue')\n"
     with pytest.raises(BadInput, match="too blue"):
         await host.run(call(write_model(tmp_path, code), tmp_path))
+
+
+UNSTORABLE = """
+from PIL import Image
+from gpu_worker.handlers import BadInput, Retry
+def work(given):
+    if given == "fine": return Image.new("L", (1, 1))
+    print("x \\ud800\\0")
+    exec(given)
+class Odd(Image.Image):
+    width = "x \\ud800\\0"
+def odd():
+    image = Image.new("L", (1, 1))
+    image.__class__ = Odd
+    return image
+"""
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "said"),
+    [
+        ("ValueError('x \\ud800')", AlgorithmError, "^x [?]$"),
+        ("ValueError('x \\0')", AlgorithmError, "^x \ufffd$"),
+        ("BadInput('x \\ud800')", BadInput, "^x [?]$"),
+        ("Retry(after_s='30')", AlgorithmRetry, "another try"),
+        ("Retry(after_s=1e15)", AlgorithmRetry, "another try"),
+        ("Retry(after_s=10**400)", AlgorithmRetry, "another try"),
+        ("Retry(after_s=float('nan'))", AlgorithmRetry, "another try"),
+        ("Retry(after_s=-1)", AlgorithmRetry, "another try"),
+    ],
+)
+async def test_what_no_store_can_hold_costs_its_own_job_only(
+    host: EngineHost, tmp_path: Path, raised: str, kind: type[LeveretError], said: str
+) -> None:
+    # Given an algorithm that fails with what neither UTF-8 nor PostgreSQL nor a timer takes
+    model = write_making(tmp_path, UNSTORABLE)
+    attempt = call(model, tmp_path, f"raise {raised}")
+    # When it runs, then it is its own error, fit to be stored
+    with pytest.raises(kind, match=said) as caught:
+        await host.run(attempt)
+    told = (str(caught.value), attempt.log.text(), getattr(caught.value, "exception", ""))
+    assert "\0" not in "".join(told).encode().decode()
+    assert getattr(caught.value, "after_s", None) is None
+    # And the engine lives on
+    assert (await host.run(call(model, tmp_path, "fine"))).outputs
+    assert host.starts == 1
+
+
+async def test_metadata_is_made_fit_to_be_stored(host: EngineHost, tmp_path: Path) -> None:
+    model = write_making(tmp_path, UNSTORABLE.replace("exec(given)", "return odd()"))
+    result = await host.run(call(model, tmp_path))
+    assert result.outputs["made"].metadata == {"width": "x ?\ufffd", "height": 1}
+
+
+async def test_metadata_that_is_no_json_is_the_model_s_fault(host: EngineHost, tmp_path: Path) -> None:
+    code = UNSTORABLE.replace("exec(given)", "return odd()").replace('width = "x', 'width = {1}, "x')
+    model = write_making(tmp_path, code)
+    with pytest.raises(InvalidOutput, match="made"):
+        await host.run(call(model, tmp_path))
+    assert (await host.run(call(model, tmp_path, "fine"))).outputs
+    assert host.starts == 1
+
+
+async def test_text_that_is_no_utf8_is_the_model_s_fault(host: EngineHost, tmp_path: Path) -> None:
+    model = write_making(tmp_path, "def work(given):\n    return 'x \\ud800'\n", kind="text")
+    with pytest.raises(InvalidOutput, match=r"outputs\.made: .*UTF-8"):
+        await host.run(call(model, tmp_path))
+
+
+def write_making(root: Path, code: str, *, kind: str = "image") -> Model:
+    source = write_model(root, code).folder / "model.toml"
+    head, made, _ = source.read_text().partition("[outputs.made]")
+    source.write_text(f'{head}{made}\nkind = "{kind}"\n')
+    return load_model(source.parent)
 
 
 @pytest.mark.parametrize("value", ["object()", "float('nan')", "{1, 2}"])
