@@ -86,10 +86,15 @@ def describe(error: Exception, retry_on: list[str]) -> dict[str, Any]:
     return {
         "code": error.code if isinstance(error, LeveretError) else LeveretError.code,
         "message": clean_text(str(error))[:MAX_MESSAGE],
-        "type": error.exception if isinstance(error, AlgorithmError) else type(error).__name__,
+        "type": error.exception if isinstance(error, AlgorithmError) else _public_name(error),
         "retryable": retryable(error, retry_on),
         "traceback": clean_text(_traceback(error)),
     }
+
+
+def _public_name(error: Exception) -> str:
+    """The nearest class that is no module's private matter."""
+    return next(kind.__name__ for kind in type(error).__mro__ if not kind.__name__.startswith("_"))
 
 
 def _traceback(error: Exception) -> str:

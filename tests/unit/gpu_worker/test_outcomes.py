@@ -98,6 +98,16 @@ def test_a_message_no_utf8_can_hold_is_still_told() -> None:
     assert outcome.ending.evidence.error["message"] == "caf?"
 
 
+def test_a_private_class_is_told_as_the_public_one_that_it_is() -> None:
+    class _AbsentError(InputUnavailable): ...
+
+    outcome = decided(_AbsentError("s3://bucket/x does not exist"))
+
+    assert isinstance(outcome, Finish)
+    assert outcome.ending.evidence.error is not None
+    assert outcome.ending.evidence.error["type"] == "InputUnavailable"
+
+
 def test_a_defect_of_ours_shows_where_it_is() -> None:
     try:
         raise ZeroDivisionError("oops")
