@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from cyclopts import App, CycloptsError
 
-from gateway.client.cli.exits import FAILED, INTERRUPTED, OK, USAGE, exit_code_of, report
+from gateway.client.cli.exits import FAILED, INTERRUPTED, OK, USAGE, UsageError, exit_code_of, report
 from gateway.client.errors import InputError, LeveretError
 
 _ROOM = "gateway.client.cli"
@@ -45,9 +45,11 @@ app.command(f"{_ROOM}.doctor:doctor", name="doctor", help="Check every dependenc
 def run(arguments: list[str]) -> int:
     """Run one command line; returns the exit code."""
     try:
-        code = app(arguments, exit_on_error=False)
-    except CycloptsError:
-        return USAGE  # it has said what is wrong
+        code = app(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        wrong = UsageError(" ".join(str(error).split()), error.command_chain or ())
+        report(wrong, as_json="--json" in arguments)
+        return USAGE
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:

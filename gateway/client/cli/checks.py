@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("cyclopts", "httpx2", "rich", "websockets")
 MAX_SKEW_S = 5.0
+UNSEEN_SKEW_S = 2.0
 CONNECT_S = 3.0
 _UNUSED_JOB = str(UUID(int=0))
 _SERVERS = (
@@ -145,7 +146,7 @@ async def _check_api(target: Target, around: Surroundings) -> list[Finding]:
         except LeveretError as error:
             return [_refused(error)]
         findings = [well("gateway", f"{target.url} answers, the API key is accepted")]
-        findings.append(_skew_finding(skew_s))
+        findings.append(judge_clock(skew_s))
         findings.append(_catalog_finding(listed))
         findings.append(await _check_socket(client))
         if _scaler_base(around) is None:
@@ -178,9 +179,12 @@ def _skew_s(date: str | None) -> float | None:
         return None
 
 
-def _skew_finding(skew_s: float | None) -> Finding:
+def judge_clock(skew_s: float | None) -> Finding:
+    """What a difference to the gateway's clock means; its Date has whole seconds, so less is none."""
     if skew_s is None:
         return unseen("clock", "the gateway sends no Date")
+    if abs(skew_s) <= UNSEEN_SKEW_S:
+        return well("clock", "ok")
     found = f"{skew_s:+.1f} s against the gateway"
     if abs(skew_s) <= MAX_SKEW_S:
         return well("clock", found)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 
 from gateway.client.errors import ApiError, ConfigError, InputError, JobError, LeveretError, UnreachableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 OK = 0
 FAILED = 1
@@ -23,14 +27,29 @@ _CODES: tuple[tuple[type[LeveretError], int], ...] = (
     (JobError, FAILED),
 )
 
+_NO_MODEL_HINT = "`leveret models` lists the models"
 _API_HINTS = {
     401: "check LEVERET_API_KEY; `make up` writes a working one to .leveret/env",
     403: "this key's role does not allow that",
-    404: "what belongs to another tenant looks missing too; `leveret models` lists the models",
+    404: "what belongs to another tenant looks missing too",
     413: "put the file into S3 and give its s3:// address instead",
     429: "wait as long as the answer says, or lower the rate",
     503: "`leveret doctor` names the part that is away",
 }
+
+
+class UsageError(InputError):
+    """A command line that cannot be understood.
+
+    Attributes:
+        hint: Where to read on.
+    """
+
+    code = "usage"
+
+    def __init__(self, message: str, command: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.hint = f"`{' '.join(['leveret', *command])} --help` shows what it takes"
 
 
 def exit_code_of(error: LeveretError) -> int:
@@ -74,8 +93,12 @@ def _field(problem: object) -> str:
 
 
 def _hint_for(error: LeveretError) -> str | None:
+    if isinstance(error, UsageError):
+        return error.hint
     if isinstance(error, ApiError):
-        return _API_HINTS.get(error.status)
+        # One code for all that is missing: the sentence says what it is.
+        no_model = error.status == HTTPStatus.NOT_FOUND and "model" in error.detail
+        return _NO_MODEL_HINT if no_model else _API_HINTS.get(error.status)
     if isinstance(error, UnreachableError):
         return "is the gateway running there? `leveret doctor` checks each part, `make up` starts a local one"
     if isinstance(error, JobError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +11,7 @@ from cyclopts import Parameter
 
 from gateway.client.cli.exits import OK, printable
 from gateway.client.cli.session import NO_OPTIONS, Common, print_json
-from gateway.client.cli.submit import finish
+from gateway.client.cli.submit import check_place, finish
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,6 +32,7 @@ async def job(
     """
     async with common.client() as client:
         found = await client.job(job_id)
+        await asyncio.to_thread(check_place, out, len(found.outputs))
         await finish(found, out, common)
     # Showing a failed job is no failure of this command.
     return OK

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -13,7 +14,7 @@ from cyclopts import Parameter
 from gateway.client.cli.exits import FAILED, OK, printable
 from gateway.client.cli.session import NO_OPTIONS, Common, print_json
 from gateway.client.cli.values import is_file, read_values
-from gateway.client.errors import LeveretError
+from gateway.client.errors import InputError, LeveretError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,6 +49,8 @@ async def submit(
     async with common.client() as client:
         schema = await client.model(model)
         inputs, params = _told_apart(read_values(values, schema), schema)
+        # Now, and not once the job has run.
+        await asyncio.to_thread(check_place, out, len(schema.get("outputs") or ()))
         job = await client.submit(model, priority=priority, inputs=inputs, params=params)
         if not wait:
             print_id(job, common)
@@ -63,6 +66,27 @@ def print_id(job: AsyncJob, common: Common) -> None:
         print_json(job.raw)
     else:
         sys.stdout.write(f"{job.id}\n")
+
+
+def check_place(out: Path | None, outputs: int) -> None:
+    """Make sure that outputs can be saved there; makes the folder.
+
+    Raises:
+        InputError: They can't.
+    """
+    if out is None:
+        return
+    folder = out.parent if _as_file(out, outputs) and not out.is_dir() else out
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"-o {out}: can't write there: {error.strerror}") from error
+
+
+def _as_file(out: Path, outputs: int) -> bool:
+    return outputs == 1 and bool(out.suffix)
 
 
 async def finish(job: AsyncJob, out: Path | None, common: Common) -> int:
@@ -87,7 +111,7 @@ async def finish(job: AsyncJob, out: Path | None, common: Common) -> int:
 async def _save(job: AsyncJob, out: Path | None) -> Mapping[str, Path]:
     if out is None:
         return {}
-    as_file = len(job.outputs) == 1 and bool(out.suffix)
+    as_file = _as_file(out, len(job.outputs))
     return {
         name: await output.save(out if as_file else out / output.filename)
         for name, output in job.outputs.items()

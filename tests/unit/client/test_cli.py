@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.client.cli.app import run
+from gateway.client.cli.checks import judge_clock
 from gateway.client.cli.workers import judge_queue, read_queues
 from tests.fakes.gateway import KEY, FakeGateway, problem
 
@@ -361,8 +362,72 @@ def test_a_place_that_cannot_be_written_is_one_line(
 
     assert run(["submit", "cutout", "image=@face.jpg", "-o", "results/"]) == 2
 
-    assert err().startswith("leveret: [Errno")
-    assert target.jobs
+    assert err().startswith("leveret: -o results: can't write there: File exists\n")
+    assert not target.jobs
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        ("face.jpg/sub", "-o face.jpg/sub: can't write there: Not a directory"),
+        ("/proc/nowhere/sub", "-o /proc/nowhere/sub: can't write there: "),
+        ("/proc/face.png", "-o /proc/face.png: can't write there: "),
+    ],
+)
+def test_a_place_is_looked_at_before_the_job_is_submitted(
+    target: FakeGateway, err: Callable[[], str], place: str, says: str
+) -> None:
+    assert run(["submit", "cutout", "image=@face.jpg", "-o", place]) == 2
+
+    assert err().startswith(f"leveret: {says}")
+    assert not target.jobs
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["submit", "cutout", "--prioritty", "3"], ["submit", "cutout", "-p", "high"], ["submit"], ["bogus"]],
+)
+def test_wrong_command_lines_are_json_when_asked_for(
+    target: FakeGateway, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    assert run([*words, "--json"]) == 2
+
+    printed = capsys.readouterr()
+    error = json.loads(printed.err)["error"]
+    assert error["code"] == "usage"
+    assert len(error["message"].splitlines()) == 1
+    assert "--help" in error["hint"]
+    assert printed.out == ""
+    assert not target.submitted
+
+
+def test_the_hint_fits_what_is_missing(target: FakeGateway, err: Callable[[], str]) -> None:
+    assert run(["job", "nope"]) == 3
+    assert "leveret models" not in err()
+    assert run(["submit", "nope"]) == 3
+    assert "`leveret models` lists the models" in err()
+    assert target.seen
+
+
+@pytest.mark.parametrize(
+    ("skew_s", "ok", "says"),
+    [
+        (1.3, True, "ok"),
+        (-1.9, True, "ok"),
+        (2.6, True, "+2.6 s against the gateway"),
+        (-9.0, False, "-9.0 s against the gateway"),
+        (None, None, "no Date"),
+    ],
+)
+def test_a_clock_is_judged_no_finer_than_it_is_told(
+    skew_s: float | None,
+    ok: bool | None,  # noqa: FBT001  a column of the table
+    says: str,
+) -> None:
+    finding = judge_clock(skew_s)
+
+    assert finding.ok is ok
+    assert says in finding.found
 
 
 def test_repeats_are_told(target: FakeGateway, err: Callable[[], str]) -> None:
