@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[2]
 CUSTOMARY_PORT = 8000
 SCALER_STATE = "scaler"
 READY_S = 60
+WELL_S = 30
 ONCE_S = 120
 
 
@@ -126,6 +127,21 @@ async def _until_ready(application: Application, child: subprocess.Popen[bytes],
         if time.monotonic() > until:
             raise NotReadyError(f"{application.name} was not ready within {READY_S} s", log)
         await asyncio.sleep(0.1)
+
+
+async def until_well(application: Application, place: Place) -> None:
+    """Wait until a living process has found its servers again.
+
+    Raises:
+        NotReadyError: It has not in time.
+    """
+    until = time.monotonic() + WELL_S
+    while not await ready(application):
+        if time.monotonic() > until:
+            raise NotReadyError(
+                f"{application.name} was not well within {WELL_S} s", place.log(application.name)
+            )
+        await asyncio.sleep(0.2)
 
 
 async def ready(application: Application) -> bool:

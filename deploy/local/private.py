@@ -104,25 +104,28 @@ class PrivateServers:
             envfile.replace(file, secrets.token_hex(16))
         return file.read_text()
 
-    def _servers(self) -> list[Server]:
+    def _servers(self, *, keep: bool = False) -> list[Server]:
         """The servers the user does not run himself.
+
+        Args:
+            keep: On the ports they had, whoever holds those now.
 
         Raises:
             MissingProgramError: One is not installed.
         """
         state, place, secret, wanted = self.state, self.place, self._secret(), list[Server]()
         if "LEVERET_POSTGRES_DSN" not in self._own:
-            (port,) = state.ports_for("postgresql", 1)
+            (port,) = state.ports_for("postgresql", 1, keep=keep)
             wanted.append(PostgreSQL(place, port=port, secret=secret, durable=self._durable))
         if "LEVERET_RABBITMQ_URL" not in self._own:
-            port, peer, mapper = state.ports_for("rabbitmq", 3)
+            port, peer, mapper = state.ports_for("rabbitmq", 3, keep=keep)
             wanted.append(PortMapper(port=mapper))
             wanted.append(RabbitMQ(place, ports=(port, peer, mapper), secret=secret, vhosts=self._vhosts))
         if "LEVERET_REDIS_URL" not in self._own:
-            (port,) = state.ports_for("redis", 1)
+            (port,) = state.ports_for("redis", 1, keep=keep)
             wanted.append(Redis(place, port=port, secret=secret, durable=self._durable))
         if "LEVERET_S3_ENDPOINT" not in self._own:
-            ports = state.ports_for("seaweedfs", SEAWEEDFS_PORTS)
+            ports = state.ports_for("seaweedfs", SEAWEEDFS_PORTS, keep=keep)
             wanted.append(SeaweedFS(place, ports=ports, secret=secret))
         return wanted
 
@@ -167,10 +170,32 @@ class PrivateServers:
         self.state = State.load(self.state.file)
         if not self.place.data.exists():
             return False
-        servers = self._servers()
+        servers = self._servers(keep=True)
         if not all(self.state.runs(server.name) for server in servers):
             return False
         return all(await asyncio.gather(*map(_serves, servers)))
+
+    async def mend(self) -> dict[str, str]:
+        """Start again the servers that do not serve, where they were, and leave the others; returns settings.
+
+        Raises:
+            StackError: One did not come back.
+        """
+        self.state = State.load(self.state.file)
+        servers = self._servers(keep=True)
+        await together(*map(self._mend, servers))
+        return self.settings(servers)
+
+    async def _mend(self, server: Server) -> None:
+        process = self.state.processes.get(server.name)
+        if process is not None and process.alive() and await _serves(server):
+            return
+        self._progress.say(f"{server.name} is away: starting it again")
+        if process is not None:
+            await _stop((server.name, process))
+        if server.name == PostgreSQL.name:
+            await processes.stop(orphans(self.place), deadline_s=STOP_S)
+        await self._start(server)
 
     async def stop(self) -> None:
         """Stop every process of this folder and wait until all are gone."""

@@ -1,7 +1,8 @@
 """The whole stack as verbs: up, down, clean, status.
 
-`up` either finds everything well, or stops what is left of an earlier run and starts anew on the same data:
-there is no third way, so a half-started or killed run needs no case of its own.
+`up` finds everything well, or brings back what died while processes of ours live on with jobs in their hands.
+Where that does not help it stops what is left of an earlier run and starts anew on the same data, so a
+half-started or killed run needs no case of its own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import httpx2
 from deploy.local import applications, envfile, processes
 from deploy.local.applications import Application, run_module
 from deploy.local.demo import push_one_image
+from deploy.local.failure import StackError
 from deploy.local.lock import exclusive
 from deploy.local.private import PrivateServers
 from deploy.local.sample import fetch_sample
@@ -68,7 +70,7 @@ class Stack:
             ran_before = await self.healthy()
             if ran_before:
                 self._progress.say("already running")
-            else:
+            elif not (ran_before := await self._mended()):
                 await self._stop()
                 await self._start_or_leave_nothing()
         try:
@@ -80,12 +82,45 @@ class Stack:
 
     async def healthy(self) -> bool:
         """Do all servers and processes of an earlier `up` run as wanted, serve and say that they are well?"""
-        variables = self.variables
-        if not variables or not self.access or not self._user.items() <= variables.items():
+        if not self._as_wanted():
             return False
+        variables = self.variables
         if not await self._servers.healthy() or not all(map(self._servers.state.runs, OUR_OWN)):
             return False
         return all(await together(*map(applications.ready, applications.applications(variables))))
+
+    def _as_wanted(self) -> bool:
+        """Did an earlier `up` come to its end, with the settings that the user has now?"""
+        variables = self.variables
+        return bool(variables and self.access) and self._user.items() <= variables.items()
+
+    async def _mended(self) -> bool:
+        """Bring back what died and leave the living alone; False where nothing lives, or it did not help."""
+        state = State.load(self._servers.state.file)
+        living = any(map(state.runs, OUR_OWN)) or applications.workers(self._servers.place)
+        if not (living and self._as_wanted() and self._servers.place.data.exists()):
+            return False
+        try:
+            await self._mend()
+        except StackError as error:
+            self._progress.say(f"starting all anew: {str(error).partition(chr(10))[0]}")
+            return False
+        return True
+
+    async def _mend(self) -> None:
+        """The servers first: without them nobody who lives can finish, or even leave."""
+        variables = self.variables
+        if not (await self._servers.mend()).items() <= variables.items():
+            raise StackError("the servers have other addresses than before")
+        wanted = applications.applications(variables)
+        dead = [each for each in wanted if not self._servers.state.runs(each.name)]
+        if dead:
+            await self._migrate(variables)
+        await together(
+            *(self._start_one(each, variables) for each in dead),
+            *(applications.until_well(each, self._servers.place) for each in wanted if each not in dead),
+        )
+        await self._ensure_key(variables)
 
     async def _start_or_leave_nothing(self) -> None:
         try:

@@ -33,16 +33,17 @@ class State:
         processes = {name: Process.load(fields) for name, fields in record["processes"].items()}
         return cls(file, record["ports"], processes, record["user"])
 
-    def ports_for(self, name: str, count: int, *, first: int | None = None) -> list[int]:
+    def ports_for(self, name: str, count: int, *, first: int | None = None, keep: bool = False) -> list[int]:
         """The ports this process has, or had before if they are free again; else new ones.
 
         Args:
             name: The process.
             count: How many it needs.
             first: A customary port to begin with, if that is free.
+            keep: Take the earlier ones even if they are in use: living processes know them.
         """
         known = self.ports.get(name, [])
-        if self.runs(name) or (len(known) == count and all(map(is_free, known))):
+        if self.runs(name) or (len(known) == count and (keep or all(map(is_free, known)))):
             return known
         taken = {port for ports in self.ports.values() for port in ports}
         self.ports[name] = [port for port in free_ports(count + len(taken)) if port not in taken][:count]

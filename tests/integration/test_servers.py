@@ -43,6 +43,28 @@ async def test_each_server_serves_a_client(servers: dict[str, str]) -> None:
         assert await answer["Body"].read() == b"bytes"
 
 
+async def test_a_dead_server_comes_back_where_it_was_and_the_living_stay(folder: Path) -> None:
+    # Given two servers of our own, one of which was killed
+    own = {"LEVERET_RABBITMQ_URL": "amqp://theirs/", "LEVERET_S3_ENDPOINT": "http://theirs/"}
+    private = PrivateServers(folder, own=own, tied=True)
+    try:
+        settings = await private.start()
+        before = dict(private.state.processes)
+        before["redis"].signal(signal.SIGKILL)
+        assert not await private.healthy()
+        # When another call mends them
+        later = PrivateServers(folder, own=own, tied=True)
+        assert await later.mend() == settings
+        # Then the dead one serves on its port again, and the other one was left alone
+        assert await later.healthy()
+        assert later.state.processes["redis"] != before["redis"]
+        assert later.state.processes["postgresql"] == before["postgresql"]
+        await later.stop()
+    finally:
+        await private.stop()
+        private.remove_data()
+
+
 async def test_a_wrong_secret_is_refused(servers: dict[str, str]) -> None:
     secret = servers["LEVERET_S3_SECRET_KEY"]
     stranger = {name: value.replace(secret, "guessed") for name, value in servers.items()}

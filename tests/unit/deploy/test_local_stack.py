@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import stat
 import subprocess
 from typing import TYPE_CHECKING
@@ -67,6 +68,16 @@ def test_a_state_survives_its_file(tmp_path: Path) -> None:
 def test_a_customary_port_is_taken_where_it_is_free(tmp_path: Path) -> None:
     (customary,) = free_ports(1)
     assert State(tmp_path / "state.json").ports_for("gateway", 2, first=customary)[0] == customary
+
+
+def test_a_dead_servers_ports_are_kept_where_others_know_them(tmp_path: Path) -> None:
+    # Given RabbitMQ's ports, one of which its port mapper, which lives on, still holds
+    state = State(tmp_path / "state.json")
+    ports = state.ports_for("rabbitmq", 3)
+    with socket.create_server(("127.0.0.1", ports[2])):
+        # Then they stay where they are to stay, and a new start takes others
+        assert state.ports_for("rabbitmq", 3, keep=True) == ports
+        assert state.ports_for("rabbitmq", 3) != ports
 
 
 def test_a_setting_of_the_user_counts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
