@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 LOCK := $(PYTHON) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--quiet --constraint requirements/constraints.txt
 
-.PHONY: help up down clean test check fmt bench chaos lock dev tools
+.PHONY: help up down clean test check fmt faults bench chaos lock dev tools
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,8 +19,11 @@ down: ## stop the stack, keep its data
 clean: ## stop the stack, remove its data
 	@deploy/down --clean
 
-test: dev ## the whole suite, against real servers started on free ports
+test: dev ## the suite, against real servers started on free ports (ARGS="-m slow": what it leaves out)
 	$(PYTHON) -m pytest $(ARGS)
+
+faults: dev ## each fault on its own, the slow ones as well: what was lost, how long it took
+	$(PYTHON) -m pytest -m "" tests/faults $(ARGS)
 
 check: tools ## lint, formatting, types, import contracts
 	.venv/bin/ruff check .

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 
 from tests.stack import ROOT, process_environment
 
+PYTHON = (sys.executable, "-m")
 READY_S = 60
 WAIT_S = 60
 
@@ -94,7 +95,13 @@ class House:
 
     @contextmanager
     def worker(
-        self, queue: str, *, ready: bool = True, env: Mapping[str, str] | None = None, **own: str
+        self,
+        queue: str,
+        *,
+        ready: bool = True,
+        env: Mapping[str, str] | None = None,
+        command: Sequence[str] = (*PYTHON, "gpu_worker"),
+        **own: str,
     ) -> Iterator[WorkerProcess]:
         """A worker of this queue that is ready; ended with the block where it still runs.
 
@@ -102,6 +109,7 @@ class House:
             queue: Of the catalog.
             ready: False: only started; for a caller whose own event loop the worker needs to get ready.
             env: Other servers than the stack's.
+            command: How it is started, where that is not as usual.
             own: `LEVERET_WORKER_` variables.
         """
         name = f"worker-{queue}-{len(self.logs)}"
@@ -112,7 +120,7 @@ class House:
             "LEVERET_WORKER_SCRATCH": str(self.folder / "scratch"),
             **{f"LEVERET_WORKER_{key.upper()}": value for key, value in own.items()},
         }
-        with self._running("gpu_worker", name, settings) as process:
+        with self._running(command, name, settings) as process:
             started = WorkerProcess(process, self.logs[name])
             if ready:
                 _await_ready(started)
@@ -122,18 +130,18 @@ class House:
     def scaler(self, **settings: str) -> Iterator[LoggedProcess]:
         """A scaler; its workers leave with it."""
         name = f"scaler-{len(self.logs)}"
-        with self._running("scaler", name, settings) as process:
+        with self._running((*PYTHON, "scaler"), name, settings) as process:
             yield LoggedProcess(process, self.logs[name])
 
     @contextmanager
     def _running(
-        self, module: str, name: str, settings: Mapping[str, str]
+        self, command: Sequence[str], name: str, settings: Mapping[str, str]
     ) -> Iterator[subprocess.Popen[bytes]]:
         log = self.logs[name] = self.folder / f"{name}.log"
         env = {**self.env, "LEVERET_CATALOG_PATH": str(self.catalog), **settings}
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", module],
+                command,
                 cwd=ROOT,
                 env=process_environment(env),
                 stdin=subprocess.DEVNULL,
