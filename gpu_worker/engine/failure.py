@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import traceback
 from pathlib import Path
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _HERE = str(Path(__file__).parent)
+# A handler is imported by the engine's own code: what lies between the two is nothing to read either.
+_NOT_THE_AUTHOR_S = (_HERE, str(Path(importlib.__file__).parent), "<frozen importlib")
 _MAX_MESSAGE = 4_000
 _MAX_TRACEBACK = 16_000
 _MAX_FRAMES = 20
@@ -65,8 +68,14 @@ def _kind(error: BaseException) -> str:
 
 
 def trimmed(error: BaseException) -> str:
-    """The traceback as text, from the first frame that is not the engine's own."""
+    """The traceback as text, from the first frame that is not the engine's own.
+
+    Where there is none, an error of the engine's own kinds or of syntax says all by itself; any other keeps
+    all frames, since it may be a defect of ours.
+    """
     frames = own_frames(error.__traceback__)
+    if frames is None and not isinstance(error, (SyntaxError, *(kind for kind, _ in _KINDS))):
+        frames = error.__traceback__
     try:
         lines = traceback.format_exception(type(error), error, frames, limit=-_MAX_FRAMES)
     except BaseException:  # noqa: BLE001  the execution step: notes and texts are foreign code
@@ -75,8 +84,8 @@ def trimmed(error: BaseException) -> str:
 
 
 def own_frames(trace: TracebackType | None) -> TracebackType | None:
-    """The part of a traceback that starts in the algorithm; all of it where it never got there."""
+    """The part of a traceback that starts in the algorithm; None where it never got there."""
     inner = trace
-    while inner is not None and inner.tb_frame.f_code.co_filename.startswith(_HERE):
+    while inner is not None and inner.tb_frame.f_code.co_filename.startswith(_NOT_THE_AUTHOR_S):
         inner = inner.tb_next
-    return inner or trace
+    return inner

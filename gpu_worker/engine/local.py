@@ -24,14 +24,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from gpu_worker.engine import launch
-from gpu_worker.engine.failure import describe, own_frames, trimmed
-from gpu_worker.engine.job import Job
+from gpu_worker.engine.arguments import ArgumentError, declared, read_arguments
+from gpu_worker.engine.failure import describe, own_frames, text_of, trimmed
+from gpu_worker.engine.job import BadInputError, BadOutputError, DeviceMissingError, Job, Retry
 from gpu_worker.engine.keeper import adopt_orphans, children, end_children
 from gpu_worker.engine.runner import Request, Runner
-from gpu_worker.engine.spec import ModelSpec, SpecError, spec_of
+from gpu_worker.engine.spec import SpecError, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from gpu_worker.engine.spec import ModelSpec
+
+
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+_COMPARE = "`leveret models new NAME` writes a folder that runs, to compare with"
+_HINTS: dict[type[BaseException], str] = {
+    BadInputError: "the run gets what is given as name=value; model.toml says what it takes",
+    BadOutputError: "[outputs] in model.toml says what the algorithm has to return",
+    DeviceMissingError: "without --device cuda it runs on the CPU",
+    Retry: "a worker would run the job again",
+    SpecError: _COMPARE,
+    KeyboardInterrupt: "interrupted; --pdb opens the debugger where an algorithm fails",
+}
 
 
 def main(arguments: list[str]) -> int:
@@ -43,12 +58,16 @@ def main(arguments: list[str]) -> int:
         if chosen.table is None:
             return _again_in_its_own_python(arguments, folder, table, chosen.device)
         spec = spec_of(table, folder)
-        inputs, params = _values(spec, chosen.values)
     except SpecError as error:
-        _say(f"error: {error}", sys.stderr)
-        return 2
+        return _refuse(str(error), _COMPARE, chosen)
     out = Path(chosen.out).resolve()
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        inputs, params = read_arguments(spec, chosen.values)
+        out.mkdir(parents=True, exist_ok=True)
+    except ArgumentError as error:
+        return _refuse(str(error), declared(spec), chosen)
+    except OSError as error:
+        return _refuse(f"-o {chosen.out}: can't write there: {error.strerror}", "name another folder", chosen)
     return _run(spec, Request(inputs, params, out), chosen)
 
 
@@ -61,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", default="out", help="folder for the outputs (default: out)")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--pdb", action="store_true", help="debug where the run failed")
+    parser.add_argument("--debug", action="store_true", help="show a failure's whole traceback")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--table", help=argparse.SUPPRESS)  # set by the call that starts this one
     return parser
@@ -98,47 +118,13 @@ def _kept(command: list[str], environment: dict[str, str]) -> int:
     adopt_orphans()
     strangers = children()  # this process may have been exec'd by one that had some
     try:
-        return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603  our own module
+        code = subprocess.run(command, env=environment, check=False).returncode  # noqa: S603  our own module
     finally:
         end_children(strangers)
-
-
-def _values(spec: ModelSpec, given: list[str]) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    inputs: dict[str, dict[str, Any]] = {}
-    params: dict[str, Any] = {}
-    for entry in given:
-        name, equals, text = entry.partition("=")
-        if not equals or name not in spec.inputs.keys() | spec.params.keys():
-            known = ", ".join([*spec.inputs, *spec.params])
-            raise SpecError(f"{entry!r} is not NAME=VALUE with one of this model's names: {known}")
-        if name in spec.inputs:
-            inputs[name] = _source(spec.inputs[name], name, text)
-        else:
-            params[name] = _param(spec.params[name], name, text)
-    return inputs, params
-
-
-def _source(kind: str, name: str, text: str) -> dict[str, Any]:
-    if text.startswith("@"):
-        if not Path(text[1:]).is_file():
-            raise SpecError(f"{name}: there is no file {text[1:]!r}")
-        return {"path": str(Path(text[1:]).resolve())}
-    if kind == "text":
-        return {"json": text}
-    if kind == "json":
-        return {"json": _json(name, text)}
-    raise SpecError(f"{name}: give a file for an input of kind {kind}, as {name}=@FILE")
-
-
-def _param(param: dict[str, Any], name: str, text: str) -> Any:
-    return text if param.get("type") == "string" else _json(name, text)
-
-
-def _json(name: str, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise SpecError(f"{name}: {text!r} is not JSON: {error}") from error
+    if code >= 0:
+        return code
+    _say(f"leveret: the algorithm's process was killed by {signal.Signals(-code).name}", sys.stderr)
+    return FAILED
 
 
 def _run(spec: ModelSpec, request: Request, chosen: argparse.Namespace) -> int:
@@ -148,20 +134,45 @@ def _run(spec: ModelSpec, request: Request, chosen: argparse.Namespace) -> int:
     except BaseException as error:  # noqa: BLE001  the execution step: an algorithm may raise anything
         return _report_failure(error, chosen)
     _say(json.dumps(result) if chosen.json else _text_of(result), sys.stdout)
-    return 0
+    return OK
 
 
 def _report_failure(error: BaseException, chosen: argparse.Namespace) -> int:
     if chosen.pdb:
         traceback.print_exception(error)
-        pdb.post_mortem(own_frames(error.__traceback__))
+        pdb.post_mortem(own_frames(error.__traceback__) or error.__traceback__)
     elif chosen.json:
         _say(json.dumps({"error": describe(error)}), sys.stdout)
-    elif isinstance(error, SpecError):
-        _say(f"error: {error}", sys.stderr)
+    elif chosen.debug:
+        _say("".join(traceback.format_exception(error)).rstrip(), sys.stderr)
     else:
+        _explain(error)
+    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED
+
+
+def _explain(error: BaseException) -> None:
+    """A line and a hint; the traceback only where the author's own code raised."""
+    hint = next((hint for kind, hint in _HINTS.items() if isinstance(error, kind)), None)
+    if hint is None and (own_frames(error.__traceback__) or isinstance(error, SyntaxError)):
         _say(trimmed(error).rstrip(), sys.stderr)
-    return 1
+        hint = "--pdb opens the debugger there"
+    else:
+        name = "" if hint else f"{type(error).__name__}: "
+        _say(f"leveret: {name}{_one_line(text_of(error))}", sys.stderr)
+    _say(f"  hint: {hint or '--debug shows the traceback'}", sys.stderr)
+
+
+def _refuse(message: str, hint: str, chosen: argparse.Namespace) -> int:
+    if chosen.json:
+        document = {"code": "usage", "message": message, "hint": hint}
+        _say(json.dumps({"error": document}), sys.stderr)
+    else:
+        _say(f"leveret: {_one_line(message)}\n  hint: {hint}", sys.stderr)
+    return USAGE
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpu_worker.engine import device as devices
 from gpu_worker.engine.job import CanceledError, DeviceMissingError
+from gpu_worker.engine.spec import SpecError
 
 if TYPE_CHECKING:
     from gpu_worker.engine.spec import ModelSpec
@@ -22,6 +23,8 @@ class OnnxSession:
     """
 
     def __init__(self, spec: ModelSpec, device: str) -> None:
+        if not spec.path.is_file():
+            raise SpecError(f"{spec.ref}: there is no file {spec.path}, which `file` in model.toml names")
         import onnxruntime  # noqa: PLC0415  only where a model needs it
 
         self._runtime = onnxruntime

@@ -105,13 +105,107 @@ async def test_pdb_opens_where_it_failed(tmp_path: Path) -> None:
         (["imge=@x"], "imge=@x' is not NAME=VALUE with one of this model's names: image, size"),
         (["image=@/no/such/file"], "there is no file '/no/such/file'"),
         (["image=x"], "as image=@FILE"),
-        (["size=big"], "'big' is not JSON"),
+        ([], "inputs.image: is required"),
+        (["size=big"], "params.size: must be of type integer"),
+        (["size=0"], "params.size: must be at least"),
     ],
 )
 async def test_a_wrong_word_is_explained(tmp_path: Path, arguments: list[str], said: str) -> None:
     code, _, err = await local(THUMBNAIL, *arguments, "--out", tmp_path / "made")
     assert code == 2
     assert said in err
+    assert [line.split(":")[0] for line in err.splitlines()] == ["leveret", "  hint"]
+
+
+async def test_a_word_that_is_no_json_is_text(tmp_path: Path) -> None:
+    folder = write_model(tmp_path, "def work(given):\n    return given\n")
+    await local(folder, "given=soft", "--out", tmp_path / "made")
+    assert json.loads((tmp_path / "made" / "made.json").read_bytes()) == "soft"
+
+
+@pytest.mark.parametrize(
+    ("code", "options", "said"),
+    [
+        ("def work(given): return {1}", [], "outputs.made: not JSON: set has no JSON form"),
+        ("def work(given): raise BadInput('too\\nblue')", [], "too blue"),
+        ("def work(given): raise Retry('not yet')", [], "not yet"),
+        ("def work(): ...", [], "mine@1: mine:work has no parameter 'given'"),
+        ("def work(given): return 1", ["--out", "/proc/nowhere"], "-o /proc/nowhere: can't write there"),
+        pytest.param(
+            "def work(given): return 1",
+            ["--device", "cuda"],
+            "device cuda: ",
+            marks=pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="there is a GPU here"),
+        ),
+    ],
+)
+async def test_a_mistake_is_one_line_and_a_hint(
+    tmp_path: Path, code: str, options: list[str], said: str
+) -> None:
+    folder = write_model(tmp_path, f"from gpu_worker.handlers import BadInput, Retry\n{code}\n")
+    exit_code, _, err = await local(folder, "given=1", "--out", tmp_path / "made", *options)
+    assert exit_code in {1, 2}
+    assert err.startswith(f"leveret: {said}")
+    assert [line.split(":")[0] for line in err.splitlines()] == ["leveret", "  hint"]
+
+
+async def test_an_image_of_nothing_is_one_line(image: Path, tmp_path: Path) -> None:
+    folder = write_model(tmp_path, "def work(given):\n    return None\n")
+    source = folder / "model.toml"
+    source.write_text(source.read_text().replace('"json"', '"image"'))
+    code, _, err = await local(folder, f"given=@{image}", "--out", tmp_path / "made")
+    assert code == 1
+    assert err.startswith(
+        "leveret: outputs.made: expected an image, not NoneType\n  hint: [outputs] in model"
+    )
+
+
+async def test_a_truncated_image_is_one_line(image: Path, tmp_path: Path) -> None:
+    Image.effect_noise((200, 200), 50).save(image)
+    image.write_bytes(image.read_bytes()[:5000])
+    code, _, err = await local(THUMBNAIL, f"image=@{image}", "--out", tmp_path / "made")
+    assert code == 1
+    assert err.startswith("leveret: inputs.image: the image is damaged: ")
+    assert len(err.splitlines()) == 2
+
+
+async def test_a_missing_graph_is_one_line(tmp_path: Path) -> None:
+    folder = write_model(tmp_path, "class work: ...\n")
+    source = folder / "model.toml"
+    source.write_text('file = "model.onnx"\n' + source.read_text().replace('"python"', '"onnx"'))
+    code, _, err = await local(folder, "given=1", "--out", tmp_path / "made")
+    assert code == 1
+    assert err.startswith(f"leveret: mine@1: there is no file {folder / 'model.onnx'}")
+    assert len(err.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("code", "last"),
+    [("def work(given:\n", "SyntaxError: '(' was never closed"), ("import nothing_such\n", "nothing_such'")],
+)
+async def test_code_that_does_not_load_shows_the_author_s_own_lines(
+    tmp_path: Path, code: str, last: str
+) -> None:
+    folder = write_model(tmp_path, code)
+    exit_code, _, err = await local(folder, "given=1", "--out", tmp_path / "made")
+    assert exit_code == 1
+    assert last in err
+    assert "mine.py" in err
+    assert "importlib" not in err
+    assert "handler.py" not in err
+
+
+async def test_debug_shows_the_whole_way(tmp_path: Path) -> None:
+    folder = write_model(tmp_path, "def work(given):\n    return {1}\n")
+    _, _, err = await local(folder, "given=1", "--out", tmp_path / "made", "--debug")
+    assert "values.py" in err
+
+
+async def test_a_killed_algorithm_is_told(tmp_path: Path) -> None:
+    folder = write_model(tmp_path, "import os\ndef work(given):\n    os.kill(os.getpid(), 9)\n")
+    code, _, err = await local(folder, "given=1", "--out", tmp_path / "made")
+    assert code == 1
+    assert "killed by SIGKILL" in err
 
 
 async def test_a_folder_without_a_model_is_explained(tmp_path: Path) -> None:

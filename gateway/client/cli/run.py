@@ -41,6 +41,7 @@ def run(
     if find_spec("gpu_worker") is None:
         raise ConfigError("`leveret run` needs the worker's packages: pip install 'leveret[worker]'")
     options = [*(["--out", str(out)] if out else []), *(["--json"] if common.json else [])]
+    options += ["--debug"] if common.debug else []
     options += [*(["--pdb"] if pdb else []), "--device", device]
     sys.stdout.flush()
     # The debugger needs this very terminal, so the runner takes this process's place.
