@@ -6,16 +6,16 @@ import os
 
 from hypothesis import HealthCheck, Phase, settings
 
-MINUTES_LONG = int(os.environ.get("LEVERET_MACHINE_EXAMPLES", "0"))
-"""Examples of a long run; each run of one is another."""
+EXAMPLES = int(os.environ.get("LEVERET_MACHINE_EXAMPLES", "0"))
+"""`LEVERET_MACHINE_EXAMPLES`: of a long run, each of which is another."""
 SHRINK = os.environ.get("LEVERET_MACHINE_SHRINK", "") != "no"
 
 
 def bounded(examples: int, steps: int) -> settings:
     return settings(
-        max_examples=MINUTES_LONG or examples,
+        max_examples=EXAMPLES or examples,
         stateful_step_count=steps,
-        derandomize=not MINUTES_LONG,
+        derandomize=not EXAMPLES,
         database=None,
         deadline=None,
         print_blob=True,
@@ -25,6 +25,6 @@ def bounded(examples: int, steps: int) -> settings:
 
 
 MEMORY = bounded(80, 40)
-POSTGRES = settings(bounded(20, 30), phases=(Phase.explicit, Phase.generate))
+POSTGRES = settings(bounded(10, 25), phases=(Phase.explicit, Phase.generate))
 """What fails is found again by its blob: to shrink it would take minutes of a real server."""
 SABOTAGE = settings(bounded(200, 40), phases=(Phase.generate,), print_blob=False, report_multiple_bugs=False)
