@@ -19,7 +19,7 @@ from tests.chaos.testimony import Testimony
 
 LIVE = "select id::text, state, worker from jobs where state in ('waiting', 'queued', 'running')"
 LOOK_S = 0.25
-PATIENCE_S = 30
+PATIENCE_S = 90
 T = TypeVar("T")
 
 
@@ -31,6 +31,7 @@ class Arena:
         live: Jobs that have not ended, by state, as of the latest look.
         held: The same, running ones by their worker.
         looked_at: When that was, monotonic.
+        open_doors: URLs of the gateways that take connections.
     """
 
     servers: Servers
@@ -40,6 +41,7 @@ class Arena:
     live: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     held: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     looked_at: float = 0.0
+    open_doors: set[str] = field(default_factory=set)
     locks: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
     @property
@@ -94,8 +96,16 @@ class Arena:
         busy = [each for each in busy if not engine or each.engines()]
         return self.dice.choice(busy) if busy else None
 
+    async def knock(self) -> None:
+        """See which gateways take connections, once a second, for ever."""
+        while True:
+            self.open_doors = {each.url for each in self.crew.gateways if await _takes_connections(each)}
+            await asyncio.sleep(1)
+
     def busy_gateway(self) -> Member | None:
-        """One that somebody is connected to."""
+        """One that somebody is connected to, while every other one is up: with none nobody can resume."""
+        if len(self.open_doors) < len(self.crew.gateways):
+            return None
         asked = self.testimony.requests
         busy = [
             each
@@ -103,3 +113,13 @@ class Arena:
             if each.pid and (asked[each.url] or self.testimony.watching(each.url))
         ]
         return self.dice.choice(busy) if busy else None
+
+
+async def _takes_connections(gateway: Member) -> bool:
+    try:
+        async with asyncio.timeout(2):
+            _, writer = await asyncio.open_connection("127.0.0.1", int(gateway.url.rpartition(":")[2]))
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True

@@ -65,6 +65,7 @@ async def _signal_gateway(arena: Arena, kind: str, *, number: signal.Signals) ->
     began = time.time()
     if gateway is None:
         return Strike(kind, began, began, 0)
+    arena.open_doors.discard(gateway.url)
     watchers = tuple(arena.testimony.watching(gateway.url))
     victims = len(watchers) + arena.testimony.requests[gateway.url]
     gateway.signal(number)

@@ -123,7 +123,7 @@ class Run:
             urls, key, self._seen, dice(self._seed, "subscribers"), restless=self._plan.restless
         )
         load = Load(urls, key, self._seen, subscribers, room=self._room(arena), dice=dice(self._seed, "load"))
-        looking = [asyncio.create_task(arena.look()), asyncio.create_task(self._tell(arena))]
+        looking = [asyncio.create_task(work) for work in (arena.look(), arena.knock(), self._tell(arena))]
         try:
             await self._act(arena, load)
             await self._settle(arena)
