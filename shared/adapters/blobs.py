@@ -20,7 +20,7 @@ import aiohttp
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared.adapters.uploads import ObjectName, Stored, Upload, checksum_of
+from shared.adapters.uploads import PARTS_AT_ONCE, ObjectName, Stored, Upload, checksum_of
 from shared.errors import BadInput, InputUnavailable, StoreError
 from shared.settings import S3
 
@@ -73,6 +73,7 @@ class Blobs:
     def __init__(self, client: S3Client, settings: S3) -> None:
         self._client = client
         self._bucket = settings.bucket
+        self._turns = asyncio.Semaphore(PARTS_AT_ONCE)
         self._region = settings.region
         self._default_region = settings.endpoint is not None or settings.region == "us-east-1"
         self._timeout_s = settings.timeout_s
@@ -118,7 +119,8 @@ class Blobs:
             size = (await asyncio.to_thread(path.stat)).st_size
             async with asyncio.timeout(self._patience_s(size)):
                 with path.open("rb") as source:
-                    return await Upload(self._client, self._place(ref), content_type).send(source, size)
+                    upload = Upload(self._client, self._place(ref), content_type, self._turns)
+                    return await upload.send(source, size)
 
     async def fetch(self, ref: str, path: Path, *, max_bytes: int) -> Fetched:
         """Read an object into a file, which appears only when it is complete.

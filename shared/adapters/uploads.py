@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
     from types_aiobotocore_s3.type_defs import CompletedPartTypeDef
 
-PART_BYTES = 8 * 1024 * 1024
-"""A file up to this size is put in one request; it is also what an upload holds in memory."""
+PART_BYTES = 5 * 1024 * 1024
+"""The smallest part S3 takes, and what an upload holds in memory. A file up to it is put in one request."""
+PARTS_AT_ONCE = 3
+"""Over all uploads of a process: more wait, so that what they hold together stays bounded."""
 MAX_PARTS = 10_000
 
 
@@ -47,9 +49,19 @@ def checksum_of(body: bytes) -> str:
 
 
 class Upload:
-    """One file on its way into S3, hashed piece by piece."""
+    """One file on its way into S3, hashed piece by piece.
 
-    def __init__(self, client: S3Client, place: ObjectName, content_type: str) -> None:
+    Args:
+        client: S3's.
+        place: Where it goes.
+        content_type: What it is.
+        turns: Shared by all uploads; taken while a part is in memory.
+    """
+
+    def __init__(
+        self, client: S3Client, place: ObjectName, content_type: str, turns: asyncio.Semaphore
+    ) -> None:
+        self._turns = turns
         self._client = client
         self._place = place
         self._content_type = content_type
@@ -62,10 +74,11 @@ class Upload:
         return Stored(size=self._size, sha256=self._digest.hexdigest())
 
     async def _whole(self, source: IO[bytes]) -> None:
-        body, checksum = await self._next(source, PART_BYTES)
-        await self._client.put_object(
-            **self._place, Body=body, ContentType=self._content_type, ChecksumSHA256=checksum
-        )
+        async with self._turns:
+            body, checksum = await self._next(source, PART_BYTES)
+            await self._client.put_object(
+                **self._place, Body=body, ContentType=self._content_type, ChecksumSHA256=checksum
+            )
 
     async def _in_parts(self, source: IO[bytes], size: int) -> None:
         begun = await self._client.create_multipart_upload(
@@ -84,15 +97,22 @@ class Upload:
         self, source: IO[bytes], part_bytes: int, upload: _Begun
     ) -> list[CompletedPartTypeDef]:
         parts: list[CompletedPartTypeDef] = []
-        while True:
+        while part := await self._send_part(source, part_bytes, upload, len(parts) + 1):
+            parts.append(part)
+        return parts
+
+    async def _send_part(
+        self, source: IO[bytes], part_bytes: int, upload: _Begun, number: int
+    ) -> CompletedPartTypeDef | None:
+        """The next part, or None at the end; its bytes are gone when this returns."""
+        async with self._turns:
             body, checksum = await self._next(source, part_bytes)
             if not body:
-                return parts
-            number = len(parts) + 1
+                return None
             sent = await self._client.upload_part(
                 **upload, PartNumber=number, Body=body, ChecksumSHA256=checksum
             )
-            parts.append({"PartNumber": number, "ETag": sent["ETag"], "ChecksumSHA256": checksum})
+            return {"PartNumber": number, "ETag": sent["ETag"], "ChecksumSHA256": checksum}
 
     async def _next(self, source: IO[bytes], size: int) -> tuple[bytes, str]:
         return await asyncio.to_thread(self._read, source, size)
