@@ -176,6 +176,7 @@ class EngineProcess:
         self._signal(
             signal.SIGTERM
         )  # a script around the interpreter may leave the keeper, and the pipe open
+        self._end_group()
         await asyncio.wait([self._reading], timeout=_LAST_FRAMES_S)
         self._reading.cancel()
         self._over = True
@@ -186,6 +187,14 @@ class EngineProcess:
             if not future.done():
                 future.set_exception(EngineDied(self._epitaph()))
                 future.exception()  # taken: nobody may be waiting for `ready` any more
+
+    def _end_group(self) -> None:
+        """A keeper killed by force (short of memory, say) left the engine's group to us."""
+        came_up = self._ready.done() and not self._ready.exception()
+        group = self._ready.result().get("pid") if came_up else None
+        if self._process.returncode == -signal.SIGKILL and isinstance(group, int) and group > 1:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(group, signal.SIGKILL)
 
     def _epitaph(self) -> str:
         code = self._process.returncode or 0

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import shutil
+import signal
 import struct
 import sys
 import zlib
@@ -364,6 +366,18 @@ async def test_nothing_outlives_its_engine(host: EngineHost, tmp_path: Path, way
     # Then all of them are gone with it, at once
     assert [pid for pid in map(int, attempt.log.text().split()) if _lives(pid)] == []
     assert len(attempt.log.text().split()) == 3
+
+
+async def test_a_killed_keeper_takes_the_engine_and_its_group_along(host: EngineHost, tmp_path: Path) -> None:
+    attempt = call(write_model(tmp_path, LEAVES), tmp_path, "go")
+    await host.run(attempt)
+    assert host.pid is not None
+    os.kill(host.pid, signal.SIGKILL)
+    plain, _, _ = map(int, attempt.log.text().split())
+    await _gone(plain)
+    for pid in map(int, attempt.log.text().split()):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)  # who left the group is out of reach without a keeper
 
 
 async def test_a_stranger_s_orphans_are_left_alone(host: EngineHost, tmp_path: Path) -> None:
