@@ -81,6 +81,9 @@ class RelayRows(Protocol):
     async def take_due(self) -> Sequence[Due]:
         """Rows to publish now, their next try set."""
 
+    async def put_back(self, marks: Sequence[tuple[UUID, datetime]]) -> None:
+        """Rows whose message could not be sent: soon due again, the try not counted."""
+
     async def expire_leases(self) -> Announcements:
         """Jobs whose worker went silent."""
 
@@ -166,7 +169,10 @@ class Relay:
         """
         self._due.clear()
         due = await self._rows.take_due()
-        await asyncio.gather(*(self._publish(row) for row in due))
+        sent = await asyncio.gather(*(self._publish(row) for row in due))
+        kept = [row for row, away in zip(due, sent, strict=True) if away]
+        if kept:
+            await self._rows.put_back([(row.id, row.publish_due) for row in kept])
 
     async def _repeat(self, duty: Callable[[], Awaitable[None]], wake: asyncio.Event | None = None) -> None:
         wake = wake or asyncio.Event()
@@ -212,13 +218,18 @@ class Relay:
         job = await self._reads.job(tenant, job_id)
         return msgspec.json.encode(job_document(job)) if job else None
 
-    async def _publish(self, row: Due) -> None:
+    async def _publish(self, row: Due) -> bool:
+        """Send one message; whether the broker was away for it."""
         try:
             await self._publisher.publish(
                 row.queue, row.id, priority=row.priority, traceparent=row.traceparent
             )
-        except (Unavailable, Misconfigured) as error:  # the row is due again, later each time
+        except Unavailable as error:
             log.warning("relay.unpublished", job_id=str(row.id), queue=row.queue, reason=str(error))
-        else:
-            REPUBLISHED.labels(row.queue).inc()
-            await self._submits.published(row.id, row.publish_due)
+            return True
+        except Misconfigured as error:  # the row is due again, later each time
+            log.warning("relay.unpublished", job_id=str(row.id), queue=row.queue, reason=str(error))
+            return False
+        REPUBLISHED.labels(row.queue).inc()
+        await self._submits.published(row.id, row.publish_due)
+        return False

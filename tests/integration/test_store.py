@@ -426,6 +426,21 @@ async def test_the_relay_takes_each_due_row_once_and_the_confirm_clears_only_its
     assert marks == {high.id: None, low.id: taken[1].publish_due}
 
 
+async def test_what_the_broker_was_away_for_is_soon_due_again_and_the_try_not_counted(store: Store) -> None:
+    job = new_job()
+    await store.submits.submit(job)
+    await store.database.write("update jobs set publish_due = clock_timestamp(), publish_tries = 6")
+    (taken,) = await store.relay.take_due()
+
+    await store.relay.put_back([(job.id, taken.publish_due)])
+    await store.relay.put_back([(job.id, taken.publish_due)])
+
+    rows = await store.database.read(
+        "select publish_tries, publish_due < clock_timestamp() + interval '10 s' as soon from jobs"
+    )
+    assert [tuple(row) for row in rows] == [(6, True)]
+
+
 async def test_a_job_that_does_not_start_in_time_expires(store: Store) -> None:
     job = new_job(start_timeout_s=0.0)
     await store.submits.submit(job)

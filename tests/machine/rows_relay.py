@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from shared.adapters.store import redelivery as lost
 from shared.adapters.store import relay as sql
@@ -30,6 +31,13 @@ class MemoryRelay:
         due.sort(key=lambda row: (-row.priority, row.publish_due))
         taken = [self._take(row, now) for row in due[: sql.BATCH]]
         return sorted(taken, key=lambda due: (-due.priority, due.id))
+
+    def put_back(self, marks: Sequence[tuple[UUID, datetime]]) -> None:
+        for job_id, due in marks:
+            row = self._table.rows.get(job_id)
+            if row is not None and row.publish_due == due:
+                again = after(self._table.now(), sql.PUT_BACK_S)
+                self._table.mark(row, publish_due=again, publish_tries=max(row.publish_tries - 1, 0))
 
     def expire_leases(self) -> Announcements:
         now = self._table.now()

@@ -5,6 +5,7 @@ Each locks a bounded batch with SKIP LOCKED, so that every gateway replica runs 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,7 @@ from shared.jobs import MAX_RELEASES
 BATCH = 200
 REPUBLISH_S = 30.0
 REPUBLISH_CAP_S = 3600.0
+PUT_BACK_S = 5.0
 SERVER_GRACE_S = 20.0
 """A PostgreSQL up for less than this may just have failed over: live workers have not renewed yet."""
 
@@ -33,6 +35,17 @@ with due as (
     returning j.id, j.queue, j.priority, j.publish_due
 )
 select t.*, s.traceparent from taken t join specs s using (id) order by t.priority desc, t.id
+"""
+
+PUT_BACK = """
+with off as (select set_config('synchronous_commit', 'off', true)), kept as (
+    select j.id from unnest($1::uuid[], $2::timestamptz[]) as told(id, publish_due)
+    join jobs j on j.id = told.id and j.publish_due = told.publish_due
+    order by j.id for update of j
+)
+update jobs j set publish_due = clock_timestamp() + make_interval(secs => $3),
+                  publish_tries = greatest(publish_tries - 1, 0)
+from off, kept where j.id = kept.id
 """
 
 # Blamed is who was inside an engine when its worker died; who only waited in that worker's hands gets the
@@ -144,6 +157,10 @@ class RelayStore:
         """Rows to publish now, highest priority first; the next try is set before, not after."""
         rows = await self._database.write(TAKE_DUE, BATCH, REPUBLISH_S, REPUBLISH_CAP_S)
         return [Due(**row) for row in rows]
+
+    async def put_back(self, marks: Sequence[tuple[UUID, datetime]]) -> None:
+        """The broker was away for these: due again soon, so that no job waits out an outage twice."""
+        await self._database.write(PUT_BACK, [id_ for id_, _ in marks], [due for _, due in marks], PUT_BACK_S)
 
     async def expire_leases(self) -> list[tuple[str, Event]]:
         """Running jobs whose worker went silent: queued again, failed at the last attempt, or canceled."""

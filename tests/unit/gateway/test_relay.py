@@ -35,7 +35,11 @@ class FakeRows:
     due: list[FakeDue] = field(default_factory=list)
     ended: list[tuple[str, Event]] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
+    put: list[tuple[UUID, datetime]] = field(default_factory=list)
     away: bool = False
+
+    async def put_back(self, marks: Sequence[tuple[UUID, datetime]]) -> None:
+        self.put.extend(marks)
 
     async def take_due(self) -> Sequence[FakeDue]:
         taken, self.due = self.due, []
@@ -161,9 +165,11 @@ async def test_a_queue_that_is_refused_or_a_broker_that_is_away_leaves_the_row_d
     assert house.store.confirmed == [good.id]
 
     house.publisher.away = True
-    house.rows.due = [FakeDue(uuid7())]
+    kept = FakeDue(uuid7())
+    house.rows.due = [kept]
     await house.relay.publish()
     assert house.store.confirmed == [good.id]
+    assert house.rows.put == [(kept.id, kept.publish_due)]
 
 
 async def test_no_lease_is_judged_before_steady_answers() -> None:
