@@ -1,0 +1,176 @@
+"""The broker killed, wiped, robbed of a queue, out of memory or disk, silent, out of patience."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import aio_pika
+import pytest
+
+from gateway.client import AsyncJob
+from tests.e2e.processes import Gate, WorkerProcess
+from tests.faults.conftest import Stage
+
+pytestmark = [pytest.mark.anyio, pytest.mark.stack]
+
+SUBMIT_S = 5
+"""A submit waits 1 s for the broker's confirm and then answers without; the rest is a busy machine's."""
+WAITING = 5
+QUEUE = "leveret.steady"
+LONGER_THAN_DOUBT_S = 9
+"""A second message gives a living worker 7 s to renew; the relay looks once a second."""
+ALARMS = {
+    "memory": (("set_vm_memory_high_watermark", "0.000001"), ("set_vm_memory_high_watermark", "0.4")),
+    "disk": (("set_disk_free_limit", "500TB"), ("set_disk_free_limit", "50MB")),
+}
+PATIENCE = (
+    "application:set_env(rabbit, consumer_timeout, {timeout}),"
+    " application:set_env(rabbit, channel_tick_interval, {tick})."
+)
+"""Of the channels that are opened from then on."""
+
+
+async def accepted(stage: Stage, when: str, note: int) -> AsyncJob:
+    """Submit while the broker does not take messages."""
+    began = time.monotonic()
+    job = await stage.client.submit("gated", note=note)
+    took = time.monotonic() - began
+    stage.measured.append(f"broker {when}: submit accepted after {took:.1f} s (<= {SUBMIT_S})")
+    assert took <= SUBMIT_S
+    return job
+
+
+@asynccontextmanager
+async def work(stage: Stage, gate: Gate, what: str) -> AsyncIterator[list[AsyncJob]]:
+    """One job runs and a few wait; afterwards all have ended, each with one run."""
+    running = await stage.client.submit("gated", note=what, params=gate.params)
+    await gate.until_runs(1)
+    waiting = [await stage.client.submit("gated", note=n) for n in range(WAITING)]
+    jobs = [running, *waiting]
+    yield jobs
+    gate.open()
+    began = time.monotonic()
+    await asyncio.gather(*(job.wait() for job in jobs))
+    took = time.monotonic() - began
+    ids = [job.id for job in jobs]
+    for job_id in ids:
+        assert await stage.books.attempts(job_id) == [(1, "succeeded")]
+    assert len(gate.runs()) == 1
+    tally = await stage.books.tally(ids)
+    assert (tally.accepted, tally.lost, tally.duplicated) == (len(jobs), 0, 0)
+    stage.measured.append(
+        f"broker {what}: {len(jobs)} accepted, 0 lost, 0 run again; all ended {took:.1f} s after healing"
+    )
+
+
+async def test_killed(stage: Stage, gate: Gate, steady: WorkerProcess) -> None:
+    async with work(stage, gate, "kill -9") as jobs:
+        await stage.ground.kill("rabbitmq")
+        jobs.append(await accepted(stage, "dead", 10))
+        await stage.ground.restart("rabbitmq")
+        # The message of the running job comes again, and its worker is alive
+    assert steady.process.poll() is None
+
+
+async def test_wiped(stage: Stage, gate: Gate, steady: WorkerProcess) -> None:
+    async with work(stage, gate, "data deleted") as jobs:
+        await stage.ground.kill("rabbitmq")
+        stage.ground.wipe("rabbitmq")
+        jobs.append(await accepted(stage, "dead and wiped", 11))
+        await stage.ground.restart("rabbitmq")
+    assert steady.process.poll() is None
+
+
+async def test_queue_deleted(stage: Stage, gate: Gate, steady: WorkerProcess) -> None:
+    async with work(stage, gate, "queue deleted") as jobs:
+        connection = await aio_pika.connect(stage.ground.direct["LEVERET_RABBITMQ_URL"], timeout=10)
+        async with connection:
+            channel = await connection.channel()
+            deleted = await channel.queue_delete(QUEUE, timeout=10)
+        assert deleted.message_count == WAITING
+        jobs.append(await accepted(stage, "without the queue", 12))
+    assert steady.process.poll() is None
+
+
+@pytest.mark.parametrize("resource", ALARMS)
+async def test_alarm(stage: Stage, gate: Gate, steady: WorkerProcess, resource: str) -> None:
+    raise_, clear = ALARMS[resource]
+    gate.open()
+    ran = await stage.client.submit("gated", note="before", params=gate.params)
+    await ran.wait()
+    # When the broker reads nothing any more from whoever publishes
+    await stage.ground.rabbitmqctl(*raise_)
+    try:
+        jobs = [await accepted(stage, f"in {resource} alarm", n) for n in range(2)]
+    finally:
+        await stage.ground.rabbitmqctl(*clear)
+    # Then what it did not take is run when it does again
+    began = time.monotonic()
+    await asyncio.gather(*(job.wait() for job in jobs))
+    stage.measured.append(
+        f"broker {resource} alarm: ended {time.monotonic() - began:.1f} s after it was cleared"
+    )
+    tally = await stage.books.tally([job.id for job in jobs])
+    assert (tally.lost, tally.duplicated, tally.runs) == (0, 0, len(jobs))
+
+
+async def test_acks_count_in_an_alarm(stage: Stage, gate: Gate, steady: WorkerProcess) -> None:
+    async with work(stage, gate, "memory alarm over jobs") as jobs:
+        await stage.ground.rabbitmqctl(*ALARMS["memory"][0])
+        try:
+            # A worker with one slot gets its next message only when the ack of the last one arrived
+            gate.open()
+            await asyncio.gather(*(job.wait() for job in jobs))
+        finally:
+            await stage.ground.rabbitmqctl(*ALARMS["memory"][1])
+
+
+@pytest.mark.slow
+async def test_out_of_patience(stage: Stage, gate: Gate) -> None:
+    # Given a broker that waits for an ack for two seconds
+    await stage.ground.rabbitmqctl("eval", PATIENCE.format(timeout=2_000, tick=1_000))
+    try:
+        async with AsyncExitStack() as stack:
+            worker = stack.enter_context(stage.house.worker("faults", ready=False))
+            await worker.until_logged("worker.ready")
+            job = await stage.client.submit("doomed", note="long", params=gate.params)
+            await gate.until_runs(1)
+            other = stack.enter_context(stage.house.worker("faults", ready=False))
+            # When it takes the message of a long job away, and gives it to somebody else
+            await worker.until_logged("consumer.disconnected")
+            await other.until_logged("worker.ready")
+            await (await stage.client.submit("doomed", note="next")).wait()
+            # Then the job goes on where it is
+            assert other.logged("job.claimed", job_id=job.id) is None
+            await asyncio.sleep(LONGER_THAN_DOUBT_S)
+            gate.open()
+            await job.wait()
+            assert worker.logged("job.left", job_id=job.id, state="succeeded")
+    finally:
+        await stage.ground.rabbitmqctl("eval", PATIENCE.format(timeout=90_000_000, tick=60_000))
+    assert await stage.books.attempts(job.id) == [(1, "succeeded")]
+    assert len(gate.runs()) == 1
+    stage.measured.append("broker's ack timeout on a long job: run once, 1 attempt")
+
+
+@pytest.mark.parametrize("loss", ["reset", "swallow"])
+async def test_confirm_lost(stage: Stage, gate: Gate, steady: WorkerProcess, loss: str) -> None:
+    gate.open()
+    # When the broker has the message and nobody hears of it
+    trap = await stage.ground.lose_answer("rabbitmq", b'"job_id"', "reset" if loss == "reset" else "swallow")
+    began = time.monotonic()
+    job = await stage.client.submit("gated", note="unconfirmed", params=gate.params)
+    took = time.monotonic() - began
+    await job.wait()
+    next_ = await accepted(stage, f"after a confirm lost by {loss}", 13)
+    await next_.wait()
+    # Then the job is accepted, and runs once though the relay says it again
+    assert trap.sprung >= 1
+    stage.measured.append(f"broker's confirm lost ({loss}): accepted after {took:.1f} s (<= {SUBMIT_S})")
+    assert took <= SUBMIT_S
+    assert len(gate.runs()) == 1
+    tally = await stage.books.tally([job.id, next_.id])
+    assert (tally.accepted, tally.lost, tally.duplicated, tally.runs) == (2, 0, 0, 2)
