@@ -82,7 +82,8 @@ def _status(asked: argparse.Namespace, plan: Plan, result: Result, seed: str) ->
     for line in wrong:
         _say(f"FAILED: {line}")
     _say("\nfailed" if wrong else "\nall zero")
-    _say(f"replay: make chaos SEED={seed} MINUTES={asked.minutes:g} (commit {_commit()})")
+    how = f"--control {asked.control}" if asked.control else f"--minutes {asked.minutes:g}"
+    _say(f"replay: python -m tests.chaos --seed {seed} {how} (commit {_commit()})")
     return 1 if wrong else 0
 
 
