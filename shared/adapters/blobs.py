@@ -284,9 +284,16 @@ def _writing(ref: str) -> Iterator[None]:
     except TimeoutError as error:
         raise StoreError(f"S3 took too long over {ref}") from error
     except (BotoCoreError, ClientError, aiohttp.ClientError, OSError) as error:
-        # The driver's own text names endpoints; the cause keeps it for the logs.
-        reason = _code(error) if isinstance(error, ClientError) else type(error).__name__
-        raise StoreError(f"S3 failed over {ref}: {reason}") from error
+        raise StoreError(f"S3 failed over {ref}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Short, and without the endpoint that the driver's own text names; the cause keeps that for the logs."""
+    if isinstance(error, ClientError):
+        return _code(error)
+    if isinstance(error, OSError) and not isinstance(error, aiohttp.ClientError):
+        return error.strerror or type(error).__name__
+    return type(error).__name__
 
 
 def _code(error: ClientError) -> str:
