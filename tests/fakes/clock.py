@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -36,6 +36,9 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """
 
     TURNS_AT_ONE_INSTANT = 20_000
+    # asyncio's own, which its type stubs leave out: what is ready now, and what waits for its time.
+    _ready: Sized
+    _scheduled: list[asyncio.TimerHandle]
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +47,9 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._virtual_time
 
-    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+    def run_in_executor(  # type: ignore[override]  # the stubs' variadic generics gain nothing here
+        self, executor: Any, func: Callable[..., T], *args: Any
+    ) -> asyncio.Future[T]:
         """At once: a thread would end in its own time."""
         answer: asyncio.Future[T] = self.create_future()
         try:
