@@ -1,0 +1,202 @@
+"""PostgreSQL gone for a moment, for two minutes, its sessions ended, its answers to a commit lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import UUID
+
+import httpx2
+import pytest
+
+from tests.e2e.processes import Gate, WorkerProcess, until
+from tests.faults.conftest import Stage
+
+pytestmark = [pytest.mark.anyio, pytest.mark.stack]
+
+ANSWER_S = 10
+"""Within this a submit is refused while PostgreSQL is away; asyncpg's own patience is the longest part."""
+AWAY_S = 120
+JOBS = 10
+LINES_PER_S = 4
+"""Of one process's log while PostgreSQL is away: a hot loop would write thousands."""
+BUSY = 0.5
+"""Of one core, of one process, meanwhile."""
+HERTZ = os.sysconf("SC_CLK_TCK")
+
+
+async def refused(http: httpx2.AsyncClient, stage: Stage, when: str) -> None:
+    """Submit while PostgreSQL is away."""
+    began = time.monotonic()
+    answer = await http.post("/v1/jobs", json={"model": "gated", "inputs": {"note": {"json": when}}})
+    took = time.monotonic() - began
+    assert answer.status_code == 503, answer.text
+    assert "Retry-After" in answer.headers
+    stage.measured.append(f"PostgreSQL {when}: submit refused with 503 after {took:.1f} s (<= {ANSWER_S})")
+    assert took <= ANSWER_S
+
+
+@asynccontextmanager
+async def away(stage: Stage, number: signal.Signals) -> AsyncIterator[None]:
+    """PostgreSQL is ended by this signal, and is back after the block."""
+    await stage.ground.kill("postgresql", number)
+    try:
+        yield
+    finally:
+        await stage.ground.restart("postgresql")
+        await stage.eyes_open()
+
+
+async def unspent(stage: Stage, ids: list[str], gate: Gate) -> None:
+    """Each of the jobs was started once, ended once, and paid with one attempt."""
+    for job_id in ids:
+        assert await stage.books.attempts(job_id) == [(1, "succeeded")]
+    assert len(gate.runs()) == len(ids)
+    tally = await stage.books.tally(ids)
+    assert (tally.accepted, tally.lost, tally.duplicated) == (len(ids), 0, 0)
+
+
+async def test_immediate_restart(
+    stage: Stage, http: httpx2.AsyncClient, gate: Gate, steady: WorkerProcess
+) -> None:
+    job = await stage.client.submit("gated", note="running", params=gate.params)
+    await gate.until_runs(1)
+    # When PostgreSQL is shut down as by a power cut, under a running job
+    async with away(stage, signal.SIGQUIT):
+        await refused(http, stage, "shut down")
+        gate.open()
+        await steady.until_logged("store.away")
+    began = time.monotonic()
+    # Then the result that was ready meanwhile is committed
+    await job.wait()
+    took = time.monotonic() - began
+    await unspent(stage, [job.id], gate)
+    assert steady.process.poll() is None
+    stage.measured.append(f"PostgreSQL immediate restart: result committed {took:.1f} s after its start")
+
+
+async def test_sessions_ended(stage: Stage, gate: Gate, steady: WorkerProcess) -> None:
+    job = await stage.client.submit("gated", note="running", params=gate.params)
+    await gate.until_runs(1)
+    # When somebody ends every session, while it runs and again when it has ended
+    first = await _end_sessions(stage)
+    await (await stage.client.submit("doomed", note="later", delay_s=600)).cancel()
+    assert await _end_sessions(stage)
+    gate.open()
+    await job.wait()
+    await unspent(stage, [job.id], gate)
+    assert first >= 3
+    assert steady.process.poll() is None
+
+
+async def _end_sessions(stage: Stage) -> int:
+    rows = await stage.behind.database.write(
+        "select count(pg_terminate_backend(pid)) as ended from pg_stat_activity"
+        " where application_name like 'leveret-%' and application_name <> 'leveret-test'"
+    )
+    return int(rows[0]["ended"])
+
+
+async def test_answer_to_a_submit_lost(stage: Stage, http: httpx2.AsyncClient, steady: WorkerProcess) -> None:
+    # When the row is committed and nobody hears of it
+    trap = await stage.ground.lose_answer("postgresql", b"lost-submit")
+    body = {"model": "gated", "inputs": {"note": {"json": 1}}, "metadata": {"mark": "lost-submit"}}
+    headers = {"Idempotency-Key": "lost-submit-1"}
+    answer = await http.post("/v1/jobs", json=body, headers=headers)
+    # Then the caller is told that it is unknown, and what to do
+    assert trap.sprung == 1
+    assert answer.status_code == 503
+    assert "Idempotency-Key" in answer.text
+    again = await http.post("/v1/jobs", json=body, headers=headers)
+    assert again.status_code in {200, 202}
+    # And there is one job, which runs though nobody published it
+    rows = await stage.behind.database.read(
+        "select id from specs where idempotency_key = $1", "lost-submit-1"
+    )
+    assert [str(row["id"]) for row in rows] == [again.json()["id"]]
+    began = time.monotonic()
+    await _until_ended(stage, again.json()["id"])
+    stage.measured.append(
+        f"COMMIT's answer to a submit lost: one job, ended {time.monotonic() - began:.1f} s after its repeat"
+    )
+    assert (await stage.books.tally([again.json()["id"]])).duplicated == 0
+
+
+async def _until_ended(stage: Stage, job_id: str) -> None:
+    async with asyncio.timeout(60):
+        while (await stage.books.tally([job_id])).lost:
+            await asyncio.sleep(0.1)
+
+
+async def test_answers_to_a_worker_lost(stage: Stage, gate: Gate, steady: WorkerProcess) -> None:
+    # Given a job that is claimed without the worker hearing of it
+    job = await stage.client.submit("gated", note="early", params=gate.params, delay_s=1.5)
+    before = _told_away(steady)
+    claim = await stage.ground.lose_answer("postgresql", UUID(job.id).bytes, times=3)
+    await gate.until_runs(1)
+    assert claim.sprung
+    assert _told_away(steady) > before
+    await stage.ground.calm()
+    # When its end is committed without the worker hearing of it
+    finish = await stage.ground.lose_answer("postgresql", f"/{job.id}/1/".encode())
+    gate.open()
+    await job.wait()
+    await steady.until_logged("job.left", job_id=job.id)
+    # Then both are found in the row
+    assert finish.sprung == 1
+    assert steady.logged("job.left", job_id=job.id, state="succeeded")
+    await unspent(stage, [job.id], gate)
+
+
+def _told_away(worker: WorkerProcess) -> int:
+    """How often it was left without an answer to a claim, a commit or the like."""
+    return worker.log.read_text().count('"store.away"')
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_away_for_two_minutes(stage: Stage, http: httpx2.AsyncClient, gate: Gate) -> None:
+    logs = {"gateway": stage.gateway.log}
+    pids = {"gateway": stage.gateway.process.pid}
+    with stage.house.worker("faults", ready=False, slots=str(JOBS)) as worker:
+        await worker.until_logged("worker.ready")
+        logs["worker"], pids["worker"] = worker.log, worker.pid
+        # Given ten long jobs in a worker's hands
+        jobs = [await stage.client.submit("doomed", note=n, params=gate.params) for n in range(JOBS)]
+        await until(lambda: all(worker.logged("job.claimed", job_id=each.id) for each in jobs), why="all run")
+        # When PostgreSQL is away six times as long as a lease
+        async with away(stage, signal.SIGKILL):
+            lines, spent = _lines(logs), {name: _cpu_s(pid) for name, pid in pids.items()}
+            began = time.monotonic()
+            for part in range(3):
+                await refused(http, stage, f"away {part * AWAY_S // 3} s")
+                await asyncio.sleep(began + (part + 1) * AWAY_S / 3 - time.monotonic())
+            more = _lines(logs) - lines
+            busy = {name: (_cpu_s(pid) - spent[name]) / AWAY_S for name, pid in pids.items()}
+        await stage.relay_may_judge()  # the moment at which a relay in a hurry would run them all again
+        # Then all go on as if nothing had been
+        gate.open()
+        await asyncio.gather(*(job.wait() for job in jobs))
+    await unspent(stage, [job.id for job in jobs], gate)
+    worst_lines, worst_busy = max(more.values()) / AWAY_S, max(busy.values())
+    stage.measured.append(
+        f"PostgreSQL away {AWAY_S} s, {JOBS} jobs: 0 restarted, 0 attempts spent;"
+        f" log {worst_lines:.1f} lines/s, {worst_busy:.0%} of a core"
+    )
+    assert worst_lines <= LINES_PER_S
+    assert worst_busy <= BUSY
+
+
+def _lines(logs: dict[str, Path]) -> Counter[str]:
+    return Counter({name: log.read_bytes().count(b"\n") for name, log in logs.items()})
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / HERTZ
