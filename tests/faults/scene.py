@@ -62,7 +62,7 @@ def make_catalog(root: Path) -> Path:
 
 @asynccontextmanager
 async def scene(
-    ground: Ground, env: Mapping[str, str], folder: Path, **settings: str
+    ground: Ground, env: Mapping[str, str], folder: Path, *, catalog: Path | None = None, **settings: str
 ) -> AsyncIterator[Scene]:
     """A gateway that is ready.
 
@@ -70,9 +70,10 @@ async def scene(
         ground: The servers; the tests' own eyes see them directly.
         env: The servers as the product sees them, through proxies.
         folder: For catalog and logs.
+        catalog: Other models than this folder's.
         settings: More variables of the gateway.
     """
-    house = House(env, make_catalog(folder / "catalog"), folder)
+    house = House(env, catalog or make_catalog(folder / "catalog"), folder)
     started = gateway_process(env, folder, LEVERET_CATALOG_PATH=str(house.catalog), **settings)
     with started as gateway:
         house.logs["gateway"] = gateway.log

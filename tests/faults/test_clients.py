@@ -45,22 +45,32 @@ def hand(stage: Scene) -> Iterator[WorkerProcess]:
         yield started
 
 
-def deaf_socket(stage: Scene, job_id: str) -> socket.socket:
+REQUESTS = {
+    "websocket": (
+        "GET /v1/jobs/{job}/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        "Sec-WebSocket-Version: 13\r\n\r\n"
+    ),
+    "sse": (
+        "GET /v1/jobs/{job}/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+        "Accept: text/event-stream\r\n\r\n"
+    ),
+}
+
+
+def deaf_socket(stage: Scene, job_id: str, kind: str) -> socket.socket:
     """Asks for a job's events and reads nothing, not even the answer."""
     address = urlsplit(stage.gateway.url)
     raw = socket.socket()
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     raw.connect((address.hostname, address.port))
-    raw.sendall(
-        f"GET /v1/jobs/{job_id}/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {stage.key}\r\n"
-        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-        "Sec-WebSocket-Version: 13\r\n\r\n".encode()
-    )
+    raw.sendall(REQUESTS[kind].format(job=job_id, key=stage.key).encode())
     return raw
 
 
+@pytest.mark.parametrize("kind", REQUESTS)
 async def test_sockets_that_stop_reading_are_freed_and_delay_nobody(
-    stage: Scene, gate: Gate, measured: list[str]
+    stage: Scene, gate: Gate, kind: str, measured: list[str]
 ) -> None:
     # Given a job with sockets that read nothing beside one that does
     job = await stage.client.submit(MODEL, note=1, gate=str(gate.path))
@@ -68,22 +78,24 @@ async def test_sockets_that_stop_reading_are_freed_and_delay_nobody(
     seen = Seen()
     async with open_socket(stage.gateway.url, stage.key, job.id) as reading:
         following = asyncio.create_task(read(reading, seen))
-        deaf = [deaf_socket(stage, job.id) for _ in range(STUCK)]
-        await until_metric(stage.gateway.admin_url, f'sockets_open{{kind="websocket"}} {STUCK + 1}.0')
+        await until_metric(stage.gateway.admin_url, 'sockets_open{kind="websocket"} 1.0')
+        deaf = [deaf_socket(stage, job.id, kind) for _ in range(STUCK)]
+        reads = 1 if kind == "websocket" else 0
+        await until_metric(stage.gateway.admin_url, f'sockets_open{{kind="{kind}"}} {STUCK + reads}.0')
         # When more is pushed than systems and queues keep for them
         began = time.monotonic()
         for _ in range(150):
             await stage.behind.bus.announce(TENANT, _large(job.id))
         # Then they are let go, and the one that reads misses nothing
         async with asyncio.timeout(2 * FREED_S):
-            await until_metric(stage.gateway.admin_url, 'sockets_open{kind="websocket"} 1.0')
+            await until_metric(stage.gateway.admin_url, f'sockets_open{{kind="{kind}"}} {reads}.0')
         took = time.monotonic() - began
         gate.open()
         await following
     for raw in deaf:
         raw.close()
     tally = await stage.counted([job.id], runs=1)
-    measured.append(f"{STUCK} sockets stopped reading: all freed after {took:.1f} s, {tally}")
+    measured.append(f"{STUCK} {kind} clients stopped reading: all freed after {took:.1f} s, {tally}")
     assert (seen.types, seen.code) == (WHOLE, 1000)
     assert max(seen.lags[2:]) <= 1.0
     assert took <= FREED_S
