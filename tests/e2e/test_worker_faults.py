@@ -27,8 +27,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.stack]
 
 RESTART_S = 10
 """Published: a killed worker's job starts again within this, given a free slot."""
-DOUBTED_S = 7.1
-"""A lease shorter than this was shortened by a second message; renewals leave it between 15 and 20 s."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -231,7 +229,7 @@ async def test_lost_connections_do_not_run_the_job_again(
             await worker.until_logged("consumer.disconnected")
             await (await client.submit("doomed", note=2)).wait()
             # And the lease is renewed past the deadline that this set
-            await _renewed_past_doubt(books, job.id)
+            await books.until_renewed_past_doubt(job.id)
             # And they break again when the result is there
             lines["LEVERET_POSTGRES_DSN"].cut()
             gate.open()
@@ -242,12 +240,3 @@ async def test_lost_connections_do_not_run_the_job_again(
     # Then it was run once
     assert len(gate.runs()) == 1
     assert await books.attempts(job.id) == [(1, "succeeded")]
-
-
-async def _renewed_past_doubt(books: Books, job_id: str) -> None:
-    """Wait until the lease was shortened and restored."""
-    left = [await books.lease_s(job_id)]
-    async with asyncio.timeout(60):
-        while not (min(left) < DOUBTED_S and left[-1] > DOUBTED_S):
-            await asyncio.sleep(0.05)
-            left.append(await books.lease_s(job_id))
