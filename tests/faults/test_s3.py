@@ -6,11 +6,13 @@ The same faults at the store's adapter: `tests/contract/test_blobs_faults.py`.
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -21,6 +23,7 @@ from tests.chaos.proxy import Weather
 from tests.e2e.processes import Gate, WorkerProcess
 from tests.faults.ground import Ground
 from tests.faults.scene import MODEL, QUEUE, TENANT, Scene, scene
+from tests.gateway_process import api
 
 pytestmark = [pytest.mark.anyio, pytest.mark.stack]
 
@@ -29,6 +32,7 @@ SIZE = 300_000
 ATTEMPTS = 20
 STRIKES = 8
 GIVEN_UP_S = 60.0
+REFUSED_S = 10.0
 ENDED = {"succeeded", "failed", "canceled", "expired"}
 WEATHERS = {
     "slow": Weather(latency_s=(0.05, 0.3)),
@@ -144,3 +148,34 @@ async def test_s3_that_never_recovers_ends_the_job_after_its_attempts(
     measured.append(f"S3 answering 500 for ever: failed/store_error after {took:.1f} s, {tally}")
     assert took <= GIVEN_UP_S
     await (await stage.client.submit(MODEL, note=2)).wait(timeout_s=60)
+
+
+@pytest.mark.parametrize("weather", [Weather(error_500=True), Weather(refuse=True)], ids=["500", "refused"])
+async def test_without_s3_bytes_are_refused_in_time_and_nothing_else(
+    stage: Scene, ground: Ground, weather: Weather, measured: list[str]
+) -> None:
+    data = base64.b64encode(b"x" * 50_000).decode()
+    with_bytes = {"model": MODEL, "inputs": {"note": {"json": 1}, "blob": {"data": data}}}
+    without = {"model": MODEL, "inputs": {"note": {"json": 1}}}
+    key = {"Idempotency-Key": str(uuid4())}
+    async with api(stage.gateway.url, stage.key) as http:
+        await ground.change(SERVER, weather)
+        await ground.cut(SERVER)
+        try:
+            began = time.monotonic()
+            refused = await http.post("/v1/jobs", json=with_bytes, headers=key)
+            took = time.monotonic() - began
+            taken = await http.post("/v1/jobs", json=without)
+        finally:
+            await ground.calm()
+        # Then nothing was accepted under the key, which is good for the repeat
+        repeated = await http.post("/v1/jobs", json=with_bytes, headers=key)
+    assert (refused.status_code, refused.json()["code"]) == (503, "store_error"), refused.text
+    assert int(refused.headers["retry-after"]) > 0
+    assert (taken.status_code, repeated.status_code) == (202, 202)
+    ids = [taken.json()["id"], repeated.json()["id"]]
+    for id_ in ids:
+        await (await stage.client.job(id_)).wait(timeout_s=60)
+    tally = await stage.counted(ids)
+    measured.append(f"submit with bytes without S3: 503 after {took:.1f} s, {tally}")
+    assert took <= REFUSED_S
