@@ -35,6 +35,8 @@ REFUSED = (
 )
 """The server said no and rolled back: it starts, stops or is full, it is the standby of a fail-over, somebody
 ended the statement, or it was the one chosen to end a deadlock."""
+RELEASE_S = 1.0
+"""For a statement that ran out of time to be called off; a silent server must not cost its patience twice."""
 WRONG_ADDRESS = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 
 
@@ -81,7 +83,7 @@ class Database:
     async def _release(self, connection: Any) -> None:
         """One that breaks here is ended and replaced by the pool; the statement's outcome is told."""
         with suppress(*CONNECTION_LOST):
-            await self._pool.release(connection, timeout=self._timeout_s)
+            await self._pool.release(connection, timeout=RELEASE_S)
 
 
 async def _translated(call: Awaitable[T], *, lost: type[LeveretError]) -> T:
