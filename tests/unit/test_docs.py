@@ -30,6 +30,8 @@ UNSET = "\N{EN DASH}"
 FOLDERS = [folder for folder in ROOT.iterdir() if folder.is_dir() and not folder.name.startswith(".")]
 PAGES = sorted([*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in folder.rglob("*.md"))])
 PROCESSES = (GatewaySettings, WorkerSettings, ScalerSettings)
+OF_THE_SUITE = {"LEVERET_TEST_RABBITMQ"}
+"""Read by the tests' servers, by no process."""
 
 ROW = re.compile(r"^\| `(LEVERET_[A-Z0-9_]+)` \| (.*?) \|", re.MULTILINE)
 VARIABLE = re.compile(r"\bLEVERET_[A-Z0-9_]*[A-Z0-9]\b(?!_?…)")
@@ -89,7 +91,7 @@ def test_the_sections_are_the_known_ones() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_pages_name_only_settings_that_exist(page: Path) -> None:
-    known = {name for name, _ in _fields()} | CLIENT_VARIABLES
+    known = {name for name, _ in _fields()} | CLIENT_VARIABLES | OF_THE_SUITE
     named = set(VARIABLE.findall(page.read_text()))
     assert {name for name in named if not any(real.startswith(name) for real in known)} == set()
 
