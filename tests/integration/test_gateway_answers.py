@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx2
@@ -16,7 +15,6 @@ from tests.gateway_process import (
     Backstage,
     GatewayProcess,
     api,
-    backstage,
     gateway_process,
     next_event,
     open_socket,
@@ -31,27 +29,8 @@ CONTENT = b'{"a": 1}'
 
 
 @pytest.fixture(scope="module")
-def gateway(stack_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    with gateway_process(stack_env, tmp_path_factory.mktemp("gateway")) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-async def behind(stack_env: dict[str, str], gateway: GatewayProcess) -> AsyncIterator[Backstage]:
-    assert gateway.url
-    async with backstage(stack_env) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
 async def key(behind: Backstage) -> str:
     return await behind.key(TENANT)
-
-
-@pytest.fixture
-async def client(gateway: GatewayProcess, key: str) -> AsyncIterator[httpx2.AsyncClient]:
-    async with api(gateway.url, key) as opened:
-        yield opened
 
 
 async def finished(

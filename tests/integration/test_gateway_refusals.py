@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,7 +16,7 @@ from uuid_utils.compat import uuid7
 
 from deploy.local.seaweedfs import s3_client
 from gateway.problems import KINDS
-from tests.gateway_process import Backstage, GatewayProcess, api, backstage, gateway_process, submit
+from tests.gateway_process import Backstage, GatewayProcess, api, submit
 
 pytestmark = [pytest.mark.anyio, pytest.mark.stack]
 
@@ -25,27 +25,8 @@ DATA = {"data": base64.b64encode(b"bytes").decode()}
 
 
 @pytest.fixture(scope="module")
-def gateway(stack_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    with gateway_process(stack_env, tmp_path_factory.mktemp("gateway")) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-async def behind(stack_env: dict[str, str], gateway: GatewayProcess) -> AsyncIterator[Backstage]:
-    assert gateway.url
-    async with backstage(stack_env) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
 async def key(behind: Backstage) -> str:
     return await behind.key(TENANT, "s3://shelf/refusers/", "s3://shelf/data")
-
-
-@pytest.fixture
-async def client(gateway: GatewayProcess, key: str) -> AsyncIterator[httpx2.AsyncClient]:
-    async with api(gateway.url, key) as opened:
-        yield opened
 
 
 def check_problem(answer: httpx2.Response, status: int, code: str, path: str | None = None) -> dict[str, Any]:

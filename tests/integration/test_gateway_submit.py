@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import UUID
 
@@ -14,7 +13,7 @@ import httpx2
 import pytest
 
 from deploy.local.seaweedfs import s3_client
-from tests.gateway_process import Backstage, GatewayProcess, api, backstage, gateway_process, submit
+from tests.gateway_process import Backstage, GatewayProcess, api, gateway_process, submit
 
 pytestmark = [pytest.mark.anyio, pytest.mark.stack]
 
@@ -23,27 +22,8 @@ PIXELS = b"\x89PNG not really"
 
 
 @pytest.fixture(scope="module")
-def gateway(stack_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    with gateway_process(stack_env, tmp_path_factory.mktemp("gateway")) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-async def behind(stack_env: dict[str, str], gateway: GatewayProcess) -> AsyncIterator[Backstage]:
-    assert gateway.url
-    async with backstage(stack_env) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
 async def key(behind: Backstage) -> str:
     return await behind.key(TENANT, "s3://shelf/submitters/")
-
-
-@pytest.fixture
-async def client(gateway: GatewayProcess, key: str) -> AsyncIterator[httpx2.AsyncClient]:
-    async with api(gateway.url, key) as opened:
-        yield opened
 
 
 async def read_object(env: dict[str, str], uri: str) -> bytes:
