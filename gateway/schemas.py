@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from shared.jobs import MAX_PRIORITY
+from shared.jobs import DEFAULT_PRIORITY, MAX_PRIORITY
 
 MAX_JSON_BYTES = 1024 * 1024
 """A JSON body, and the `options` of a multipart one: anything larger is bytes, and bytes go by upload."""
@@ -76,7 +76,9 @@ class Options(_Said):
 
     inputs: dict[str, GivenInput] = Field(default={}, max_length=MAX_NAMES)
     params: dict[str, JsonValue] = Field(default={}, max_length=1000)
-    priority: Annotated[int, Field(ge=0, le=MAX_PRIORITY, description="10 starts first; 5 by default")] = 5
+    priority: Annotated[int, Field(ge=0, le=MAX_PRIORITY, description="10 starts first; 5 by default")] = (
+        DEFAULT_PRIORITY
+    )
     run_at: AwareDatetime | None = Field(default=None, description="Not before this moment (RFC 3339)")
     delay_s: float | None = Field(
         default=None, ge=0, le=MAX_DELAY_S, description="Not before so many seconds"

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from shared.catalog.index import IndexMismatchError, verify_folder
 from shared.errors import Misconfigured
+from shared.jobs import DEFAULT_MAX_ATTEMPTS
 
 MAX_INPUT_BYTES = 64 * 1024 * 1024
 
@@ -179,7 +180,7 @@ class ModelTable(_Table):
     file: str | None = None
     interpreter: str | None = None
     timeout_s: float = Field(default=60, gt=0, le=7 * 86400)
-    max_attempts: int = Field(default=3, ge=1, le=20)
+    max_attempts: int = Field(default=DEFAULT_MAX_ATTEMPTS, ge=1, le=20)
     retry_on: list[str] = []
     inputs: dict[Argument, Input] = Field(min_length=1)
     outputs: dict[Argument, Output] = Field(min_length=1)

@@ -21,7 +21,7 @@ SHORT = {
     "worker kill -9", "worker SIGTERM", "engine kill -9", "gateway kill -9", "broker connections cut",
     "queue deleted", "redis pub/sub killed", "redis flushed", "s3 answers 500",
 }  # fmt: skip
-"""For CI's single minute: what needs no waiting, and PostgreSQL's sessions killed at its beginning."""
+"""For a run of a single minute: what needs no waiting, and PostgreSQL's sessions killed at its beginning."""
 PEACE = (23.0, 56.0)
 """When PostgreSQL is up: the time of whatever needs jobs that move."""
 ANY_TIME = {
