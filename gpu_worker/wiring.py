@@ -44,6 +44,9 @@ from shared.telemetry.admin import Check, serve_admin
 
 log = structlog.get_logger()
 
+SPARE_CONNECTIONS = 2
+"""Beside one per slot: for claims, and for what is read and repaired meanwhile."""
+
 
 @dataclass(frozen=True, slots=True)
 class Resources:
@@ -96,7 +99,8 @@ async def serve(settings: WorkerSettings, lifecycle: Lifecycle) -> None:
 async def _open(settings: WorkerSettings, me: WorkerIdentity, stack: AsyncExitStack) -> Resources:
     """Open in the order of need; the stack closes in reverse."""
     scratch = Path(stack.enter_context(_scratch(settings)))
-    database = await stack.enter_async_context(open_database(settings.postgres, name="worker"))
+    size = min(settings.postgres.pool_size, me.slots + SPARE_CONNECTIONS)
+    database = await stack.enter_async_context(open_database(settings.postgres, name="worker", size=size))
     private = await stack.enter_async_context(open_database(settings.postgres, name="worker-lease", size=1))
     blobs = await stack.enter_async_context(open_blobs(settings.s3))
     bus = await stack.enter_async_context(open_bus(settings.redis))

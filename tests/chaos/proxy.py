@@ -97,6 +97,8 @@ class _Side(asyncio.Protocol):
         for chunk in self._early:
             transport.write(chunk)
         self._early.clear()
+        if self.peer.ended:
+            self.finish()
         self.listen()
 
     def data_received(self, data: bytes) -> None:
