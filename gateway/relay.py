@@ -169,6 +169,8 @@ class Relay:
         """
         self._due.clear()
         due = await self._rows.take_due()
+        if due:  # there may be more
+            self._due.set()
         sent = await asyncio.gather(*(self._publish(row) for row in due))
         kept = [row for row, away in zip(due, sent, strict=True) if away]
         if kept:

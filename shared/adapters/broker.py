@@ -67,6 +67,7 @@ class Publisher:
         self._vanished: set[str] = set()
         self._session: _Session | None = None
         self._opening: asyncio.Task[_Session] | None = None
+        self._declaring = asyncio.Lock()
 
     async def declare(self, queues: Iterable[str]) -> None:
         """Make sure that the catalog's queues are there now and after every reconnect.
@@ -131,7 +132,8 @@ class Publisher:
                 async with open_channel(connection) as channel:
                     found = await look_at(channel, name, timeout_s=timeout_s)
                 if found is None:
-                    return await self._made_anew(connection, name)
+                    await self._make_anew(connection, name)
+                    return QueueDepth(ready=0, consumers=0)
         return QueueDepth(ready=found.message_count or 0, consumers=found.consumer_count or 0)
 
     async def ping(self) -> None:
@@ -158,20 +160,13 @@ class Publisher:
                 try:
                     await _confirmed(session, name, body, properties)
                 except PublishError:
-                    await self._declare_anew(session.connection, name)
+                    await self._declare_one(session.connection, name)
                     await _confirmed(session, name, body, properties)
 
-    async def _made_anew(self, connection: AbstractConnection, name: str) -> QueueDepth:
+    async def _make_anew(self, connection: AbstractConnection, name: str) -> None:
         if name not in self._queues:  # it is for the process that can publish again to notice
             raise Unavailable(f"RabbitMQ has no queue {name}")
-        await self._declare_anew(connection, name)
-        return QueueDepth(ready=0, consumers=0)
-
-    async def _declare_anew(self, connection: AbstractConnection, name: str) -> None:
-        """Somebody deleted the queue, or the broker lost its data."""
-        async with open_channel(connection) as channel:
-            await declare(channel, name, timeout_s=self._settings.timeout_s)
-        self._vanished.add(name)
+        await self._declare_one(connection, name)
 
     async def _ready(self) -> _Session:
         if self._session is not None and self._session.alive:
@@ -215,11 +210,15 @@ class Publisher:
         session.declared.add(name)
 
     async def _declare_one(self, connection: AbstractConnection, name: str) -> None:
-        async with open_channel(connection) as channel:
-            if await look_at(channel, name, timeout_s=self._settings.timeout_s):
-                await declare(channel, name, timeout_s=self._settings.timeout_s)
-                return
-        await self._declare_anew(connection, name)
+        """Where it was missing, somebody deleted it or the broker lost its data: noted once, by the first."""
+        timeout_s = self._settings.timeout_s
+        async with self._declaring:
+            async with open_channel(connection) as channel:
+                found = await look_at(channel, name, timeout_s=timeout_s)
+            async with open_channel(connection) as channel:
+                await declare(channel, name, timeout_s=timeout_s)
+            if found is None:
+                self._vanished.add(name)
 
     async def _drop(self) -> None:
         session, self._session = self._session, None

@@ -18,7 +18,7 @@ from tests.chaos.testimony import Submission, Testimony
 
 TIMEOUT_S = 20
 REFUSALS = frozenset({"unavailable", "store_error", "misconfigured"})
-MIX = {"noop": 900, "nap": 30, "fail": 30, "retry": 20, "deadly": 2, "blob": 18}
+MIX = {"noop": 910, "nap": 20, "fail": 30, "retry": 20, "deadly": 2, "blob": 18}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ class Load:
 
     def _wish(self, kind: str) -> Wish:
         dice = self._dice
-        seconds = round(dice.uniform(0.2, 2.0), 2) if kind == "nap" else 0
+        seconds = round(dice.uniform(0.1, 1.0), 2) if kind == "nap" else 0
         params = {"kind": "noop" if kind == "blob" else kind, "seconds": seconds}
         body: dict[str, Any] = {"params": params, "priority": dice.randint(0, 10)}
         if dice.random() < 0.02:

@@ -60,10 +60,10 @@ class Plan:
 
     seconds: float
     appointments: tuple[Appointment, ...]
-    rate: float = 90
+    rate: float = 120
     clients: int = 48
     slots: tuple[int, ...] = (1, 1, 4, 4)
-    backlog: int = 900
+    backlog: int = 2000
     settle_s: float = 60
     restless: float = 0.5
     least: int = TIMES

@@ -27,7 +27,7 @@ async def a_server_behind_a_proxy() -> AsyncIterator[tuple[FaultProxy, asyncio.Q
 
     behind, before = free_ports(2)
     server = await asyncio.start_server(serve, HOST, behind)
-    proxy = FaultProxy("test", behind, Random(1))
+    proxy = FaultProxy("test", behind, Random(1))  # noqa: S311  chaos, not secrets
     await proxy.start(before)
     try:
         yield proxy, heard

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from random import Random
+from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
 import pytest
 from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
+from deploy.local.ports import free_ports
 from shared.adapters.amqp import connect, open_channel
 from shared.adapters.broker import Publisher, open_publisher
 from shared.adapters.consumer import Consumer, Delivery
 from shared.errors import Misconfigured, Unavailable
 from shared.messages import decode_hint
 from shared.settings import RabbitMQ
+from tests.chaos.proxy import HOST, FaultProxy, Weather
 
 pytestmark = pytest.mark.anyio
 
@@ -163,6 +167,25 @@ async def test_a_deleted_queue_is_declared_again_by_both_sides(
     assert publisher.vanished() == []
 
 
+async def test_many_publishes_that_miss_their_queue_tell_it_once(settings: RabbitMQ) -> None:
+    """Each telling sends every waiting job again."""
+    async with _slowly(settings) as slow, open_publisher(slow, name="slow") as publisher:
+        await publisher.declare(["gone-once"])
+        publisher.forget_vanished("gone-once")
+        await _delete(settings, "leveret.gone-once")
+        told = 0
+
+        async with asyncio.TaskGroup() as tasks:
+            sending = [tasks.create_task(_publish(publisher, "gone-once")) for _ in range(20)]
+            while not all(task.done() for task in sending):
+                told += len(publisher.vanished())
+                publisher.forget_vanished("gone-once")
+                await asyncio.sleep(0)
+
+        assert told + len(publisher.vanished()) == 1
+        assert (await publisher.depth("gone-once")).ready == 20
+
+
 async def test_a_queue_that_is_looked_at_and_missing_is_made_anew_and_told(
     settings: RabbitMQ, publisher: Publisher
 ) -> None:
@@ -216,6 +239,26 @@ async def test_a_dead_letter_keeps_body_and_reason(settings: RabbitMQ, publisher
         message = await channel.basic_get("leveret.dead", no_ack=True)
     assert message.body == b"\xff garbage"
     assert message.header.properties.headers == {"reason": "not a hint"}
+
+
+async def _publish(publisher: Publisher, queue: str) -> None:
+    await publisher.publish(queue, uuid7(), priority=5, traceparent=None)
+
+
+@asynccontextmanager
+async def _slowly(settings: RabbitMQ) -> AsyncIterator[RabbitMQ]:
+    """The same broker behind a network that takes its time."""
+    parts = urlsplit(settings.url.get_secret_value())
+    assert parts.port
+    proxy = FaultProxy("slow", parts.port, Random(1))  # noqa: S311  chaos, not secrets
+    [port] = free_ports(1)
+    await proxy.start(port)
+    proxy.change(Weather(latency_s=(0.001, 0.01)))
+    account, at, _ = parts.netloc.rpartition("@")
+    try:
+        yield RabbitMQ(url=SecretStr(urlunsplit(parts._replace(netloc=f"{account}{at}{HOST}:{port}"))))
+    finally:
+        await proxy.stop()
 
 
 async def _delete(settings: RabbitMQ, name: str) -> None:

@@ -45,9 +45,9 @@ set tcp_keepalives_interval = 5;
 set tcp_keepalives_count = 3;
 set tcp_user_timeout = '25s';
 """
-"""One-row statements gain nothing from compiled or custom plans (a claim takes 1.1 instead of 2.4 ms). A peer that
-vanished without a word must not hold a session for two hours, or a partition leaves the server full: "sorry, too
-many clients already". Set after connecting, since PgBouncer refuses unknown startup parameters."""
+"""One-row statements gain nothing from compiled or custom plans (a claim takes 1.1 instead of 2.4 ms). A peer
+that vanished must not hold a session for two hours: a partition would leave the server full. Set after
+connecting, as PgBouncer refuses unknown startup parameters."""
 WRONG_ADDRESS = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 
 

@@ -19,6 +19,7 @@ from shared.jobs import Attempt, Job, NewJob
 pytestmark = pytest.mark.anyio
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
+BATCH = 10
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class FakeRows:
         self.put.extend(marks)
 
     async def take_due(self) -> Sequence[FakeDue]:
-        taken, self.due = self.due, []
+        taken, self.due = self.due[:BATCH], self.due[BATCH:]
         return taken
 
     async def expire_leases(self) -> Sequence[tuple[str, Event]]:
@@ -154,6 +155,19 @@ async def test_a_due_row_is_published_and_its_confirm_noted() -> None:
 
     assert house.publisher.sent == wanted
     assert house.store.confirmed == wanted
+
+
+async def test_what_is_due_is_published_in_one_go_however_much_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wiped broker is refilled as fast as it takes messages, not one batch a tick."""
+    monkeypatch.setattr("gateway.relay.TICK_S", 3600)
+    house = House()
+    house.rows.due = [FakeDue(uuid7()) for _ in range(5 * BATCH)]
+
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(house.relay.run())
+        while len(house.publisher.sent) < 5 * BATCH:
+            await asyncio.sleep(0)
+        running.cancel()
 
 
 async def test_a_queue_that_is_refused_or_a_broker_that_is_away_leaves_the_row_due() -> None:
