@@ -63,7 +63,7 @@ class Plan:
     rate: float = 120
     clients: int = 48
     slots: tuple[int, ...] = (1, 1, 4, 4)
-    backlog: int = 2000
+    backlog: int = 3000
     settle_s: float = 60
     restless: float = 0.5
     least: int = TIMES
