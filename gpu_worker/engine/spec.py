@@ -82,7 +82,7 @@ def _spec_of(table: dict[str, Any], folder: Path) -> ModelSpec:
         file=table.get("file"),
         inputs={name: given["kind"] for name, given in inputs},
         required=frozenset(name for name, given in inputs if given.get("required", True)),
-        outputs={name: _output_of(made) for name, made in table["outputs"].items()},
+        outputs={name: _output_of(made) for name, made in (table.get("outputs") or {}).items()},
         params=dict(table.get("params") or {}),
         options=dict(table.get("options") or {}),
     )

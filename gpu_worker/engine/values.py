@@ -83,6 +83,8 @@ def _decode_bytes(kind: str, name: str, data: bytes) -> Any:
 def encode_outputs(spec: ModelSpec, value: Any, folder: Path) -> dict[str, Output]:
     """Write what the algorithm returned into `folder`, one file per declared output.
 
+    A model that declares none has its effect elsewhere, and returns None.
+
     Raises:
         BadOutputError: It is not what model.toml declares.
     """
@@ -91,6 +93,10 @@ def encode_outputs(spec: ModelSpec, value: Any, folder: Path) -> dict[str, Outpu
 
 def _by_name(spec: ModelSpec, value: Any) -> dict[str, Any]:
     declared = set(spec.outputs)
+    if not declared and value is not None:
+        raise BadOutputError(f"no outputs are declared, so None is expected, not {type(value).__name__}")
+    if not declared:
+        return {}
     named = isinstance(value, dict) and set(value) == declared
     if len(declared) == 1:
         (name,) = declared

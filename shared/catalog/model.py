@@ -183,7 +183,7 @@ class ModelTable(_Table):
     max_attempts: int = Field(default=DEFAULT_MAX_ATTEMPTS, ge=1, le=20)
     retry_on: list[str] = []
     inputs: dict[Argument, Input] = Field(min_length=1)
-    outputs: dict[Argument, Output] = Field(min_length=1)
+    outputs: dict[Argument, Output] = {}
     params: dict[Argument, Param] = {}
     options: dict[str, Any] = {}
 

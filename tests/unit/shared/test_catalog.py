@@ -234,3 +234,9 @@ def test_the_public_schema_is_json_and_tells_no_internals(tmp_path: Path) -> Non
     }
     assert schema["params"]["required"] == ["mode"]
     assert str(tmp_path) not in json.dumps(schema)
+
+
+def test_a_model_may_have_no_outputs(tmp_path: Path) -> None:
+    make(tmp_path, MATTING.replace('[outputs.cutout]\nkind = "image"\n', ""))
+    (model,) = load_catalog(tmp_path).models
+    assert (model.outputs, model.schema()["outputs"]) == ({}, {})

@@ -144,3 +144,11 @@ def test_a_table_with_a_hole_is_named() -> None:
     with pytest.raises(SpecError, match="handler is missing"):
         spec_of({"name": "m", "backend": "python", "inputs": {}, "outputs": {}}, Path("/m"))
     assert json.dumps(spec({"x": "json"}, {"y": "json"}).defaults()) == "{}"
+
+
+def test_a_model_without_outputs_returns_none(tmp_path: Path) -> None:
+    silent = spec({"x": "json"}, {})
+    assert encode_outputs(silent, None, tmp_path) == {}
+    with pytest.raises(BadOutputError, match="None is expected, not dict"):
+        encode_outputs(silent, {"y": 1}, tmp_path)
+    assert list(tmp_path.iterdir()) == []
