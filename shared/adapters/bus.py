@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from shared.adapters.batching import Batcher
 from shared.adapters.listener import CONTROL, Listener, channel
 from shared.errors import Unavailable
 from shared.events import Event, encode
@@ -32,20 +34,43 @@ READ_TIMEOUT_S = 0.5
 
 # One script, so that the kept result and the push cannot come apart, and an older result (a late relay, a
 # repeated announcement) never replaces a newer one. The SET is protected: with its memory full Redis refuses
-# it, and must still push.
+# it, and must still push. Each key has a channel, an event, a result (or nothing) and its seq.
 ANNOUNCE = """
-local kept = 1
-if ARGV[3] ~= '' then
-    local stored = redis.call('GET', KEYS[1])
-    local known, old = pcall(function() return tonumber(cjson.decode(stored).seq) end)
-    if not (stored and known and old and old >= tonumber(ARGV[4])) then
-        local answer = redis.pcall('SET', KEYS[1], ARGV[3], 'EX', ARGV[5])
-        if type(answer) == 'table' and answer.err then kept = 0 end
+local kept = {}
+for i, key in ipairs(KEYS) do
+    local channel, event, result, seq = unpack(ARGV, 4 * i - 2, 4 * i + 1)
+    kept[i] = 1
+    if result ~= '' then
+        local stored = redis.call('GET', key)
+        local known, old = pcall(function() return tonumber(cjson.decode(stored).seq) end)
+        if not (stored and known and old and old >= tonumber(seq)) then
+            local answer = redis.pcall('SET', key, result, 'EX', ARGV[1])
+            if type(answer) == 'table' and answer.err then kept[i] = 0 end
+        end
     end
+    redis.call('PUBLISH', channel, event)
 end
-redis.call('PUBLISH', ARGV[1], ARGV[2])
 return kept
 """
+AT_ONCE = 64
+"""Announcements in one script: it runs alone in Redis while it runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Announcement:
+    """One event on its way to a tenant's subscribers."""
+
+    tenant: str
+    event: Event
+    result: bytes | None
+
+    @property
+    def key(self) -> str:
+        return job_key(self.tenant, self.event.job_id)
+
+    @property
+    def arguments(self) -> tuple[str | bytes | int, ...]:
+        return channel(self.tenant), encode(self.event), self.result or b"", self.event.seq
 
 
 class Bus:
@@ -54,11 +79,14 @@ class Bus:
     def __init__(self, settings: Redis, client: driver.Redis) -> None:
         self._settings = settings
         self._client = client
-        self._announce = client.register_script(ANNOUNCE)
+        self._script = client.register_script(ANNOUNCE)
+        self._announcements: Batcher[_Announcement, None] = Batcher(self._announce, limit=AT_ONCE)
         self._silent_until = -math.inf
 
     async def announce(self, tenant: str, event: Event, result: bytes | None = None) -> None:
         """Push an event to the tenant's subscribers and keep a result for quick reads, in one step.
+
+        Calls share a round trip, and are pushed in the order in which they were made.
 
         Args:
             tenant: Whose job it is.
@@ -69,12 +97,18 @@ class Bus:
         Raises:
             Unavailable: Redis did not answer within `timeout_s`; it may or may not have been pushed.
         """
-        ttl_s = self._settings.result_ttl_s
-        arguments: list[str | bytes | int] = [channel(tenant), encode(event), result or b"", event.seq, ttl_s]
+        await self._announcements.add(_Announcement(tenant, event, result))
+
+    async def _announce(self, announcements: Sequence[_Announcement]) -> Sequence[None]:
+        arguments: list[str | bytes | int] = [self._settings.result_ttl_s]
+        for each in announcements:
+            arguments += each.arguments
         async with self._unless_silent(), _translated(self._settings.timeout_s):
-            kept = await self._announce(keys=[job_key(tenant, event.job_id)], args=arguments)
-        if not kept:
-            log.warning("bus.result_not_kept", job_id=str(event.job_id))
+            kept = await self._script(keys=[each.key for each in announcements], args=arguments)
+        for each, stored in zip(announcements, kept, strict=True):
+            if not stored:
+                log.warning("bus.result_not_kept", job_id=str(each.event.job_id))
+        return [None] * len(announcements)
 
     async def nudge(self, job_id: UUID) -> None:
         """Tell the worker that runs a job, whichever it is, to read the job's row now.

@@ -10,8 +10,8 @@ from uuid import UUID
 
 import asyncpg
 
-from shared.adapters.store.batches import Batcher
-from shared.adapters.store.pool import Database
+from shared.adapters.batching import Batcher
+from shared.adapters.store.pool import UNFIT, Database, to_json
 from shared.adapters.store.records import CANCELED, event_of
 from shared.cleaning import clean_text
 from shared.errors import EngineDied, Unavailable, Unstorable
@@ -77,46 +77,57 @@ returning j.id, j.cancel_requested
 """
 
 ENTER = """
-with off as (select set_config('synchronous_commit', 'off', true))
-update jobs set entered = true from off where id = $1 and fence = $2 and state = 'running'
+with off as (select set_config('synchronous_commit', 'off', true)), inside as (
+    select j.id from unnest($1::uuid[], $2::integer[]) as told(id, fence)
+    join jobs j on j.id = told.id and j.fence = told.fence and j.state = 'running'
+    order by j.id for update of j
+)
+update jobs j set entered = true from off, inside where j.id = inside.id
 """
 
 LEAVE = """
-with held as (
-    select id, case when cancel_requested and $3 <> 'succeeded' then 'canceled'
-                    when $3 = 'queued' and releases >= $9 and attempt >= max_attempts then 'failed'
-                    else $3::text end as verdict
-    from jobs where id = $1 and fence = $2 and state = 'running' for update
+with told as materialized (
+    select * from json_to_recordset($1::json) as t(
+        id uuid, fence integer, attempt smallint, state text, type text, data jsonb,
+        delay_s double precision, error jsonb, log text, timings jsonb)
+), held as (
+    select t.*, case when j.cancel_requested and t.state <> 'succeeded' then 'canceled'
+                     when t.state = 'queued' and j.releases >= $2
+                          and j.attempt >= j.max_attempts then 'failed'
+                     else t.state end as verdict
+    from told t join jobs j on j.id = t.id and j.fence = t.fence and j.state = 'running'
+    order by t.id for update of j
 ), gone as (
     update jobs j set
         state = verdict,
         seq = seq + 1,
         lease_until = null,
         progress = case when verdict = 'succeeded' then 1 else progress end,
-        attempt = attempt - case when verdict = 'queued' and releases < $9 then 1 else 0 end,
+        attempt = j.attempt - case when verdict = 'queued' and releases < $2 then 1 else 0 end,
         releases = releases + case when verdict = 'queued' then 1 else 0 end,
-        run_at = case when verdict = 'waiting' then clock_timestamp() + make_interval(secs => $6) end,
+        run_at = case when verdict = 'waiting' then clock_timestamp() + make_interval(secs => h.delay_s) end,
         queued_at = case when verdict = 'queued' then clock_timestamp() else queued_at end,
         publish_due = case when verdict = 'queued' then clock_timestamp() end,
         publish_tries = 0,
         finished_at = case when verdict not in ('queued', 'waiting') then clock_timestamp() end
-    from held where j.id = held.id
-    returning j.*, verdict, clock_timestamp() as left_at
+    from held h where j.id = h.id
+    returning j.id, j.fence, j.seq, j.state, j.publish_due, j.worker, j.started_at,
+              clock_timestamp() as left_at, h.attempt, h.error, h.log, h.timings,
+              case when j.state = h.state then h.type else 'job.' || j.state end as type,
+              case when j.state = h.state then h.data
+                   else jsonb_build_object('outputs', '{}'::jsonb, 'timings', h.timings, 'error',
+                            case j.state when 'canceled' then $3::jsonb else $4::jsonb end) end as data
 ), event as (
-    insert into events (job_id, seq, type, at, data)
-    select id, seq, case when verdict = $3 then $4 else 'job.' || verdict end, left_at,
-           case when verdict = $3 then $5::jsonb when verdict = 'canceled' then $10::jsonb else $13::jsonb end
-    from gone
-    returning job_id, seq, type, at, data
-), attempt as (
+    insert into events (job_id, seq, type, at, data) select id, seq, type, left_at, data from gone
+), ended as (
     insert into attempts (job_id, fence, attempt, worker, outcome, started_at, finished_at, error, log,
                           timings)
-    select id, fence, $11, coalesce(worker, ''),
-           case when verdict = 'queued' then 'released' else verdict end,
-           started_at, left_at, $7::jsonb, $8, $12::jsonb
+    select id, fence, attempt, coalesce(worker, ''),
+           case when state = 'queued' then 'released' else state end,
+           started_at, left_at, error, log, timings
     from gone
 )
-select g.state, g.publish_due, e.* from gone g cross join event e
+select id as job_id, fence, state, publish_due, seq, type, left_at as at, data from gone
 """
 
 LEFT = """
@@ -176,8 +187,17 @@ class Left:
     publish_due: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Leaving:
+    """A job about to leave `running`: which attempt, and what it says, as JSON."""
+
+    id: UUID
+    fence: int
+    told: str
+
+
 class AttemptStore:
-    """One worker's view. Claims share statements; renewals want a database connection of their own.
+    """One worker's view. Calls share statements; renewals want a database connection of their own.
 
     Args:
         database: Where the jobs are.
@@ -191,7 +211,9 @@ class AttemptStore:
         self._worker = worker
         self._models = list(models)
         self._slots = slots
-        self._claims: Batcher[UUID, Claim | Refusal] = Batcher(self._claim)
+        self._claims: Batcher[UUID, Claim | Refusal] = Batcher(self._claim, divisible=UNFIT)
+        self._entries: Batcher[Claim, None] = Batcher(self._enter, divisible=UNFIT)
+        self._endings: Batcher[_Leaving, Left | None] = Batcher(self._leave_all, divisible=UNFIT)
 
     async def claim(self, job_id: UUID) -> Claim | Refusal:
         """Take a queued job: at most one of any number of claimers gets it."""
@@ -210,7 +232,7 @@ class AttemptStore:
     async def enter(self, claim: Claim) -> None:
         """The job is about to be inside an engine: should this worker die now, it is blamed."""
         if self._slots > 1:
-            await self._database.write(ENTER, claim.id, claim.fence)
+            await self._entries.add(claim)
 
     async def doubt(self, job_id: UUID) -> None:
         """A running job's message came again: shorten its lease; a live worker's renewal restores it."""
@@ -272,11 +294,10 @@ class AttemptStore:
         found = {row["id"]: row for row in await self._database.read(STATE, ids)}
         return {id_: _refusal(found.get(id_)) for id_ in ids}
 
-    async def _leaving(self, sql: str, *values: object) -> list[asyncpg.Record]:
-        try:
-            return await self._database.write(sql, *values)
-        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, ValueError) as error:
-            raise Unstorable(str(error)) from error
+    async def _enter(self, claims: Sequence[Claim]) -> Sequence[None]:
+        ids, fences = [claim.id for claim in claims], [claim.fence for claim in claims]
+        await self._database.write(ENTER, ids, fences)
+        return [None] * len(claims)
 
     async def _leave(
         self,
@@ -289,23 +310,28 @@ class AttemptStore:
         delay_s: float = 0.0,
     ) -> Left | None:
         check_transition(State.RUNNING, state)
-        rows = await self._leaving(
-            LEAVE,
-            claim.id,
-            claim.fence,
-            state.value,
-            event_type.value,
-            data,
-            delay_s,
-            evidence.error,
-            clean_text(evidence.log),
-            MAX_RELEASES,
-            {"outputs": {}, "error": CANCELED, "timings": evidence.timings},
-            claim.attempt,
-            evidence.timings,
-            {"outputs": {}, "error": RELEASED_TOO_OFTEN, "timings": evidence.timings},
-        )
-        return _left(rows[0]) if rows else None
+        told = {
+            "id": claim.id,
+            "fence": claim.fence,
+            "attempt": claim.attempt,
+            "state": state.value,
+            "type": event_type.value,
+            "data": data,
+            "delay_s": delay_s,
+            "error": evidence.error,
+            "log": clean_text(evidence.log),
+            "timings": evidence.timings,
+        }
+        try:
+            return await self._endings.add(_Leaving(claim.id, claim.fence, to_json(told)))
+        except (*UNFIT, ValueError) as error:
+            raise Unstorable(str(error)) from error
+
+    async def _leave_all(self, leaving: Sequence[_Leaving]) -> Sequence[Left | None]:
+        told = f"[{','.join(each.told for each in leaving)}]"
+        rows = await self._database.write(LEAVE, told, MAX_RELEASES, CANCELED, RELEASED_TOO_OFTEN)
+        gone = {(row["job_id"], row["fence"]): _left(row) for row in rows}
+        return [gone.get((each.id, each.fence)) for each in leaving]
 
 
 RELEASED_TOO_OFTEN = {

@@ -48,6 +48,8 @@ set tcp_user_timeout = '25s';
 """One-row statements gain nothing from compiled or custom plans (a claim takes 1.1 instead of 2.4 ms). A peer
 that vanished must not hold a session for two hours: a partition would leave the server full. Set after
 connecting, as PgBouncer refuses unknown startup parameters."""
+UNFIT = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
+"""What one row's data does to the whole statement."""
 WRONG_ADDRESS = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 
 
@@ -155,12 +157,12 @@ async def _prepare(connection: Any) -> None:
     await connection.set_type_codec(
         "jsonb",
         schema="pg_catalog",
-        encoder=_to_json,
+        encoder=to_json,
         decoder=msgspec.json.decode,
     )
 
 
-def _to_json(value: Any) -> str:
+def to_json(value: Any) -> str:
     """The value as PostgreSQL's JSON takes it: with NUL and lone surrogates replaced, where there are any."""
     with contextlib.suppress(UnicodeError):
         text = msgspec.json.encode(value).decode()

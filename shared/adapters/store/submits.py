@@ -11,8 +11,8 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from shared.adapters.store.batches import Batcher
-from shared.adapters.store.pool import Database
+from shared.adapters.batching import Batcher
+from shared.adapters.store.pool import UNFIT, Database
 from shared.errors import IdempotencyConflict, Unavailable
 from shared.jobs import NewJob, State
 
@@ -93,8 +93,8 @@ class SubmitStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._submits: Batcher[NewJob, Submitted] = Batcher(self._insert)
-        self._confirms: Batcher[tuple[UUID, datetime], None] = Batcher(self._confirm)
+        self._submits: Batcher[NewJob, Submitted] = Batcher(self._insert, divisible=UNFIT)
+        self._confirms: Batcher[tuple[UUID, datetime], None] = Batcher(self._confirm, divisible=UNFIT)
 
     async def submit(self, job: NewJob) -> Submitted:
         """Accept a job: from here on it is never lost.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import asyncpg
 import pytest
 
-from shared.adapters.store.batches import Batcher
+from shared.adapters.batching import Batcher
 from shared.errors import Unavailable
 
 pytestmark = pytest.mark.anyio
@@ -50,7 +50,7 @@ async def test_each_call_gets_its_own_answer_or_error() -> None:
 async def test_one_bad_row_is_told_apart_from_its_neighbours() -> None:
     statement = Statement()
     statement.bad = {2}
-    batcher: Batcher[int, int] = Batcher(statement.run)
+    batcher: Batcher[int, int] = Batcher(statement.run, divisible=(asyncpg.DataError,))
 
     answers = await asyncio.gather(*(batcher.add(item) for item in (1, 2, 3)), return_exceptions=True)
 

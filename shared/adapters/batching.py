@@ -1,12 +1,10 @@
-"""Concurrent calls share one statement: wake-ups, not rows, are what PostgreSQL costs."""
+"""Concurrent calls share one round trip: wake-ups, not rows, are what a server costs."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
-
-import asyncpg
 
 from shared.errors import Unavailable
 
@@ -23,20 +21,24 @@ class Batcher(Generic[T, R]):
 
     Args:
         run: Takes the batch, answers with one result or exception per item, in order. What it raises goes to
-            every caller, except an error of one row's data: then the batch is repeated one by one.
+            every caller.
         limit: Items per batch at most.
+        divisible: Errors of one item's data: the batch is repeated one by one, and each caller gets its own.
     """
 
-    def __init__(self, run: Run[T, R], *, limit: int = 128) -> None:
+    def __init__(
+        self, run: Run[T, R], *, limit: int = 128, divisible: tuple[type[Exception], ...] = ()
+    ) -> None:
         self._run = run
         self._limit = limit
+        self._divisible = divisible
         self._pending: list[tuple[T, asyncio.Future[R]]] = []
         self._worker: asyncio.Task[None] | None = None
 
     async def add(self, item: T) -> R:
         """The result for `item`, once its batch has run. Cancelling the call does not undo the item."""
         if len(self._pending) >= MAX_PENDING:
-            raise Unavailable("too many calls wait for PostgreSQL")
+            raise Unavailable("too many calls wait for their turn")
         answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._pending.append((item, answer))
         if self._worker is None:
@@ -56,7 +58,7 @@ class Batcher(Generic[T, R]):
             return
         try:
             results = await self._run([item for item, _ in batch])
-        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+        except self._divisible as error:
             await self._one_by_one(batch, error)
         except Unavailable as error:
             # Those who came meanwhile would wait for the same answer, one batch's patience after another.
