@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from gateway.addresses import NOT_ALLOWED, names_bucket, refusal
+from gateway.addresses import NOT_ALLOWED, input_refusal, names_bucket, refusal
 from gateway.intake import OCTETS, File, Intake
 from gateway.ports import Caller, Objects
 from gateway.schemas import MAX_DATA_BYTES, GivenInput
 from shared.catalog import Given, Model, Problem
 from shared.errors import InvalidJob
+from shared.webaddress import Network
 
 Placed = dict[str, dict[str, Any]]
 
@@ -30,14 +31,16 @@ class Inputs:
     Args:
         objects: The object store.
         bucket: Leveret's own bucket, which no caller may name.
+        networks: From which the operator lets jobs read though they are not public.
     """
 
-    def __init__(self, objects: Objects, bucket: str) -> None:
+    def __init__(self, objects: Objects, bucket: str, networks: Sequence[Network] = ()) -> None:
         self._objects = objects
         self._bucket = bucket
+        self._networks = networks
 
     async def place(self, caller: Caller, model: Model, intake: Intake) -> Placed:
-        """The inputs as the row keeps them: ``{"uri": "s3://…"}`` or ``{"json": value}`` by name.
+        """The inputs as the row keeps them: ``{"uri": "s3://…"}``, or ``https://``, or ``{"json": value}``.
 
         Raises:
             InvalidJob: An input, a parameter or a destination does not fit; every problem is listed.
@@ -55,15 +58,16 @@ class Inputs:
 
     def _address_problems(self, caller: Caller, intake: Intake) -> Iterator[Problem]:
         for name, said in intake.submission.inputs.items():
-            if said.uri is not None and (problem := self._refusal(caller, said.uri)):
-                yield f"inputs.{name}.uri", problem
+            if said.uri is not None:
+                problem = input_refusal(said.uri, caller.s3_prefixes, self._networks)
+                yield from self._problems(f"inputs.{name}.uri", said.uri, problem)
         for name, destination in intake.submission.outputs.items():
-            if problem := self._refusal(caller, destination.uri):
-                yield f"outputs.{name}.uri", problem
+            problem = refusal(destination.uri, caller.s3_prefixes)
+            yield from self._problems(f"outputs.{name}.uri", destination.uri, problem)
 
-    def _refusal(self, caller: Caller, uri: str) -> str | None:
-        problem = refusal(uri, caller.s3_prefixes)
-        return problem or (NOT_ALLOWED if names_bucket(uri, self._bucket) else None)
+    def _problems(self, path: str, uri: str, problem: str | None) -> Iterator[Problem]:
+        if problem := problem or (NOT_ALLOWED if names_bucket(uri, self._bucket) else None):
+            yield path, problem
 
     async def _given(
         self, caller: Caller, intake: Intake, files: Mapping[str, File], problems: list[Problem]

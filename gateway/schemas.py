@@ -14,6 +14,8 @@ MAX_JSON_BYTES = 1024 * 1024
 """A JSON body, and the `options` of a multipart one: anything larger is bytes, and bytes go by upload."""
 MAX_METADATA_BYTES = 8 * 1024
 MAX_DATA_BYTES = 64 * 1024
+MAX_URI = 4096
+"""A signed address with a session's token has more than 2,000 characters."""
 MAX_NAMES = 64
 MAX_DELAY_S = 366 * 86400
 MAX_TIMEOUT_S = 7 * 86400
@@ -35,9 +37,10 @@ class GivenInput(_Said):
 
     uri: str | None = Field(
         default=None,
-        max_length=2048,
-        description="`s3://bucket/key` under a prefix allowed to the tenant",
-        examples=["s3://my-bucket/faces/1.jpg"],
+        max_length=MAX_URI,
+        description="`s3://bucket/key` under a prefix allowed to the tenant, or a public `https://` address, "
+        "which a worker reads when the job runs",
+        examples=["s3://my-bucket/faces/1.jpg", "https://files.example.org/1.jpg"],
     )
     upload_id: str | None = Field(
         default=None, max_length=64, description="What `POST /v1/uploads` gave, once the bytes are there"

@@ -1,10 +1,11 @@
 """The one error tree. Pure: imports nothing but the standard library.
 
 LeveretError
-├── InputError                  the caller's fault; never retried
+├── InputError                  the caller's fault; never retried, with one exception
 │   ├── InvalidJob              a submission that does not fit the catalog
 │   ├── BadInput                bytes that are not what the model takes
 │   ├── InputUnavailable        an input that is not there, or not this tenant's to read
+│   │   └── InputDelayed        a server outside did not send it this time: the exception
 │   └── IdempotencyConflict     one key, two different bodies
 ├── NotFound                    no such thing for this tenant
 ├── JobEnded                    a terminal job cannot be changed
@@ -67,6 +68,12 @@ class InputUnavailable(InputError):
     """An input that does not exist, or that this tenant may not read."""
 
     code = "input_unavailable"
+
+
+class InputDelayed(InputUnavailable):
+    """The server that an input was to come from did not send it this time; it may the next time."""
+
+    retryable = True
 
 
 class IdempotencyConflict(InputError):

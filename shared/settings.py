@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
@@ -16,7 +17,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from shared.errors import Misconfigured
 
 PREFIX = "LEVERET_"
-SECTIONS = frozenset({"postgres", "rabbitmq", "redis", "s3", "catalog", "log", "gateway", "worker", "scaler"})
+SECTIONS = frozenset(
+    {"postgres", "rabbitmq", "redis", "s3", "web", "catalog", "log", "gateway", "worker", "scaler"}
+)
 CLIENT_VARIABLES = frozenset({"LEVERET_URL", "LEVERET_API_KEY"})
 """Read by the client alone, and often set in the same shell."""
 TEST_PREFIX = "LEVERET_TEST_"
@@ -69,6 +72,15 @@ class S3(Section):
 
 
 class CatalogSection(Section):
+class Web(Section):
+    """Inputs named by https addresses."""
+
+    allow: tuple[IPv4Network | IPv6Network, ...] = Field(
+        default=(), description="networks that jobs may read from though they are not public"
+    )
+    timeout_s: Seconds = Field(default=30.0, description="to answer; a long body gets more, by its size")
+
+
     """Where the model folders are."""
 
     path: Path = Path("models")
@@ -98,6 +110,7 @@ class ProcessSettings(BaseSettings):
     redis: Redis = Redis()
     s3: S3 = S3()
     catalog: CatalogSection = CatalogSection()
+    web: Web = Web()
     log: Log = Log()
 
 
