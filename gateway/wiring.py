@@ -107,7 +107,7 @@ def _assemble(
         auth=Authenticator(KeyStore(opened.database)),
         submitter=Submitter(
             catalog=catalog,
-            inputs=Inputs(opened.blobs, settings.s3.bucket),
+            inputs=Inputs(opened.blobs, settings.s3.bucket, settings.web.allow),
             queues=queues,
             store=submits,
             publisher=opened.publisher,

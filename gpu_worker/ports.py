@@ -148,6 +148,13 @@ class Objects(Protocol):
         """Write a file; raises StoreError."""
 
 
+class Source(Protocol):
+    """Where inputs are read from."""
+
+    async def fetch(self, ref: str, path: Path, *, max_bytes: int) -> object:
+        """Read into a file; raises InputUnavailable, InputDelayed, BadInput, StoreError."""
+
+
 class Engine(Protocol):
     """Runs algorithms in a process of their own."""
 

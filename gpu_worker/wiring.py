@@ -28,6 +28,7 @@ from gpu_worker.leases import Leases
 from gpu_worker.nudges import Nudges
 from gpu_worker.serving import Server
 from gpu_worker.settings import WorkerSettings
+from gpu_worker.sources import Sources
 from gpu_worker.worker import Worker, patiently
 from shared.adapters.blobs import Blobs, open_blobs
 from shared.adapters.broker import Publisher, open_publisher
@@ -37,6 +38,7 @@ from shared.adapters.store.attempts import AttemptStore
 from shared.adapters.store.pool import Database, open_database
 from shared.adapters.store.reads import ReadStore
 from shared.adapters.store.workers import WorkerIdentity, WorkerStore
+from shared.adapters.web import Web, open_web
 from shared.catalog import Model, load_catalog
 from shared.errors import Misconfigured
 from shared.lifecycle import Lifecycle
@@ -57,6 +59,7 @@ class Resources:
     private: Database
     """For renewals and heartbeats alone: a pool busy with commits must not cost a lease."""
     blobs: Blobs
+    web: Web
     bus: Bus
     publisher: Publisher
     engines: Engines
@@ -103,13 +106,14 @@ async def _open(settings: WorkerSettings, me: WorkerIdentity, stack: AsyncExitSt
     database = await stack.enter_async_context(open_database(settings.postgres, name="worker", size=size))
     private = await stack.enter_async_context(open_database(settings.postgres, name="worker-lease", size=1))
     blobs = await stack.enter_async_context(open_blobs(settings.s3))
+    web = stack.enter_context(open_web(settings.web))
     bus = await stack.enter_async_context(open_bus(settings.redis))
     publisher = await stack.enter_async_context(open_publisher(settings.rabbitmq, name=me.id))
     engines = Engines(device=me.device, scratch=scratch)
     stack.push_async_callback(engines.stop)
     announcer = Announcer(bus, ReadStore(database))
     stack.push_async_callback(announcer.settle)
-    return Resources(scratch, database, private, blobs, bus, publisher, engines, announcer)
+    return Resources(scratch, database, private, blobs, web, bus, publisher, engines, announcer)
 
 
 def _worker(
@@ -138,7 +142,7 @@ def _execution(hold: Hold, model: Model, *, opened: Resources, gate: Gate) -> Ex
         model=model,
         engine=opened.engines,
         gate=gate,
-        objects=opened.blobs,
+        objects=Sources(opened.blobs, opened.web),
         scratch=opened.scratch,
         tell_progress=partial(opened.announcer.tell_progress, hold.claim),
     )

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
@@ -71,7 +71,6 @@ class S3(Section):
     url_ttl_s: int = Field(default=3600, ge=60, le=604800)
 
 
-class CatalogSection(Section):
 class Web(Section):
     """Inputs named by https addresses."""
 
@@ -81,6 +80,7 @@ class Web(Section):
     timeout_s: Seconds = Field(default=30.0, description="to answer; a long body gets more, by its size")
 
 
+class CatalogSection(Section):
     """Where the model folders are."""
 
     path: Path = Path("models")
@@ -109,8 +109,8 @@ class ProcessSettings(BaseSettings):
     rabbitmq: RabbitMQ = RabbitMQ()
     redis: Redis = Redis()
     s3: S3 = S3()
-    catalog: CatalogSection = CatalogSection()
     web: Web = Web()
+    catalog: CatalogSection = CatalogSection()
     log: Log = Log()
 
 
