@@ -13,7 +13,7 @@ An ack only ever follows a committed row. While PostgreSQL is away the message a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeVar
 from uuid import UUID
 
@@ -62,7 +62,8 @@ class Worker:
     Args:
         attempts: The rows.
         leases: Of the jobs in hand.
-        models: What this worker can run, by ``name@version``.
+        models: What this worker can run, by ``name@version``: contains what is offered now, and finds what
+            ever was.
         execution: Makes an attempt ready.
         announcer: Tells the subscribers.
         dead_letters: For messages that nobody can act on.
@@ -74,7 +75,7 @@ class Worker:
         *,
         attempts: Attempts,
         leases: Leases,
-        models: dict[str, Model],
+        models: Mapping[str, Model],
         execution: Executor,
         announcer: Announcer,
         dead_letters: DeadLetters,
@@ -122,6 +123,8 @@ class Worker:
             nonlocal lost
             try:
                 answer = await self._attempts.claim(job_id)
+                if self._is_late(answer):
+                    answer = await self._attempts.claim(job_id)
             except OutcomeUnknown:
                 lost = True
                 raise
@@ -130,6 +133,12 @@ class Worker:
             return answer
 
         return await patiently(claim)
+
+    def _is_late(self, answer: Claim | Refusal) -> bool:
+        """Its model is offered, or it is queued again, since a moment ago: the message is still good."""
+        if isinstance(answer, Claim):
+            return False
+        return answer.state is State.QUEUED and answer.model in self._models
 
     async def _recovered(self, job_id: UUID) -> Claim | None:
         """The claim that the row says is ours, unless another copy of the message has it in hand already."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -202,14 +202,14 @@ class AttemptStore:
     Args:
         database: Where the jobs are.
         worker: The worker's id.
-        models: What this worker can run, as ``name@version``.
+        models: What this worker can run, as ``name@version``; read anew for every claim.
         slots: Jobs it holds at once. With one, a claim is inside an engine at once and needs no mark.
     """
 
-    def __init__(self, database: Database, *, worker: str, models: Sequence[str], slots: int = 1) -> None:
+    def __init__(self, database: Database, *, worker: str, models: Collection[str], slots: int = 1) -> None:
         self._database = database
         self._worker = worker
-        self._models = list(models)
+        self._models = models
         self._slots = slots
         self._claims: Batcher[UUID, Claim | Refusal] = Batcher(self._claim, divisible=UNFIT)
         self._entries: Batcher[Claim, None] = Batcher(self._enter, divisible=UNFIT)
@@ -281,7 +281,9 @@ class AttemptStore:
 
     async def _claim(self, ids: Sequence[UUID]) -> Sequence[Claim | Refusal | Exception]:
         """One statement for all. The claims given stand, whatever becomes of the question about others."""
-        rows = await self._database.write(CLAIM, ids, self._worker, LEASE_S, self._models, self._slots == 1)
+        rows = await self._database.write(
+            CLAIM, ids, self._worker, LEASE_S, list(self._models), self._slots == 1
+        )
         claims = {row["id"]: Claim(**row) for row in rows}
         refused = [id_ for id_ in ids if id_ not in claims]
         try:
