@@ -97,6 +97,7 @@ class Execution:
         )
         entering = self.gate.entered(self.claim)
         result = await self.engine.run(call, entering=entering, on_progress=self._progressed)
+        self.hold.computed = True
         self.timings.update(result.timings)
         return result.outputs
 

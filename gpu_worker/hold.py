@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import enum
+from collections.abc import Callable
 
 from shared.jobs import Claim
 
@@ -23,22 +23,34 @@ class Hold:
 
     Attributes:
         claim: The attempt.
+        began: When it was claimed, on the loop's clock.
         progress: 0 … 1, as the algorithm tells it.
+        computed: The engine is done with it; what is left is to store its outputs.
         stop: Why it has to stop, once it does.
     """
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
+        self.began = 0.0
         self.progress = 0.0
+        self.computed = False
         self.stop: Stop | None = None
-        self._wanted = asyncio.Event()
+        self._tell: Callable[[], object] | None = None
+
+    @property
+    def model(self) -> str:
+        """What it runs, as ``name@version``."""
+        return f"{self.claim.model}@{self.claim.model_version}"
 
     def ask(self, reason: Stop) -> None:
         """Ask it to stop; the first reason stands, but a lost fence outweighs every other."""
         if self.stop is None or reason is Stop.LOST:
             self.stop = reason
-        self._wanted.set()
+        if self._tell is not None:
+            self._tell()
 
-    async def stop_wanted(self) -> None:
-        """Return once somebody asked."""
-        await self._wanted.wait()
+    def when_asked(self, tell: Callable[[], object]) -> None:
+        """Call this whenever somebody asks; at once, where somebody has."""
+        self._tell = tell
+        if self.stop is not None:
+            tell()

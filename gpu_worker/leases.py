@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Collection
 from uuid import UUID
 
 import structlog
 
 from gpu_worker.hold import Hold, Stop
+from gpu_worker.pace import Pace
 from gpu_worker.ports import LeaseStore
 from shared.errors import OutcomeUnknown, Unavailable
 from shared.jobs import Claim
@@ -27,6 +29,7 @@ class Leases:
 
     Attributes:
         claims: How many there have been.
+        pace: How long those were in hand that nobody asked to stop.
     """
 
     def __init__(self, store: LeaseStore) -> None:
@@ -34,16 +37,23 @@ class Leases:
         self._held: dict[UUID, Hold] = {}
         self._nudged = asyncio.Event()
         self.claims = 0
+        self.pace = Pace()
 
     @property
     def busy(self) -> int:
         """Jobs in hand."""
         return len(self._held)
 
+    @property
+    def holds(self) -> Collection[Hold]:
+        """The jobs in hand."""
+        return self._held.values()
+
     def add(self, hold: Hold) -> None:
         """From now on its lease is renewed."""
         if older := self._held.get(hold.claim.id):
             older.ask(Stop.LOST)  # this worker lost the job, and got it again before it noticed
+        hold.began = asyncio.get_running_loop().time()
         self._held[hold.claim.id] = hold
         self.claims += 1
 
@@ -51,6 +61,8 @@ class Leases:
         """The job left this worker's hands."""
         if self._held.get(hold.claim.id) is hold:
             del self._held[hold.claim.id]
+        if hold.stop is None:
+            self.pace.note(hold.model, asyncio.get_running_loop().time() - hold.began)
 
     def hold(self, claim: Claim) -> Hold | None:
         """The hold on just this attempt, if it is in hand."""

@@ -1,23 +1,26 @@
 """From the first message to the last: a task per message in hand, and the two ways to leave.
 
-A worker that *retires* (the scaler has no more use for it) finishes what it holds, however long that takes:
-scaling never stops a busy worker. A worker that *drains* (SIGTERM, the machine goes away) has a deadline.
+A worker that *retires* (the scaler has no more use for it, the cloud advises to move) finishes what it holds,
+however long that takes: scaling never stops a busy worker. A worker that *drains* (SIGTERM, the machine goes
+away) has a deadline: what will not end in time is given back at once, and at the deadline the rest.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 import structlog
 
+from gpu_worker.departure import RELEASE_S, Departure, Kind
 from gpu_worker.ports import Delivery
 
 log = structlog.get_logger()
 
-RELEASE_S = 20.0
-"""After the drain's deadline: to stop the runs and commit the releases."""
+LOOK_S = 1.0
+"""Between two looks at the jobs in hand and at the deadline, which may have come nearer."""
 
 
 D = TypeVar("D", bound=Delivery)
@@ -46,35 +49,45 @@ class Acts(Protocol):
         """Ask every running job to stop and be queued again."""
 
 
+class Sifts(Protocol):
+    """Who decides which jobs are worth going on with."""
+
+    def sift(self, left_s: float) -> None:
+        """Ask those to stop and be queued again that will not end within the seconds left."""
+
+
 class Server(Generic[D]):
     """Takes messages until it is asked to leave, then finishes what fits and gives back the rest."""
 
-    def __init__(self, queue: Queue[D], worker: Acts, *, on_leave: Callable[[], None]) -> None:
+    def __init__(
+        self, queue: Queue[D], worker: Acts, handover: Sifts, *, on_leave: Callable[[], None]
+    ) -> None:
         self._queue = queue
         self._worker = worker
+        self._handover = handover
         self._on_leave = on_leave
         self._tasks: set[asyncio.Task[None]] = set()
+        self._told: Kind | None = None
 
-    async def run(self, draining: asyncio.Event, retiring: asyncio.Event, *, drain_s: float) -> None:
+    async def run(self, departure: Departure) -> None:
         """Serve; returns when the last job left this worker's hands.
 
         Args:
-            draining: Leave within `drain_s` seconds.
-            retiring: Leave when what is in hand has ended.
-            drain_s: The deadline.
+            departure: Says when to leave, and how long there is for it.
 
         Raises:
             ExceptionGroup: A message's task failed, which is a defect: nothing was acknowledged for it.
         """
         async with asyncio.TaskGroup() as tasks:
             taking = tasks.create_task(self._take(tasks), name="take")
-            await _first_of(draining, retiring)
+            await departure.asked.wait()
             self._on_leave()
             taking.cancel()
+            # before anything is given back: this worker would be the first to be offered it again
             await self._queue.stop()
-            if not draining.is_set():
-                await self._finish_all(draining)
-            await self._finish(drain_s)
+            self._tell(departure)
+            await self._finish(departure)
+            await self._give_back()
 
     async def _take(self, tasks: asyncio.TaskGroup) -> None:
         while True:
@@ -87,28 +100,25 @@ class Server(Generic[D]):
         await self._worker.act_on(delivery)
         await self._queue.settle(delivery)
 
-    async def _finish_all(self, draining: asyncio.Event) -> None:
-        log.info("worker.retiring", jobs=len(self._tasks))
-        hurry = asyncio.create_task(draining.wait(), name="hurry")
-        while self._tasks and not hurry.done():
-            await asyncio.wait({hurry, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
-        hurry.cancel()
+    async def _finish(self, departure: Departure) -> None:
+        while self._tasks and (left_s := departure.left_s) > 0:
+            self._tell(departure)
+            self._handover.sift(left_s)
+            await asyncio.wait(self._tasks, timeout=min(left_s, LOOK_S))
 
-    async def _finish(self, drain_s: float) -> None:
-        log.info("worker.draining", jobs=len(self._tasks), drain_s=drain_s)
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=drain_s)
+    def _tell(self, departure: Departure) -> None:
+        if departure.kind == self._told:
+            return
+        self._told = departure.kind
+        if math.isinf(departure.left_s):
+            log.info("worker.retiring", jobs=len(self._tasks), kind=departure.kind)
+        else:
+            left_s = round(departure.left_s, 3)
+            log.info("worker.draining", jobs=len(self._tasks), drain_s=left_s, kind=departure.kind)
+
+    async def _give_back(self) -> None:
         if self._tasks:
             self._worker.give_back()
             await asyncio.wait(self._tasks, timeout=RELEASE_S)
         for task in self._tasks:  # PostgreSQL is away: the lease ends by itself and the relay takes over
             task.cancel()
-
-
-async def _first_of(*events: asyncio.Event) -> None:
-    waits = [asyncio.create_task(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()

@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints
 
 from shared.settings import Port, ProcessSettings, Seconds, Section
 
+Address = Annotated[str, StringConstraints(pattern=r"^http://[^/\s]+$")]
 WorkerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 
 
@@ -20,6 +21,12 @@ class WorkerSection(Section):
     slots: int = Field(default=1, ge=1, le=256, description="jobs in hand: the prefetch")
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="cuda is strict: never the CPU instead")
     drain_s: Seconds = Field(default=100.0, description="what a drain gives the jobs in hand")
+    preemption: Literal["none", "ec2"] = Field(
+        default="none",
+        description="who else than SIGTERM says that the machine goes away; outside EC2 its link-local "
+        "address is nobody's, or another cloud's, and has to be asked for by name",
+    )
+    imds_url: Address = Field(default="http://169.254.169.254", description="EC2's metadata service")
     preload: bool = Field(default=True, description="load and warm the queue's models before `ready`")
     id: WorkerId | None = Field(default=None, description="unique; made at random when unset")
     scratch: Path = Field(default_factory=lambda: Path(tempfile.gettempdir()))

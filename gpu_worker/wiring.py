@@ -6,7 +6,6 @@ since from its first message on everything else must be ready. Heartbeats and re
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 import tempfile
@@ -19,13 +18,16 @@ import structlog
 from uuid_utils.compat import uuid7
 
 from gpu_worker.announcer import Announcer
+from gpu_worker.departure import Departure
 from gpu_worker.engines import Engines
 from gpu_worker.execution import Execution
 from gpu_worker.gate import Gate
+from gpu_worker.handover import Handover
 from gpu_worker.heartbeat import Heartbeat
 from gpu_worker.hold import Hold
 from gpu_worker.leases import Leases
 from gpu_worker.nudges import Nudges
+from gpu_worker.preemption import Watcher
 from gpu_worker.serving import Server
 from gpu_worker.settings import WorkerSettings
 from gpu_worker.sources import Sources
@@ -34,6 +36,7 @@ from shared.adapters.blobs import Blobs, open_blobs
 from shared.adapters.broker import Publisher, open_publisher
 from shared.adapters.bus import Bus, open_bus
 from shared.adapters.consumer import Consumer
+from shared.adapters.imds import open_imds
 from shared.adapters.store.attempts import AttemptStore
 from shared.adapters.store.pool import Database, open_database
 from shared.adapters.store.reads import ReadStore
@@ -74,10 +77,10 @@ async def serve(settings: WorkerSettings, lifecycle: Lifecycle) -> None:
     async with AsyncExitStack() as stack:
         opened = await _open(settings, me, stack)
         leases = Leases(AttemptStore(opened.private, worker=me.id, models=list(models)))
-        retiring = asyncio.Event()
+        departure = await _departure(settings, lifecycle, stack)
         roll = WorkerStore(opened.private, me)
         await roll.sweep()
-        heartbeat = Heartbeat(roll, leases, retire=retiring.set)
+        heartbeat = Heartbeat(roll, leases, retire=partial(departure.retire, "scaler"))
         consumer = Consumer(settings.rabbitmq, queue=me.queue, slots=me.slots, name=me.id)
         worker = _worker(opened, me, models, leases, heartbeat)
         lifecycle.spawn("heartbeat", heartbeat.run())
@@ -86,12 +89,12 @@ async def serve(settings: WorkerSettings, lifecycle: Lifecycle) -> None:
         own = settings.worker
         await serve_admin(lifecycle, own.admin_host, own.admin_port, _checks(opened, consumer))
         if own.preload:
-            await lifecycle.unless_draining(opened.engines.preload(models.values()))
+            await departure.unless_asked(opened.engines.preload(models.values()))
         consuming = lifecycle.spawn("consumer", consumer.run())
         heartbeat.enter("ready")
         log.info("worker.ready", device=me.device, slots=me.slots, models=list(models))
-        server = Server(consumer, worker, on_leave=lambda: heartbeat.enter("draining"))
-        await server.run(lifecycle.draining, retiring, drain_s=own.drain_s)
+        server = Server(consumer, worker, Handover(leases), on_leave=lambda: heartbeat.enter("draining"))
+        await server.run(departure)
         consuming.cancel()
         lifecycle.cancel_side_tasks()
         heartbeat.enter("gone")
@@ -114,6 +117,21 @@ async def _open(settings: WorkerSettings, me: WorkerIdentity, stack: AsyncExitSt
     announcer = Announcer(bus, ReadStore(database))
     stack.push_async_callback(announcer.settle)
     return Resources(scratch, database, private, blobs, web, bus, publisher, engines, announcer)
+
+
+async def _departure(settings: WorkerSettings, lifecycle: Lifecycle, stack: AsyncExitStack) -> Departure:
+    """Hears of signals, and of the machine's end; the heartbeat tells it what the scaler wants."""
+    own, departure = settings.worker, Departure()
+
+    async def heed_signals() -> None:
+        await lifecycle.draining.wait()
+        departure.within("signal", own.drain_s)
+
+    lifecycle.spawn("signals", heed_signals())
+    if own.preemption == "ec2":
+        imds = await stack.enter_async_context(open_imds(own.imds_url))
+        lifecycle.spawn("preemption", Watcher(imds, departure).run())
+    return departure
 
 
 def _worker(

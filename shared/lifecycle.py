@@ -42,19 +42,6 @@ class Lifecycle:
         """Ask the process to finish what it holds and stop."""
         self.draining.set()
 
-    async def unless_draining(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something long at the start, which a signal may cut short."""
-        doing = asyncio.ensure_future(work)
-        asked = asyncio.ensure_future(self.draining.wait())
-        try:
-            await asyncio.wait({doing, asked}, return_when=asyncio.FIRST_COMPLETED)
-            if doing.done():
-                doing.result()
-        finally:
-            asked.cancel()
-            doing.cancel()
-            await asyncio.wait({doing})
-
     def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` beside main until it ends or main does; its failure stops the process."""
         task = self._tasks.create_task(_named(name, work), name=name)

@@ -21,9 +21,11 @@ from gateway.relay import Relay
 from gateway.settings import Gateway
 from gateway.submit import Submitter
 from gpu_worker.announcer import Announcer
+from gpu_worker.departure import Departure
 from gpu_worker.engine.calls import EngineCall, EngineResult, Inline, OutputFile
 from gpu_worker.execution import Execution
 from gpu_worker.gate import Gate
+from gpu_worker.handover import Handover
 from gpu_worker.heartbeat import Heartbeat
 from gpu_worker.hold import Hold
 from gpu_worker.leases import Leases
@@ -157,10 +159,8 @@ class WorkerProcess(Process):
         super().__init__(name)
         loop = asyncio.get_running_loop()
         self.queue = queue
-        self.draining = asyncio.Event()
-        self.retiring = asyncio.Event()
+        self.departure = Departure(clock=loop.time)
         self.knows_all = knows_all
-        self.drain_s = 0.0
         self._around = around
         refs = [model.ref for model in models]
         attempts = around.remote(self, around.stores.attempts(worker=name, models=refs, slots=slots))
@@ -171,7 +171,7 @@ class WorkerProcess(Process):
         self.announcer = Announcer(voice, around.remote(self, around.stores.reads()))
         self.leases = Leases(attempts)
         heartbeat = Heartbeat(
-            around.remote(self, around.stores.beats(identity)), self.leases, retire=self.retiring.set
+            around.remote(self, around.stores.beats(identity)), self.leases, retire=self.retire
         )
         self.engine = Engine(self, around)
         self._gate = Gate(lambda claim: patiently(lambda: attempts.enter(claim)))
@@ -185,7 +185,10 @@ class WorkerProcess(Process):
             dead_letters=Publisher(around.broker, self, ()),
             changed=heartbeat.notice,
         )
-        self.server = MessageServer(self.consumer, worker, on_leave=lambda: heartbeat.enter("draining"))
+        handover = Handover(self.leases)
+        self.server = MessageServer(
+            self.consumer, worker, handover, on_leave=lambda: heartbeat.enter("draining")
+        )
         around.audit.slots[name] = slots
         listener: FakeListener = around.bus.listener()
         for each in (heartbeat, self.leases, self.consumer):
@@ -200,14 +203,20 @@ class WorkerProcess(Process):
 
     @property
     def leaves(self) -> bool:
-        return self.draining.is_set() or self.retiring.is_set()
+        return self.departure.asked.is_set()
+
+    def drain(self, drain_s: float) -> None:
+        self.departure.within("signal", drain_s)
+
+    def retire(self) -> None:
+        self.departure.retire("scaler")
 
     def holds(self, job_id: UUID, fence: int) -> bool:
         hold = self.leases._held.get(job_id)
         return not self.dead and hold is not None and hold.claim.fence == fence
 
     async def _serve(self) -> None:
-        await self.server.run(self.draining, self.retiring, drain_s=self.drain_s)
+        await self.server.run(self.departure)
         self._around.die(self)
 
     def _execution(self, hold: Hold, model: Model) -> Execution:

@@ -142,9 +142,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.world.workers)
     @rule(pick=PICK, drain_s=st.sampled_from([0.0, 5.0, 100.0]))
     def drain_worker(self, pick: int, drain_s: float) -> None:
-        worker = self._worker(pick)
-        worker.drain_s = drain_s
-        worker.draining.set()
+        self._worker(pick).drain(drain_s)
         self._pass(0.0)
 
     @rule(times=st.integers(1, 4))
@@ -152,7 +150,7 @@ class Machine(RuleBasedStateMachine):
         """Deploys in a row: each drains all at once."""
         for _ in range(times):
             for worker in self.world.workers:
-                worker.draining.set()
+                worker.drain(0.0)
             self._pass(2.0)
             for slots in (1, 2):
                 self.world.start_worker(queue="quick", slots=slots, knows_all=True)
@@ -161,7 +159,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.world.workers)
     @rule(pick=PICK)
     def retire_worker(self, pick: int) -> None:
-        self._worker(pick).retiring.set()
+        self._worker(pick).retire()
         self._pass(0.0)
 
     @precondition(lambda self: self.world.workers)

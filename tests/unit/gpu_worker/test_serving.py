@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from gpu_worker import serving
+from gpu_worker.departure import RELEASE_S, Departure
 from gpu_worker.ports import Delivery
 from gpu_worker.serving import Server
 
@@ -57,25 +58,46 @@ class FakeWorker:
 
 
 @dataclass
+class FakeHandover:
+    """Ends the jobs once less is left than they need."""
+
+    worker: FakeWorker
+    need_s: float = 0.0
+    left: list[float] = field(default_factory=list)
+
+    def sift(self, left_s: float) -> None:
+        self.left.append(left_s)
+        if left_s < self.need_s:
+            self.worker.end.set()
+
+
+@dataclass
 class House:
     queue: FakeQueue = field(default_factory=FakeQueue)
     worker: FakeWorker = field(default_factory=FakeWorker)
-    draining: asyncio.Event = field(default_factory=asyncio.Event)
-    retiring: asyncio.Event = field(default_factory=asyncio.Event)
+    departure: Departure = field(default_factory=Departure)
     told: list[str] = field(default_factory=list)
 
-    def serve(self, *, drain_s: float) -> asyncio.Task[None]:
-        server = Server(self.queue, self.worker, on_leave=lambda: self.told.append("draining"))
-        return asyncio.create_task(server.run(self.draining, self.retiring, drain_s=drain_s))
+    def __post_init__(self) -> None:
+        self.handover = FakeHandover(self.worker)
+
+    def serve(self) -> asyncio.Task[None]:
+        server = Server(self.queue, self.worker, self.handover, on_leave=lambda: self.told.append("draining"))
+        return asyncio.create_task(server.run(self.departure))
+
+
+@pytest.fixture(autouse=True)
+def look_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "LOOK_S", 0.01)
 
 
 async def test_a_drain_lets_the_job_in_hand_end_and_takes_no_other() -> None:
     house = House()
-    serving_ = house.serve(drain_s=60)
+    serving_ = house.serve()
     house.queue.arrived.put_nowait(Message(b"one"))
     await house.worker.begun.wait()
 
-    house.draining.set()
+    house.departure.within("signal", 60)
     await asyncio.sleep(0)
     house.worker.end.set()
     await serving_
@@ -88,28 +110,89 @@ async def test_a_drain_lets_the_job_in_hand_end_and_takes_no_other() -> None:
 
 async def test_who_retires_has_no_deadline_until_it_is_told_to_hurry() -> None:
     house = House()
-    serving_ = house.serve(drain_s=0.01)
+    serving_ = house.serve()
     house.queue.arrived.put_nowait(Message(b"long"))
     await house.worker.begun.wait()
 
-    house.retiring.set()
+    house.departure.retire("scaler")
     await asyncio.sleep(0.1)
     assert house.queue.stopped
     assert not house.worker.given_back
-    house.draining.set()
+    house.departure.within("signal", 0.01)
     await serving_
 
     assert house.worker.given_back
     assert house.queue.settled == [Message(b"long")]
 
 
-async def test_what_does_not_end_in_time_is_given_back_and_then_acknowledged() -> None:
+async def test_what_does_not_fit_is_given_back_long_before_the_deadline() -> None:
     house = House()
-    serving_ = house.serve(drain_s=0.01)
+    house.handover.need_s = 3600
+    serving_ = house.serve()
     house.queue.arrived.put_nowait(Message(b"long"))
     await house.worker.begun.wait()
 
-    house.draining.set()
+    house.departure.gone_in(100)
+    await asyncio.wait_for(serving_, 10)
+
+    assert house.queue.settled == [Message(b"long")]
+    assert not house.worker.given_back
+    assert house.handover.left[0] == pytest.approx(100 - RELEASE_S, abs=1)
+
+
+async def test_the_jobs_are_looked_at_again_while_they_go_on() -> None:
+    house = House()
+    serving_ = house.serve()
+    house.queue.arrived.put_nowait(Message(b"one"))
+    await house.worker.begun.wait()
+
+    house.departure.within("signal", 60)
+    while len(house.handover.left) < 3:
+        await asyncio.sleep(0)
+    house.worker.end.set()
+    await serving_
+
+    assert house.handover.left == sorted(house.handover.left, reverse=True)
+
+
+async def test_a_notice_comes_while_the_worker_retires() -> None:
+    house = House()
+    house.handover.need_s = 3600
+    serving_ = house.serve()
+    house.queue.arrived.put_nowait(Message(b"long"))
+    await house.worker.begun.wait()
+
+    house.departure.retire("rebalance")
+    while not house.handover.left:
+        await asyncio.sleep(0)
+    assert not house.worker.end.is_set()
+    house.departure.gone_in(100)
+    await asyncio.wait_for(serving_, 10)
+
+    assert house.told == ["draining"]
+    assert not house.worker.given_back
+
+
+async def test_a_machine_that_goes_at_once_gives_all_back_unjudged() -> None:
+    house = House()
+    serving_ = house.serve()
+    house.queue.arrived.put_nowait(Message(b"long"))
+    await house.worker.begun.wait()
+
+    house.departure.gone_in(0)
+    await asyncio.wait_for(serving_, 10)
+
+    assert house.worker.given_back
+    assert house.handover.left == []
+
+
+async def test_what_does_not_end_in_time_is_given_back_and_then_acknowledged() -> None:
+    house = House()
+    serving_ = house.serve()
+    house.queue.arrived.put_nowait(Message(b"long"))
+    await house.worker.begun.wait()
+
+    house.departure.within("signal", 0.01)
     await serving_
 
     assert house.worker.given_back
@@ -119,11 +202,11 @@ async def test_what_does_not_end_in_time_is_given_back_and_then_acknowledged() -
 async def test_what_cannot_even_be_given_back_is_left_unacknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "RELEASE_S", 0.01)
     house = House(worker=FakeWorker(stubborn=True))
-    serving_ = house.serve(drain_s=0.01)
+    serving_ = house.serve()
     house.queue.arrived.put_nowait(Message(b"stuck"))
     await house.worker.begun.wait()
 
-    house.draining.set()
+    house.departure.within("signal", 0.01)
     await serving_
 
     assert house.queue.settled == []
@@ -131,7 +214,7 @@ async def test_what_cannot_even_be_given_back_is_left_unacknowledged(monkeypatch
 
 async def test_a_defect_ends_the_worker_and_acknowledges_nothing() -> None:
     house = House()
-    serving_ = house.serve(drain_s=1)
+    serving_ = house.serve()
     house.queue.arrived.put_nowait(Message(b"defect"))
 
     with pytest.raises(ExceptionGroup):
