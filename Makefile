@@ -5,10 +5,10 @@ PYTHON := .venv/bin/python
 LOCK := $(PYTHON) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--quiet --constraint requirements/constraints.txt
 
-.PHONY: help up down clean test check fmt faults bench chaos lock dev tools
+.PHONY: help up down clean test test-gpu check fmt faults bench bench-engine chaos lock dev tools
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: ## install what is missing, start the stack, push an image through it
 	@deploy/up
@@ -21,6 +21,15 @@ clean: ## stop the stack, remove its data
 
 test: dev ## the suite, against real servers started on free ports (ARGS="-m slow": what it leaves out)
 	$(PYTHON) -m pytest $(ARGS)
+
+test-gpu: ## the tests that need an NVIDIA GPU, with the GPU's packages in .venv-gpu
+	@if ! python3 -c 'import ctypes; ctypes.CDLL("libcuda.so.1")' 2>/dev/null; then \
+		echo "NOT RUN: no NVIDIA driver here (libcuda.so.1 is missing)"; \
+	else \
+		[ -x .venv-gpu/bin/python ] || python3 -m venv .venv-gpu && \
+		.venv-gpu/bin/python -m pip install --quiet --require-hashes -r requirements/gpu-tests.txt && \
+		.venv-gpu/bin/python -m pytest --confcutdir=tests/gpu -m gpu tests/gpu $(ARGS); \
+	fi
 
 faults: dev ## each fault on its own, the slow ones as well: what was lost, how long it took
 	$(PYTHON) -m pytest -m "" tests/faults $(ARGS)
@@ -38,6 +47,9 @@ fmt: tools ## format the code, apply safe lint fixes
 bench: dev ## first figures, beside Celery's (ARGS=--quick: under a minute)
 	$(PYTHON) -m benchmarks $(ARGS)
 
+bench-engine: dev ## how busy a worker keeps its device, beside Celery, taskiq, dramatiq (ARGS=--quick: a look)
+	$(PYTHON) -m benchmarks.engine $(ARGS)
+
 chaos: dev ## break everything for three minutes, count what is lost (SEED=, MINUTES=)
 	$(PYTHON) -m tests.chaos $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),3) $(ARGS)
 
@@ -45,7 +57,8 @@ lock: tools ## pin requirements/*.txt anew
 	$(LOCK) pyproject.toml requirements/build.in --extra local --output-file requirements/local.txt
 	$(LOCK) pyproject.toml requirements/build.in --extra dev --output-file requirements/dev.txt
 	$(LOCK) requirements/sample.in --no-deps --output-file requirements/sample.txt
-	for room in gateway worker worker-gpu scaler; do \
+	$(LOCK) examples/frameworks/keras_shapes/requirements.in --output-file examples/frameworks/keras_shapes/requirements.txt
+	for room in gateway worker worker-gpu gpu-tests scaler; do \
 		$(LOCK) pyproject.toml --extra $$room --output-file requirements/$$room.txt || exit 1; done
 
 dev:

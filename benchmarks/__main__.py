@@ -3,40 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import signal
 import sys
-import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 
 from benchmarks import report, surroundings
 from benchmarks.leveret import Leveret
-from benchmarks.load import UnexpectedAnswerError
 from benchmarks.measuring import Measuring, workers_gone
 from benchmarks.peer.side import VHOST, CeleryPeer
 from benchmarks.plan import FULL, QUICK
+from benchmarks.session import ended, servers_of_its_own
 from benchmarks.sides import Side
-from deploy.local.failure import StackError
-from deploy.local.private import PrivateServers
 from deploy.local.progress import Progress
-
-INTERRUPTED = 130
 
 
 def main() -> int:
     """Run; returns the exit status."""
     asked = _parser().parse_args()
-    try:
-        asyncio.run(_run(asked))
-    except (StackError, UnexpectedAnswerError) as error:
-        print(f"\n{error}", file=sys.stderr)
-        return 1
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        print("\ninterrupted: everything is stopped and removed", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+    return ended(_run(asked))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -51,11 +33,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _run(asked: argparse.Namespace) -> None:
-    task = asyncio.current_task()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel if task else lambda: None)
     progress, machine = Progress(), surroundings.machine()
-    async with _servers(progress) as (folder, settings):
+    async with servers_of_its_own(progress, vhosts=[VHOST]) as (folder, settings):
         sides: list[Side] = [Leveret(folder, settings), CeleryPeer(folder, settings, confirms=asked.confirms)]
         async with workers_gone(sides):
             figures = await Measuring(sides, QUICK if asked.quick else FULL, progress).run(folder)
@@ -64,25 +43,6 @@ async def _run(asked: argparse.Namespace) -> None:
     print(f"\n{report.table(figures)}\n\n{report.client_note(figures)}")
     print(f"{surroundings.today()}, {machine}.\n{servers}; {surroundings.packages()}.")
     print(_told(confirms=asked.confirms, quick=asked.quick))
-
-
-def _folder() -> Path:
-    """A new folder on a disk, which the servers' own accounts can reach."""
-    folder = Path(tempfile.mkdtemp(prefix="leveret-bench-", dir="/var/tmp"))
-    folder.chmod(0o755)
-    return folder
-
-
-@asynccontextmanager
-async def _servers(progress: Progress) -> AsyncIterator[tuple[Path, dict[str, str]]]:
-    """Private servers as in production (fsync on), gone with their data afterwards, however this ends."""
-    folder = _folder()
-    servers = PrivateServers(folder, tied=True, durable=True, vhosts=[VHOST], progress=progress)
-    try:
-        async with servers as settings:
-            yield folder, settings
-    finally:
-        servers.remove_data()
 
 
 def _told(*, confirms: bool, quick: bool) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from benchmarks.load import Request
     from benchmarks.running import Running
 
 WAIT_S = 30
+CATALOG = running.ROOT / "benchmarks" / "models"
 READY = request("GET", "/readyz", wanted=200)
 FINISHED = """
 select count(*), min(finished_at) as first, max(finished_at) as last
@@ -40,22 +42,22 @@ class Leveret:
     Args:
         folder: The private servers' folder.
         settings: Their `LEVERET_` variables.
+        catalog: The models it serves.
     """
 
     name = "Leveret"
 
-    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str], *, catalog: Path = CATALOG) -> None:
         port, admin, worker_admin = free_ports(3)
         self.url = f"http://127.0.0.1:{port}"
         self._admin, self._worker_admin = f"http://127.0.0.1:{admin}", f"http://127.0.0.1:{worker_admin}"
         self._folder = folder
         self._variables = {
             **settings,
-            "LEVERET_CATALOG_PATH": str(running.ROOT / "benchmarks" / "models"),
+            "LEVERET_CATALOG_PATH": str(catalog),
             "LEVERET_GATEWAY_PORT": str(port),
             "LEVERET_GATEWAY_ADMIN_PORT": str(admin),
             "LEVERET_GATEWAY_PUBLIC_URL": self.url,
-            "LEVERET_WORKER_QUEUE": "noop",
             "LEVERET_WORKER_ADMIN_PORT": str(worker_admin),
         }
         self._gateway: Running | None = None
@@ -65,7 +67,8 @@ class Leveret:
         """Migrate, make a key, start the gateway."""
         await self._once("shared.adapters.store.migrate")
         self._key = await self._once("gateway.keys", "create", "--tenant", "bench", "--name", "bench")
-        self._write_requests()
+        self.submit = self.job("noop", {"value": {"json": 1}}, wait=False)
+        self.submit_and_wait = self.job("noop", {"value": {"json": 1}}, wait=True)
         self._gateway = running.start(self._folder, "gateway", "gateway", variables=self._variables)
         await self._gateway.until(lambda: _ready(self._admin), "the gateway")
 
@@ -73,16 +76,29 @@ class Leveret:
         log = self._folder / "logs" / "once.log"
         return await run_module(*command, variables=self._variables, log=log)
 
-    def _write_requests(self) -> None:
-        headers = {"Authorization": f"Bearer {self._key}"}
-        body = json.dumps({"model": "noop", "inputs": {"value": {"json": 1}}, "priority": 5}).encode()
-        self.submit = request("POST", "/v1/jobs", body=body, headers=headers, wanted=202)
-        waiting = {**headers, "Prefer": f"wait={WAIT_S}"}
-        self.submit_and_wait = request("POST", "/v1/jobs", body=body, headers=waiting, wanted=200)
+    def job(
+        self,
+        model: str,
+        inputs: Mapping[str, Any],
+        params: Mapping[str, Any] | None = None,
+        *,
+        wait: bool,
+    ) -> Request:
+        """The request that submits a job, answered at once or with its result."""
+        said = {"model": model, "inputs": inputs, "params": params or {}, "priority": 5}
+        headers = self.credentials | ({"Prefer": f"wait={WAIT_S}"} if wait else {})
+        body = json.dumps(said).encode()
+        return request("POST", "/v1/jobs", body=body, headers=headers, wanted=200 if wait else 202)
 
-    async def start_worker(self, slots: int) -> None:
+    @property
+    def credentials(self) -> dict[str, str]:
+        """The header that says who calls."""
+        return {"Authorization": f"Bearer {self._key}"}
+
+    async def start_worker(self, slots: int, queue: str = "noop") -> None:
         """Start a worker that has loaded its model and consumes when this returns."""
-        variables = {**self._variables, "LEVERET_WORKER_SLOTS": str(slots)}
+        asked = {"LEVERET_WORKER_SLOTS": str(slots), "LEVERET_WORKER_QUEUE": queue}
+        variables = {**self._variables, **asked}
         self._worker = running.start(self._folder, "worker", "gpu_worker", variables=variables)
         await self._worker.until(lambda: _ready(self._worker_admin), "the worker")
 
@@ -113,10 +129,9 @@ class Leveret:
             UnexpectedAnswerError: The job did not succeed.
         """
         address = f"{self.url.replace('http', 'ws', 1)}/v1/jobs/{job_id}/stream?after=0"
-        headers = {"Authorization": f"Bearer {self._key}"}
         async with (
             asyncio.timeout(WAIT_S),
-            connect(address, additional_headers=headers, proxy=None, compression=None) as socket,
+            connect(address, additional_headers=self.credentials, proxy=None, compression=None) as socket,
         ):
             async for message in socket:
                 if json.loads(message)["type"] == "job.succeeded":

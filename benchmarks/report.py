@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from benchmarks.figures import median
 from benchmarks.memory import LIMIT_MB
 from benchmarks.plan import CLIENTS, SLOTS
+from benchmarks.tables import brackets, markdown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,17 +29,7 @@ LIMITED = ("gateway", "worker")
 
 def table(figures: Figures) -> str:
     """Every figure beside the peer's."""
-    return "\n".join(
-        _aligned([HEAD, *_submits(figures), *_drains(figures), *_latencies(figures), *_held(figures)])
-    )
-
-
-def _aligned(rows: Sequence[Row]) -> Iterator[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
-    for number, row in enumerate(rows):
-        yield "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
-        if number == 0:
-            yield "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    return markdown([HEAD, *_submits(figures), *_drains(figures), *_latencies(figures), *_held(figures)])
 
 
 def _submits(figures: Figures) -> Iterator[Row]:
@@ -102,7 +93,7 @@ def _rates(name: str, ours: Sequence[float], theirs: Sequence[float]) -> Row:
 
 
 def _rate(rounds: Sequence[float]) -> str:
-    return f"{median(rounds):.0f}" + (f" ({min(rounds):.0f}-{max(rounds):.0f})" if len(rounds) > 1 else "")
+    return brackets(rounds)
 
 
 def _times(name: str, ours: Sequence[float], theirs: Sequence[float]) -> Row:

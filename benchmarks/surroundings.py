@@ -14,7 +14,7 @@ import asyncpg
 import redis.asyncio
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 PACKAGES = ("celery", "kombu", "fastapi", "uvicorn", "uvloop", "redis", "aiormq", "asyncpg")
 
@@ -33,11 +33,10 @@ async def servers(settings: Mapping[str, str]) -> str:
     return f"RabbitMQ {shown}, Redis {redis_version}, PostgreSQL {postgres.major}.{postgres.minor}"
 
 
-def packages() -> str:
-    """Python and what both sides are built on."""
-    return ", ".join(
-        [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in PACKAGES)]
-    )
+def packages(more: Sequence[str] = ()) -> str:
+    """Python and what all sides are built on."""
+    names = dict.fromkeys([*PACKAGES, *more])
+    return ", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in names)])
 
 
 def machine() -> str:

@@ -1,0 +1,230 @@
+"""The measurements. Contenders take turns within every round, so that a disturbance meets them all."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import redis.asyncio
+
+from benchmarks.engine import cpu
+from benchmarks.engine.arithmetic import Weight
+from benchmarks.engine.contenders import LeveretContender
+from benchmarks.engine.draining import Turn, take_turn
+from benchmarks.engine.entries import Entries, Inputs
+from benchmarks.engine.plan import HANDED_BYTES, MANY_IN_HAND, WEIGH_EVERY_S
+from benchmarks.figures import Spread, spread_of
+from benchmarks.load import connected
+from deploy.local.applications import run_module
+from deploy.local.state import State
+from deploy.local.together import together
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from benchmarks.engine.leveret import MeasuredLeveret
+    from benchmarks.engine.plan import Plan
+    from benchmarks.load import Request
+    from deploy.local.progress import Progress
+
+TENSOR_BYTES = 4 * 3 * 224 * 224
+WARM_UP_JOBS = 10
+SETTLE_S = 2.0
+SERVERS = ("seaweedfs", "postgresql", "rabbitmq", "redis")
+RAW_CALLS_S = 2.0
+SLOWEST_PER_S = 20
+"""Below this rate the memory run would take too long, and something else is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """The work alone: calls per second, and the median call in seconds."""
+
+    rate: float
+    p50: float
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """One job at a time: the client's seconds, the work's own, and the medians of its stages."""
+
+    client: Spread
+    raw_p50: float
+    stages: Mapping[str, float]
+
+
+@dataclass(slots=True)
+class Figures:
+    """Everything measured; a list holds one entry per round.
+
+    Attributes:
+        raw: By what is computed.
+        devices: By what is computed and who did it; `batches` has the largest batch of each.
+        stages: The medians of the last round's receipts, by the same.
+        drains: By messages in hand and who it was.
+        memory: Of the worker's parent and its engine, as it went.
+    """
+
+    raw: dict[int | str, Raw] = field(default_factory=dict)
+    devices: dict[tuple[int | str, str], list[Turn]] = field(default_factory=lambda: defaultdict(list))
+    batches: dict[tuple[int | str, str], int] = field(default_factory=dict)
+    stages: dict[tuple[int | str, str], dict[str, float]] = field(default_factory=dict)
+    drains: dict[tuple[int, str], list[Turn]] = field(default_factory=lambda: defaultdict(list))
+    latencies: dict[str, Latency] = field(default_factory=dict)
+    memory: dict[str, list[Weight]] = field(default_factory=lambda: defaultdict(list))
+
+
+class Measuring:
+    """One run.
+
+    Args:
+        folder: The private servers' folder; the catalog lies in it.
+        settings: Their `LEVERET_` variables.
+        side: Leveret, not yet started.
+        plan: How much.
+        progress: Where progress is printed.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, str],
+        side: MeasuredLeveret,
+        plan: Plan,
+        progress: Progress,
+    ) -> None:
+        self._folder, self._side, self._plan, self._progress = folder, side, plan, progress
+        self._redis = settings["LEVERET_REDIS_URL"]
+        self._entries = Entries(folder, settings, side)
+        self.figures = Figures()
+
+    async def run(self, only: frozenset[str], *, batching: bool) -> Figures:
+        """Measure what is named; stops what it starts but the gateway."""
+        await self._side.start()
+        self._progress.say("the gateway serves")
+        inputs = await self._upload()
+        if "latency" in only or "devices" in only:
+            await self._all_raw(only)
+        if "latency" in only:
+            await self._all_latencies(inputs)
+        if "drains" in only:
+            await self._all_drains()
+        if "devices" in only:
+            await self._all_devices(inputs, batching=batching)
+        if "memory" in only:
+            await self._memory()
+        return self.figures
+
+    async def _upload(self) -> Inputs:
+        seeded = random.Random(4)  # noqa: S311  any bytes
+        handed = await self._side.upload(seeded.randbytes(HANDED_BYTES))
+        tensor = await self._side.upload(bytes(TENSOR_BYTES))
+        return Inputs(handed, f"bench/uploads/{handed}", tensor)
+
+    async def _all_raw(self, only: frozenset[str]) -> None:
+        """The work alone, while nothing else runs."""
+        holds = self._plan.holds_ms if "devices" in only else ()
+        for hold_ms in holds:
+            await self._raw(hold_ms, "device", str(round(RAW_CALLS_S * 1000 / hold_ms)), str(hold_ms))
+        await self._raw("resnet", "resnet", str(self._plan.latency_jobs // 5))
+        await self._raw("noop", "noop", "10000")
+        self._progress.say("the work alone: measured")
+
+    async def _raw(self, work: int | str, what: str, count: str, *rest: str) -> None:
+        module = ("benchmarks.engine.raw", what, str(self._folder / "catalog" / what), count, *rest)
+        said = await run_module(*module, variables={}, log=self._folder / "logs" / "raw.log")
+        self.figures.raw[work] = Raw(**json.loads(said))
+
+    def _servers(self) -> dict[str, int]:
+        """The servers' processes, and the gateway's, whose CPU time is told beside the worker's."""
+        known = State.load(self._folder / "state.json").processes
+        return {name: known[name].pid for name in SERVERS} | {"gateway": self._side.gateway_pid}
+
+    async def _all_drains(self) -> None:
+        for number in range(self._plan.rounds):
+            for in_hand, contender in self._entries.drains():
+                turn = await take_turn(contender, self._plan.drain_jobs, self._servers())
+                self.figures.drains[in_hand, contender.name].append(turn)
+                self._said("no-op", number, contender.name, turn)
+
+    async def _all_devices(self, inputs: Inputs, *, batching: bool) -> None:
+        for number in range(self._plan.rounds):
+            for entry in self._entries.devices(self._plan, inputs, batching=batching):
+                hold_ms = entry.work if isinstance(entry.work, int) else 100
+                count = self._plan.jobs_of(hold_ms, entry.batch)
+                turn = await take_turn(entry.contender, count, self._servers())
+                key = entry.work, entry.contender.name
+                self.figures.devices[key].append(turn)
+                self.figures.batches[key] = entry.batch
+                if isinstance(entry.contender, LeveretContender):
+                    self.figures.stages[key] = await self._side.stages(entry.contender.job_ids)
+                self._said(f"device {entry.work}", number, entry.contender.name, turn)
+
+    def _said(self, what: str, number: int, name: str, turn: Turn) -> None:
+        self._progress.say(
+            f"{what}, round {number + 1} of {self._plan.rounds}: {name}: {turn.pace.rate:.1f} jobs/s"
+        )
+
+    async def _all_latencies(self, inputs: Inputs) -> None:
+        """One client, one job at a time, one slot, a worker that is warm and idle."""
+        value = {"value": {"json": 1}}
+        given = {"noop": value, "byte": value, "resnet": {"tensor": {"upload_id": inputs.tensor}}}
+        for model, inputs_ in given.items():
+            await self._side.start_worker(1, model)
+            request = self._side.job(model, inputs_, wait=True)
+            count = self._plan.latency_jobs // (4 if model == "resnet" else 1)
+            client, job_ids = await self._one_by_one(request, count)
+            await self._side.stop_worker()
+            raw = self.figures.raw["resnet" if model == "resnet" else "noop"].p50
+            self.figures.latencies[model] = Latency(client, raw, await self._side.stages(job_ids))
+            self._progress.say(f"latency of {model}: p50 {client.p50 * 1000:.1f} ms")
+
+    async def _one_by_one(self, request: Request, count: int) -> tuple[Spread, list[str]]:
+        took: list[float] = []
+        job_ids: list[str] = []
+        async with connected(self._side.url) as connection:
+            for number in range(WARM_UP_JOBS + count):
+                began = time.perf_counter()
+                answer = await connection.exchange(request)
+                if number >= WARM_UP_JOBS:
+                    took.append(time.perf_counter() - began)
+                    job_ids.append(self._side.job_id(answer.body))
+        return spread_of(took), job_ids
+
+    async def _memory(self) -> None:
+        """One worker with many slots, weighed idle and while no-op jobs pass through it."""
+        request = self._side.job("noop", {"value": {"json": 1}}, wait=False)
+        await self._side.start_worker(MANY_IN_HAND, "noop")
+        async with redis.asyncio.from_url(self._redis, socket_timeout=10) as results:
+            await results.flushdb()
+            await asyncio.sleep(SETTLE_S)
+            self._weighed(0)
+            async with asyncio.timeout(self._plan.memory_jobs / SLOWEST_PER_S):
+                await together(self._submit(request), self._weigh(results))
+        await self._side.stop_worker()
+
+    async def _submit(self, request: Request) -> None:
+        await self._side.enqueue(request, self._plan.memory_jobs)
+
+    async def _weigh(self, results: redis.asyncio.Redis) -> None:
+        done, told = 0, 0
+        while done < self._plan.memory_jobs:
+            done = int(await results.dbsize())
+            self._weighed(done)
+            if done - told >= self._plan.memory_jobs // 5:
+                told = done
+                self._progress.say(f"memory: {done} jobs")
+            await asyncio.sleep(WEIGH_EVERY_S)
+        await asyncio.sleep(SETTLE_S)
+        self._weighed(done)
+
+    def _weighed(self, done: int) -> None:
+        parent, child = cpu.held(self._side.worker.pid)
+        self.figures.memory["worker's parent"].append(Weight(done, parent))
+        self.figures.memory["its engine"].append(Weight(done, child))
