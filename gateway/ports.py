@@ -11,8 +11,20 @@ from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
+from shared.catalog import Model
 from shared.events import Event
 from shared.jobs import Attempt, Job, NewJob, State
+
+
+class Models(Protocol):
+    """The catalog as it is at the moment of asking."""
+
+    @property
+    def models(self) -> Sequence[Model]:
+        """All on offer."""
+
+    def find(self, ref: str) -> Model | None:
+        """The model of `name@version`, or the newest version of `name`."""
 
 
 class Caller(Protocol):
@@ -167,7 +179,7 @@ class Objects(Protocol):
     async def head(self, ref: str) -> ObjectHead | None:
         """Size and type, or None where there is no such object."""
 
-    async def put_bytes(self, ref: str, body: bytes, content_type: str) -> None:
+    async def put_bytes(self, ref: str, body: bytes, content_type: str) -> object:
         """Write a small object."""
 
     async def put_file(self, ref: str, path: Path, content_type: str) -> object:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -30,7 +29,6 @@ class Engines:
         self._device = device
         self._scratch = scratch
         self._hosts: dict[str | None, EngineHost] = {}
-        self._turns: defaultdict[EngineHost, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def run(
         self,
@@ -38,17 +36,18 @@ class Engines:
         *,
         entering: AbstractAsyncContextManager[None],
         on_progress: Callable[[float], None],
+        on_begin: Callable[[], None],
     ) -> EngineResult:
-        """Run one job where its model belongs, once it is its turn there. Raises what `EngineHost.run` does.
+        """Run one job where its model belongs. Raises what `EngineHost.run` does.
 
         Args:
             call: The job.
-            entering: Entered when the process is free for it, left when it is done.
+            entering: Entered before it is sent to the process, left when it is done.
             on_progress: Called with 0 … 1.
+            on_begin: Called when the process begins with it.
         """
-        host = self._host(call.model)
-        async with self._turns[host], entering:
-            return await host.run(call, on_progress=on_progress)
+        async with entering:
+            return await self._host(call.model).run(call, on_progress=on_progress, on_begin=on_begin)
 
     async def cancel(self, run_id: str) -> bool:
         """End a job's run, wherever it is; False when it is nowhere."""
@@ -68,7 +67,8 @@ class Engines:
             except LeveretError as error:
                 log.warning("model.unloadable", model=model.ref, code=error.code, reason=str(error))
             else:
-                log.info("model.loaded", model=model.ref, load_s=round(report.load_s, 3))
+                took = round(report.load_s, 3)
+                log.info("model.loaded", model=model.ref, load_s=took, nodes=report.nodes or None)
 
     async def stop(self) -> None:
         """End the processes."""

@@ -44,6 +44,7 @@ class Execution:
         objects: Where its bytes are.
         scratch: The folder in which the attempt gets a folder of its own.
         tell_progress: Called with 0 … 1.
+        begun: Called when an engine begins with it.
     """
 
     hold: Hold
@@ -53,6 +54,8 @@ class Execution:
     objects: Objects
     scratch: Path
     tell_progress: Tell
+    begun: Callable[[], None] = lambda: None
+    interrupting: asyncio.Task[None] | None = None
     timings: dict[str, float] = field(default_factory=dict)
     printed: OutputTail = field(default_factory=OutputTail)
 
@@ -64,18 +67,17 @@ class Execution:
     async def run(self) -> Outcome:
         """Do all of it, or stop when asked to; never raises but for its own cancellation."""
         work = asyncio.create_task(self._work(), name=f"work {self.claim.id}")
-        asked = asyncio.create_task(self.hold.stop_wanted(), name=f"stop {self.claim.id}")
+        self.hold.when_asked(lambda: self._interrupt(work))
         try:
-            await asyncio.wait({work, asked}, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
-                await self._interrupt(work)
+            await asyncio.wait({work})
             return self._outcome(work)
         finally:
-            asked.cancel()
             work.cancel()
+            if self.interrupting is not None:
+                self.interrupting.cancel()
 
     async def _work(self) -> dict[str, dict[str, Any]]:
-        async with scratch_folder(self.scratch) as folder:
+        async with scratch_folder(self.scratch, self.claim) as folder:
             inputs = await self._fetch(folder)
             outputs = await self._infer(inputs, folder)
             return await self._store(outputs)
@@ -94,11 +96,15 @@ class Execution:
             scratch=folder / "out",
             timeout_s=self.claim.timeout_s,
             log=self.printed,
+            priority=self.claim.priority,
         )
         entering = self.gate.entered(self.claim)
-        result = await self.engine.run(call, entering=entering, on_progress=self._progressed)
+        result = await self.engine.run(
+            call, entering=entering, on_progress=self._progressed, on_begin=self.begun
+        )
         self.hold.computed = True
         self.timings.update(result.timings)
+        self.timings["batch_size"] = result.batch_size
         return result.outputs
 
     async def _store(self, outputs: Mapping[str, OutputFile]) -> dict[str, dict[str, Any]]:
@@ -109,11 +115,14 @@ class Execution:
         self.hold.progress = progress
         self.tell_progress(progress)
 
-    async def _interrupt(self, work: asyncio.Task[Any]) -> None:
+    def _interrupt(self, work: asyncio.Task[Any]) -> None:
+        if self.interrupting is None and not work.done():
+            self.interrupting = asyncio.create_task(self._end(work), name=f"stop {self.claim.id}")
+
+    async def _end(self, work: asyncio.Task[Any]) -> None:
         """A graph is asked to stop first: cancelling the task would cost its engine process."""
         if not await self.engine.cancel(f"{self.claim.id}/{self.claim.fence}"):
             work.cancel()
-        await asyncio.wait({work})
 
     def _outcome(self, work: asyncio.Task[dict[str, dict[str, Any]]]) -> Outcome:
         error = JobCanceled("stopped") if work.cancelled() else work.exception()

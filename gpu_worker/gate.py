@@ -6,21 +6,16 @@ A job whose earlier attempt died with its worker runs alone: if it does it again
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from shared.jobs import Claim
 
 
 class Gate:
-    """Many at a time, or one. Who wants to be alone goes first: those who come after it wait.
+    """Many at a time, or one. Who wants to be alone goes first: those who come after it wait."""
 
-    Args:
-        mark: Writes down that a job is inside, before it is.
-    """
-
-    def __init__(self, mark: Callable[[Claim], Awaitable[None]]) -> None:
-        self._mark = mark
+    def __init__(self) -> None:
         self._inside = 0
         self._changed = asyncio.Condition()
         self._turn = asyncio.Lock()
@@ -31,12 +26,10 @@ class Gate:
         async with self._turn:
             if claim.alone:
                 await self._empty()
-                await self._mark(claim)
                 yield
                 return
             self._inside += 1
         try:
-            await self._mark(claim)
             yield
         finally:
             await self._left()

@@ -55,9 +55,6 @@ class Attempts(Protocol):
     async def recover(self, job_id: UUID) -> Claim | None:
         """The claim whose answer was lost."""
 
-    async def enter(self, claim: Claim) -> None:
-        """The job is about to be inside an engine."""
-
     async def doubt(self, job_id: UUID) -> None:
         """Shorten a running job's lease."""
 
@@ -75,6 +72,13 @@ class Attempts(Protocol):
 
     async def defer(self, job_id: UUID, error: Mapping[str, Any]) -> tuple[str, Event] | None:
         """Its model is not known here."""
+
+
+class Marking(Protocol):
+    """Tells who was at work; raises Unavailable and OutcomeUnknown."""
+
+    async def enter(self, claim: Claim) -> None:
+        """The job is at work in an engine."""
 
 
 class LeaseStore(Protocol):
@@ -147,6 +151,9 @@ class Objects(Protocol):
     async def put_file(self, ref: str, path: Path, content_type: str) -> Stored:
         """Write a file; raises StoreError."""
 
+    async def put_bytes(self, ref: str, body: bytes, content_type: str) -> Stored:
+        """Write a few bytes; raises StoreError."""
+
 
 class Source(Protocol):
     """Where inputs are read from."""
@@ -164,6 +171,7 @@ class Engine(Protocol):
         *,
         entering: AbstractAsyncContextManager[None],
         on_progress: Callable[[float], None],
+        on_begin: Callable[[], None],
     ) -> EngineResult:
         """Run one job, inside `entering`; raises what shared.errors draws."""
 

@@ -32,3 +32,7 @@ class Sources:
     async def put_file(self, ref: str, path: Path, content_type: str) -> Stored:
         """Write a file; raises StoreError."""
         return await self._store.put_file(ref, path, content_type)
+
+    async def put_bytes(self, ref: str, body: bytes, content_type: str) -> Stored:
+        """Write a few bytes; raises StoreError."""
+        return await self._store.put_bytes(ref, body, content_type)

@@ -18,6 +18,7 @@ import structlog
 from uuid_utils.compat import uuid7
 
 from gpu_worker.announcer import Announcer
+from gpu_worker.catalog import Repertoire
 from gpu_worker.departure import Departure
 from gpu_worker.engines import Engines
 from gpu_worker.execution import Execution
@@ -26,15 +27,17 @@ from gpu_worker.handover import Handover
 from gpu_worker.heartbeat import Heartbeat
 from gpu_worker.hold import Hold
 from gpu_worker.leases import Leases
+from gpu_worker.marks import Marks
 from gpu_worker.nudges import Nudges
 from gpu_worker.preemption import Watcher
 from gpu_worker.serving import Server
 from gpu_worker.settings import WorkerSettings
 from gpu_worker.sources import Sources
-from gpu_worker.worker import Worker, patiently
+from gpu_worker.worker import Worker
 from shared.adapters.blobs import Blobs, open_blobs
 from shared.adapters.broker import Publisher, open_publisher
 from shared.adapters.bus import Bus, open_bus
+from shared.adapters.catalogs import source_of
 from shared.adapters.consumer import Consumer
 from shared.adapters.imds import open_imds
 from shared.adapters.store.attempts import AttemptStore
@@ -42,8 +45,8 @@ from shared.adapters.store.pool import Database, open_database
 from shared.adapters.store.reads import ReadStore
 from shared.adapters.store.workers import WorkerIdentity, WorkerStore
 from shared.adapters.web import Web, open_web
-from shared.catalog import Model, load_catalog
-from shared.errors import Misconfigured
+from shared.catalog import Model
+from shared.catalog.shelf import Shelf
 from shared.lifecycle import Lifecycle
 from shared.telemetry.admin import Check, serve_admin
 
@@ -73,23 +76,22 @@ async def serve(settings: WorkerSettings, lifecycle: Lifecycle) -> None:
     """Run the worker until it is asked to drain, then let go of everything in good order."""
     me = _identity(settings)
     structlog.contextvars.bind_contextvars(worker=me.id, queue=me.queue)
-    models = _models(settings)
+    models = Repertoire(me.queue)
     async with AsyncExitStack() as stack:
         opened = await _open(settings, me, stack)
-        leases = Leases(AttemptStore(opened.private, worker=me.id, models=list(models)))
+        leases = Leases(AttemptStore(opened.private, worker=me.id, models=()))
         departure = await _departure(settings, lifecycle, stack)
         roll = WorkerStore(opened.private, me)
         await roll.sweep()
         heartbeat = Heartbeat(roll, leases, retire=partial(departure.retire, "scaler"))
         consumer = Consumer(settings.rabbitmq, queue=me.queue, slots=me.slots, name=me.id)
-        worker = _worker(opened, me, models, leases, heartbeat)
+        worker = _worker(opened, me, models, leases, heartbeat, lifecycle=lifecycle)
         lifecycle.spawn("heartbeat", heartbeat.run())
         lifecycle.spawn("leases", leases.run())
         lifecycle.spawn("nudges", opened.bus.listener().run(Nudges(leases)))
         own = settings.worker
         await serve_admin(lifecycle, own.admin_host, own.admin_port, _checks(opened, consumer))
-        if own.preload:
-            await departure.unless_asked(opened.engines.preload(models.values()))
+        await departure.unless_asked(_stock(settings, opened, models, lifecycle))
         consuming = lifecycle.spawn("consumer", consumer.run())
         heartbeat.enter("ready")
         log.info("worker.ready", device=me.device, slots=me.slots, models=list(models))
@@ -134,27 +136,43 @@ async def _departure(settings: WorkerSettings, lifecycle: Lifecycle, stack: Asyn
     return departure
 
 
+async def _stock(
+    settings: WorkerSettings, opened: Resources, models: Repertoire, lifecycle: Lifecycle
+) -> None:
+    """Read the catalog, bring this queue's models here and load them; then keep an eye on it."""
+    source = source_of(settings.catalog, opened.blobs, wanted=models.wants)
+    shelf = Shelf(source, refresh_s=settings.catalog.refresh_s, adopt=models.adopt)
+    await shelf.open()
+    if settings.worker.preload:
+        await opened.engines.preload(models.values())
+        lifecycle.spawn("warm", models.warm(opened.engines.preload))
+    lifecycle.spawn("catalog", shelf.run())
+
+
 def _worker(
     opened: Resources,
     me: WorkerIdentity,
-    models: dict[str, Model],
+    models: Repertoire,
     leases: Leases,
     heartbeat: Heartbeat,
+    *,
+    lifecycle: Lifecycle,
 ) -> Worker:
-    attempts = AttemptStore(opened.database, worker=me.id, models=list(models), slots=me.slots)
-    gate = Gate(lambda claim: patiently(lambda: attempts.enter(claim)))
+    attempts = AttemptStore(opened.database, worker=me.id, models=models, slots=me.slots)
+    marks, gate = Marks(attempts, leases), Gate()
+    lifecycle.spawn("marks", marks.run())
     return Worker(
         attempts=attempts,
         leases=leases,
         models=models,
-        execution=partial(_execution, opened=opened, gate=gate),
+        execution=partial(_execution, opened=opened, gate=gate, marks=marks),
         announcer=opened.announcer,
         dead_letters=opened.publisher,
         changed=heartbeat.notice,
     )
 
 
-def _execution(hold: Hold, model: Model, *, opened: Resources, gate: Gate) -> Execution:
+def _execution(hold: Hold, model: Model, *, opened: Resources, gate: Gate, marks: Marks) -> Execution:
     return Execution(
         hold=hold,
         model=model,
@@ -163,6 +181,7 @@ def _execution(hold: Hold, model: Model, *, opened: Resources, gate: Gate) -> Ex
         objects=Sources(opened.blobs, opened.web),
         scratch=opened.scratch,
         tell_progress=partial(opened.announcer.tell_progress, hold.claim),
+        begun=partial(marks.begun, hold),
     )
 
 
@@ -184,18 +203,6 @@ def _identity(settings: WorkerSettings) -> WorkerIdentity:
         device=own.device,
         slots=own.slots,
     )
-
-
-def _models(settings: WorkerSettings) -> dict[str, Model]:
-    """The catalog's models that this worker's queue runs, by reference."""
-    catalog = load_catalog(settings.catalog.path)
-    models = {model.ref: model for model in catalog.models if model.queue == settings.worker.queue}
-    if not models:
-        known = ", ".join(catalog.queues) or "none"
-        raise Misconfigured(
-            f"no model of the catalog uses the queue {settings.worker.queue!r}; known: {known}"
-        )
-    return models
 
 
 def _scratch(settings: WorkerSettings) -> tempfile.TemporaryDirectory[str]:

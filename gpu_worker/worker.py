@@ -256,7 +256,8 @@ def _evidence(outcome: Outcome) -> Evidence:
 def _measure(claim: Claim, outcome: Outcome, name: str) -> None:
     ENDED.labels(claim.model, name).inc()
     for stage, seconds in _evidence(outcome).timings.items():
-        STAGES.labels(claim.model, stage.removesuffix("_s")).observe(seconds)
+        if stage.endswith("_s"):
+            STAGES.labels(claim.model, stage.removesuffix("_s")).observe(seconds)
 
 
 def _reason(outcome: Outcome) -> dict[str, str]:

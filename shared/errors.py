@@ -132,10 +132,18 @@ class InvalidOutput(AlgorithmError):
 
 
 class EngineDied(LeveretError):
-    """The process that ran the algorithm ended: out of memory, a segfault, ``os._exit``."""
+    """The process that ran the algorithm ended: out of memory, a segfault, ``os._exit``.
+
+    Attributes:
+        inside: The job may have caused it: it was at work in the process, and the end had no other reason.
+    """
 
     code = "worker_lost"
     retryable = True
+
+    def __init__(self, message: str, *, inside: bool = True) -> None:
+        super().__init__(message)
+        self.inside = inside
 
 
 class JobTimedOut(LeveretError):

@@ -40,8 +40,9 @@ class EngineCall:
 
     Attributes:
         inputs: A file, or a value for kinds json and text, by input name.
-        scratch: An existing folder that is this attempt's alone; the outputs are written into it.
+        scratch: A folder that is this attempt's alone, made when an output is written into it.
         timeout_s: Hard limit of the run (loading the model aside); the process is killed at its end.
+        priority: 0 … 10: of those that stand in line the higher one goes first.
         attempt: Tells attempts at one job apart, where that can matter.
         log: Filled while the attempt runs with the last 64 KiB that it prints; readable at any time.
     """
@@ -54,6 +55,7 @@ class EngineCall:
     timeout_s: float
     log: OutputTail = field(default_factory=OutputTail)
     attempt: str = ""
+    priority: int = 5
 
     @property
     def run_id(self) -> str:
@@ -63,19 +65,35 @@ class EngineCall:
 
 @dataclass(frozen=True, slots=True)
 class OutputFile:
-    """One output: a file in the call's scratch folder, and what is known about it (an image's width, say)."""
+    """One output: a file in the call's scratch folder, or its bytes, and what is known about it.
 
-    path: Path
+    Attributes:
+        path: None where there is a body.
+        metadata: An image's width, say.
+    """
+
+    path: Path | None
     content_type: str
     metadata: dict[str, Any]
+    body: bytes = b""
+
+    def read(self) -> bytes:
+        """All of it."""
+        return self.body if self.path is None else self.path.read_bytes()
 
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """How a model was loaded: the seconds it took, and ONNX Runtime's providers where it has any."""
+    """How a model was loaded: the seconds it took, and for a graph where it runs.
+
+    Attributes:
+        providers: ONNX Runtime's, the first one first.
+        nodes: How many of the graph's nodes each provider runs.
+    """
 
     load_s: float
     providers: tuple[str, ...] = ()
+    nodes: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +102,13 @@ class EngineResult:
 
     Attributes:
         timings: Seconds: prepare_s, infer_s, finish_s, and load_s where this call had to load the model.
+        batch_size: How many jobs shared its `infer`.
     """
 
     outputs: dict[str, OutputFile]
     timings: dict[str, float]
     log_tail: str
+    batch_size: int = 1
 
 
 def load_frame(model: Model) -> Frame:
@@ -99,8 +119,9 @@ def load_frame(model: Model) -> Frame:
 def load_report_of(reply: Frame) -> LoadReport:
     """The report that a `done` frame tells."""
     try:
-        return LoadReport(float(reply["load_s"]), tuple(map(str, reply["providers"])))
-    except (KeyError, TypeError, ValueError) as error:
+        nodes = {clean_text(name): int(count) for name, count in reply.get("nodes", {}).items()}
+        return LoadReport(float(reply["load_s"]), tuple(map(clean_text, reply.get("providers", []))), nodes)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise EngineDied(_FORGED) from error
 
 
@@ -112,12 +133,13 @@ def run_frame(call: EngineCall) -> Frame:
         "model": call.model.ref,
         "inputs": {name: _source_of(given) for name, given in call.inputs.items()},
         "params": call.params,
-        "scratch": str(call.scratch.resolve()),
+        "priority": call.priority,
+        "scratch": str(call.scratch),
     }
 
 
 def _source_of(given: Path | Inline) -> dict[str, Any]:
-    return {"json": given.value} if isinstance(given, Inline) else {"path": str(given.resolve())}
+    return {"json": given.value} if isinstance(given, Inline) else {"path": str(given)}
 
 
 def result_of(reply: Frame, call: EngineCall, load: LoadReport | None) -> EngineResult:
@@ -129,16 +151,23 @@ def result_of(reply: Frame, call: EngineCall, load: LoadReport | None) -> Engine
     try:
         outputs = {name: _output_of(call, **reply["outputs"][name]) for name in call.model.outputs}
         timings = {name: float(value) for name, value in reply["timings"].items()}
+        batch_size = int(reply["batch_size"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise EngineDied(_FORGED) from error
-    return EngineResult(outputs, timings | ({"load_s": load.load_s} if load else {}), call.log.text())
+    timings |= {"load_s": load.load_s} if load else {}
+    return EngineResult(outputs, timings, call.log.text(), batch_size)
 
 
-def _output_of(call: EngineCall, *, path: str, content_type: str, metadata: dict[str, Any]) -> OutputFile:
+def _output_of(
+    call: EngineCall, *, content_type: str, metadata: dict[str, Any], path: str = "", text: str | None = None
+) -> OutputFile:
+    type_, known = clean_text(content_type), clean(dict(metadata)) if metadata else {}
+    if text is not None:
+        return OutputFile(None, type_, known, text.encode())
     file = Path(path)
-    if file.parent != call.scratch.resolve() or file.is_symlink() or not file.is_file():
+    if file.parent != call.scratch or file.is_symlink() or not file.is_file():
         raise EngineDied(_FORGED)
-    return OutputFile(file, clean_text(content_type), clean(dict(metadata)))
+    return OutputFile(file, type_, known)
 
 
 _FORGED = "the engine process answered with something that is no answer, and was ended"

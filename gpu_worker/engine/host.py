@@ -1,8 +1,9 @@
 """The worker's engine: one process for one interpreter and device, kept alive, loaded and bounded in time.
 
-    run:     one at a time → (start) → (load) → run, under the call's time limit
+    run:     (start) → (load) → run; as many at once as there are jobs, the process orders them by priority
     cancel:  a graph is told to stop and has a grace; Python code is killed at once
-    death:   the call in hand fails with EngineDied; the next one starts a new process and loads again
+    death:   who was at work in it fails with EngineDied; who stood in line runs in the next process
+    recycle: after so many jobs, or above so much memory, a process ends when it is empty
 
 A call that is left in any other way than by an answer (timeout, cancellation of `run`) kills the process, so
 that nobody ever shares an engine with a run whose state is unknown.
@@ -15,7 +16,6 @@ import contextlib
 import shutil
 import tempfile
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ from gpu_worker.engine.calls import (
     run_frame,
 )
 from gpu_worker.engine.output import OutputTail
-from gpu_worker.engine.process import EngineProcess
+from gpu_worker.engine.process import Ask, EngineProcess
 from shared.catalog import CatalogError
 from shared.errors import DeviceError, EngineDied, JobCanceled, JobTimedOut, LeveretError, ModelUnavailable
 
@@ -40,32 +40,37 @@ if TYPE_CHECKING:
     from gpu_worker.engine.protocol import Frame
     from shared.catalog import Model
 
+_SPARED = 10
+"""How often a job may stand in line of a process that ends, before it is told so."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds an engine may take.
+    """What an engine may take.
 
     Attributes:
         cancel_grace_s: For a graph to stop by itself. Python code has none, unless the model's option of this
             name gives it some.
+        jobs: After which a process is replaced; 0 for never.
+        memory_mb: Resident, above which a process is replaced; 0 for never.
     """
 
     start_s: float = 60
     load_s: float = 600
     cancel_grace_s: float = 5
+    jobs: int = 0
+    memory_mb: int = 0
 
 
 @dataclass(slots=True)
 class _Attempt:
     call: EngineCall
+    on_progress: Callable[[float], None]
+    on_begin: Callable[[], None]
     task: asyncio.Task[object] | None
     canceled: bool = False
-    number: int | None = None
+    ask: Ask | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def sent(self, number: int) -> None:
-        """Its request has left under this number."""
-        self.number = number
 
     def leave(self) -> None:
         """Stop waiting for its turn: the task's cancellation is turned into JobCanceled by `run`."""
@@ -85,7 +90,7 @@ class _Attempt:
 
 
 class EngineHost:
-    """One engine: `start`, `load`, `run` (one at a time), `cancel`, `stop`."""
+    """One engine: `start`, `load`, `run` (several at once), `cancel`, `stop`."""
 
     def __init__(
         self, *, interpreter: str | None, device: str, scratch: Path, limits: Limits | None = None
@@ -99,7 +104,11 @@ class EngineHost:
         self._process: EngineProcess | None = None
         self._loaded: dict[str, LoadReport] = {}
         self._attempts: dict[str, _Attempt] = {}
-        self._running: _Attempt | None = None
+        self._inside = 0
+        self._empty = asyncio.Event()
+        self._jobs = 0
+        self._open = True
+        """False once the process has had its share: nobody enters it any more, it ends when empty."""
         self.starts = 0
 
     @property
@@ -131,33 +140,38 @@ class EngineHost:
             AlgorithmError: The model's own code or graph can't be loaded.
             EngineDied: It took the process down.
         """
-        async with self._turn:
-            return (await self._ready_with(model))[1]
+        return (await self._ready_with(model, OutputTail()))[1]
 
     async def run(
-        self, call: EngineCall, *, on_progress: Callable[[float], None] = lambda _: None
+        self,
+        call: EngineCall,
+        *,
+        on_progress: Callable[[float], None] = lambda _: None,
+        on_begin: Callable[[], None] = lambda: None,
     ) -> EngineResult:
-        """Run one job; waits for its turn. What the job prints is in `call.log` from its first line on.
+        """Run one job. What the job prints is in `call.log` from its first line on.
+
+        Args:
+            call: The job.
+            on_progress: Called with 0 … 1.
+            on_begin: Called when the process begins with it.
 
         Raises:
             BadInput, AlgorithmError, AlgorithmRetry, InvalidOutput: By what the algorithm said.
-            JobTimedOut: It ran longer than `call.timeout_s`.
+            JobTimedOut: It was at work for longer than `call.timeout_s`.
             JobCanceled: `cancel` was called for it.
             EngineDied: The process ended under it.
             ModelUnavailable, DeviceError: As for `load`.
         """
-        attempt = self._attempts[call.run_id] = _Attempt(call, asyncio.current_task())
+        attempt = _Attempt(call, on_progress, on_begin, asyncio.current_task())
+        self._attempts[call.run_id] = attempt
         try:
-            async with self._turn:
-                self._running = attempt
-                attempt.check()
-                return await self._run(attempt, on_progress)
+            return await self._until_charged(attempt)
         except (LeveretError, asyncio.CancelledError) as error:
             if attempt.canceled and attempt.is_own(error):
                 raise JobCanceled("canceled while it ran") from error
             raise
         finally:
-            self._running = None if self._running is attempt else self._running
             del self._attempts[call.run_id]
             attempt.ended.set()
 
@@ -167,8 +181,8 @@ class EngineHost:
         if attempt is None:
             return False
         attempt.canceled = True
-        if attempt is self._running:
-            await self._interrupt(attempt)
+        if attempt.ask is not None:
+            await self._interrupt(attempt, attempt.ask)
         else:
             attempt.leave()
         await attempt.ended.wait()
@@ -178,79 +192,114 @@ class EngineHost:
         """Let the process leave by itself within the deadline, then kill it; removes its private files."""
         process, self._process = self._process, None
         if process is not None:
-            if process.alive:
-                process.send({"op": "stop"})
-            await _within(deadline_s, process.ended())
-            process.kill("was stopped with its worker")
-            await process.ended()
+            await _left(process, deadline_s)
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
-    async def _run(self, attempt: _Attempt, on_progress: Callable[[float], None]) -> EngineResult:
+    async def _until_charged(self, attempt: _Attempt) -> EngineResult:
+        """Run, and again where the process ended under somebody else."""
+        for _ in range(_SPARED):
+            try:
+                return await self._run(attempt)
+            except EngineDied as error:
+                if error.inside:
+                    raise
+        raise EngineDied(f"the engine process ended {_SPARED} times before the job could begin")
+
+    async def _run(self, attempt: _Attempt) -> EngineResult:
         call = attempt.call
         fresh = call.model.ref not in self._loaded or not self.alive
-        process, report = await self._ready_with(call.model, attempt)
-        attempt.check()
-        request = partial(process.request, run_frame(call), on_sent=attempt.sent, on_progress=on_progress)
+        process, report = await self._ready_with(call.model, call.log, attempt)
+        self._inside += 1
         try:
-            reply = await _bounded(process, request, call.timeout_s)
-        except TimeoutError as error:
-            raise JobTimedOut(f"ran longer than {call.timeout_s:g} s, so its process was killed") from error
-        finally:
-            process.output.drain()
-        try:
+            reply = await self._asked(process, attempt)
             return result_of(_done(reply), call, report if fresh else None)
         except (DeviceError, EngineDied):
             process.kill()  # a failed GPU context fails every later job, and forged answers are worse
             raise
+        finally:
+            self._inside -= 1
+            self._jobs += 1
+            self._recycle(process)
+
+    async def _asked(self, process: EngineProcess, attempt: _Attempt) -> Frame:
+        attempt.check()
+        call = attempt.call
+        attempt.ask = ask = Ask(
+            run_frame(call), call.timeout_s, call.log, attempt.on_progress, attempt.on_begin
+        )
+        try:
+            return await _bounded(process, ask)
+        except TimeoutError as error:
+            raise JobTimedOut(f"ran longer than {call.timeout_s:g} s, so its process was killed") from error
+        finally:
+            attempt.ask = None
 
     async def _ready_with(
-        self, model: Model, attempt: _Attempt | None = None
+        self, model: Model, log: OutputTail, attempt: _Attempt | None = None
     ) -> tuple[EngineProcess, LoadReport]:
-        process = await self._up(attempt)
-        process.output.capture(OutputTail() if attempt is None else attempt.call.log)
-        if attempt is not None:
-            attempt.check()
-        if model.ref not in self._loaded:
-            self._loaded[model.ref] = await self._load(process, model)
-        return process, self._loaded[model.ref]
+        if self._process is not None and self._process.alive and self._open and model.ref in self._loaded:
+            return self._process, self._loaded[model.ref]
+        async with self._turn:
+            process = await self._up(log)
+            if attempt is not None:
+                attempt.check()
+            if model.ref not in self._loaded:
+                self._loaded[model.ref] = await self._load(process, model, log)
+            return process, self._loaded[model.ref]
 
-    async def _load(self, process: EngineProcess, model: Model) -> LoadReport:
+    async def _load(self, process: EngineProcess, model: Model, log: OutputTail) -> LoadReport:
+        ask = Ask(load_frame(model), self.limits.load_s, log)
         try:
             await asyncio.to_thread(model.verify)
-            reply = await _bounded(process, partial(process.request, load_frame(model)), self.limits.load_s)
+            reply = await _bounded(process, ask)
         except CatalogError as error:
             raise ModelUnavailable(str(error)) from error
         except TimeoutError as error:
             raise ModelUnavailable(f"{model.ref} did not load within {self.limits.load_s:g} s") from error
-        finally:
-            process.output.drain()
         return load_report_of(_done(reply))
 
-    async def _up(self, attempt: _Attempt | None = None) -> EngineProcess:
+    async def _up(self, log: OutputTail | None = None) -> EngineProcess:
+        if self._process is not None and self._process.alive and not self._open:
+            await self._emptied(self._process)
         if self._process is not None and self._process.alive:
             return self._process
         if self._process is not None:
             await self._process.ended()  # its memory on the device is free again only now
         self._loaded.clear()
+        self._jobs, self._open = 0, True
         self._process = process = await EngineProcess.start(self.interpreter, self.device, self._folder)
         self.starts += 1
-        if attempt is not None:
-            process.output.capture(attempt.call.log)
-        try:
-            await _bounded(process, process.ready, self.limits.start_s)
-        except TimeoutError as error:
-            raise EngineDied(f"the engine did not come up within {self.limits.start_s:g} s") from error
+        process.output.early = log or process.output.early
+        await _came_up(process, self.limits.start_s)
         return process
 
-    async def _interrupt(self, attempt: _Attempt) -> None:
+    def _recycle(self, process: EngineProcess) -> None:
+        if process is self._process and process.alive and self._spent(process):
+            self._open = False
+        if not self._inside:
+            self._empty.set()
+
+    def _spent(self, process: EngineProcess) -> bool:
+        limits = self.limits
+        return bool(limits.jobs and self._jobs >= limits.jobs) or bool(
+            limits.memory_mb and process.memory_mb() > limits.memory_mb
+        )
+
+    async def _emptied(self, process: EngineProcess) -> None:
+        while self._inside and process.alive:
+            self._empty.clear()
+            await self._empty.wait()
+        await _left(process, 5)
+
+    async def _interrupt(self, attempt: _Attempt, ask: Ask) -> None:
         process, grace_s = self._process, self._grace_s(attempt.call.model)
         if process is None:
             return
-        if grace_s > 0 and attempt.number is not None and process.alive:
-            process.send({"op": "cancel", "id": attempt.number})
-            await _within(grace_s, attempt.ended.wait())
+        process.cancel(ask)  # who stands in line answers at once
+        if grace_s > 0 or not ask.inside:
+            await _within(grace_s or self.limits.cancel_grace_s, attempt.ended.wait())
         if not attempt.ended.is_set():
-            process.kill()
+            process.kill("was killed: a job in it was canceled", over=ask)
 
     def _grace_s(self, model: Model) -> float:
         default = self.limits.cancel_grace_s if model.backend == "onnx" else 0
@@ -263,17 +312,42 @@ def _done(reply: Frame) -> Frame:
     return reply
 
 
-async def _bounded(process: EngineProcess, ask: Callable[[], Awaitable[Frame]], limit_s: float) -> Frame:
-    """An answer within the limit; left in any other way, the process is killed."""
-    answered = False
+async def _bounded(process: EngineProcess, ask: Ask) -> Frame:
+    """The answer; left in any other way, the process is killed.
+
+    Raises:
+        TimeoutError: The process was killed because this request's time was up.
+    """
+    try:
+        return await process.request(ask)
+    except EngineDied as error:
+        if ask.overdue:
+            raise TimeoutError from error
+        raise
+    finally:
+        if not ask.answered:
+            process.kill("was killed with a job that was taken away", over=ask)
+
+
+async def _came_up(process: EngineProcess, limit_s: float) -> None:
+    up = False
     try:
         async with asyncio.timeout(limit_s):
-            reply = await ask()
-        answered = True
-        return reply
+            await process.ready()
+        up = True
+    except TimeoutError as error:
+        raise EngineDied(f"the engine did not come up within {limit_s:g} s") from error
     finally:
-        if not answered:
+        if not up:
             process.kill()
+
+
+async def _left(process: EngineProcess, deadline_s: float) -> None:
+    if process.alive:
+        process.send({"op": "stop"})
+    await _within(deadline_s, process.ended())
+    process.kill("was stopped with its worker")
+    await process.ended()
 
 
 async def _within(seconds: float, waiting: Awaitable[object]) -> None:

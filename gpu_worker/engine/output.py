@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import os
 
+from gpu_worker.engine.printing import NOBODY, split
+
 TAIL_BYTES = 64 * 1024
 _LINE = 300
 _CHUNK = 64 * 1024
@@ -28,6 +30,8 @@ class OutputTail:
 
     def text(self) -> str:
         """The tail as text: no NUL in it, which PostgreSQL would refuse, and a note where it is cut."""
+        if not self.written:
+            return ""
         kept = bytes(self._kept).decode(errors="replace").replace("\0", "\ufffd")
         dropped = self.written - len(self._kept)
         return f"… {dropped} bytes before this were dropped …\n{kept}" if dropped else kept
@@ -40,18 +44,31 @@ class OutputTail:
 
 
 class OutputPipe:
-    """The reading end of an engine's stdout and stderr."""
+    """The reading end of an engine's stdout and stderr.
+
+    What is marked goes to the request that is named; what is not goes to the only one that is there. With
+    several there it is dropped: it might be another tenant's.
+    """
 
     def __init__(self, fd: int) -> None:
         self._fd: int | None = fd
-        self.tail = OutputTail()
+        self._tails: dict[int, OutputTail] = {}
+        self._speaker = NOBODY
+        self._rest = b""
+        self.early = OutputTail()
+        """What was printed before the first request."""
         os.set_blocking(fd, False)
         asyncio.get_running_loop().add_reader(fd, self._read)
 
-    def capture(self, tail: OutputTail) -> None:
-        """From now on what is printed belongs to `tail`."""
+    def open(self, number: int, tail: OutputTail) -> None:
+        """From now on this request prints, too."""
         self.drain()
-        self.tail = tail
+        self._tails[number] = tail
+
+    def shut(self, number: int) -> None:
+        """It has been answered, and what it printed is in the pipe."""
+        self.drain()
+        self._tails.pop(number, None)
 
     def drain(self) -> None:
         """Take what is already in the pipe (bounded: a thread of the algorithm may print without end)."""
@@ -73,5 +90,19 @@ class OutputPipe:
                 data = os.read(self._fd, _CHUNK)
                 if not data:
                     self.close()
-        self.tail.write(data)
+        if data:
+            self._take(data)
         return len(data)
+
+    def _take(self, data: bytes) -> None:
+        said, self._speaker, self._rest = split(self._rest + data, self._speaker)
+        for number, text in said:
+            if (tail := self._tail(number)) is not None:
+                tail.write(text)
+
+    def _tail(self, number: int) -> OutputTail | None:
+        if number != NOBODY:
+            return self._tails.get(number)
+        if not self._tails:
+            return self.early
+        return next(iter(self._tails.values())) if len(self._tails) == 1 else None

@@ -1,5 +1,7 @@
 """One engine process as its parent sees it: started by exec, spoken to in frames, killed whole.
 
+Several requests may be inside. The process says whom each of its stages works on (`at`), so that every
+request's own time is counted, and that who only stood in line when it ended is told so (`EngineDied.inside`).
 What is started is the engine's keeper (see `keeper`), which ends all that it leaves behind, then as it did.
 """
 
@@ -8,22 +10,80 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import math
 import os
 import signal
 import socket
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpu_worker.engine import launch
-from gpu_worker.engine.output import OutputPipe
+from gpu_worker.engine.output import OutputPipe, OutputTail
 from gpu_worker.engine.protocol import HEADER, Frame, ProtocolError, body_size, pack, unpack
 from shared.errors import EngineDied, ModelUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 _LAST_FRAMES_S = 1.0
 _KEEPER_S = 10.0
+_CHUNK = 256 * 1024
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_LOOK_S = 0.1
+"""How often requests are looked at for their time limit."""
+
+
+@dataclass(slots=True, eq=False)
+class Ask:
+    """One request.
+
+    Attributes:
+        limit_s: How long it may be in stages, all of them together.
+        log: Where what it prints goes.
+        on_progress: Called with 0 … 1.
+        on_begin: Called when it enters its first stage.
+        number: On the wire.
+        overdue: Its time was up, so its process was killed.
+    """
+
+    frame: Frame
+    limit_s: float
+    log: OutputTail = field(default_factory=OutputTail)
+    on_progress: Callable[[float], None] | None = None
+    on_begin: Callable[[], None] | None = None
+    number: int = 0
+    overdue: bool = False
+    reply: asyncio.Future[Frame] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    _spent_s: float = 0.0
+    _since: float | None = None
+
+    @property
+    def inside(self) -> bool:
+        """Whether it is in a stage."""
+        return self._since is not None
+
+    @property
+    def answered(self) -> bool:
+        """Whether it has its `done` or `failed`."""
+        return self.reply.done() and not self.reply.cancelled() and self.reply.exception() is None
+
+    def enter(self, now: float) -> None:
+        """A stage begins with it."""
+        if self.on_begin is not None:
+            self.on_begin()
+            self.on_begin = None
+        self._since = now if self._since is None else self._since
+
+    def leave(self, now: float) -> None:
+        """It stands in line again."""
+        if self._since is not None:
+            self._spent_s += now - self._since
+            self._since = None
+
+    def left_s(self, now: float) -> float:
+        """How long it may still be in stages; without limit while it stands in line."""
+        return math.inf if self._since is None else self.limit_s - self._spent_s - (now - self._since)
 
 
 class EngineProcess:
@@ -39,11 +99,13 @@ class EngineProcess:
         self._reader, self._writer = streams
         self.output = output
         self._numbers = itertools.count(1)
-        self._replies: dict[int, asyncio.Future[Frame]] = {}
-        self._progress: dict[int, Callable[[float], None]] = {}
+        self._asks: dict[int, Ask] = {}
+        self._stages: dict[str, list[Ask]] = {}
+        self._looking: asyncio.TimerHandle | None = None
         self._broken = ""
         self._ready: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
         self._killed = self._over = False
+        self._culprit: Ask | None = None
         self._exit = asyncio.create_task(process.wait(), name=f"engine-exit-{process.pid}")
         self._reading = asyncio.create_task(self._read(), name=f"engine-frames-{process.pid}")
         self._ending = asyncio.create_task(self._watch(), name=f"engine-end-{process.pid}")
@@ -101,28 +163,34 @@ class EngineProcess:
         frame: Frame = await asyncio.shield(self._ready)
         return frame
 
-    async def request(
-        self,
-        frame: Frame,
-        *,
-        on_sent: Callable[[int], None] | None = None,
-        on_progress: Callable[[float], None] | None = None,
-    ) -> Frame:
-        """Send a request and wait for its `done` or `failed` frame; `on_sent` gets the request's number.
+    def memory_mb(self) -> float:
+        """Resident memory of the engine below the keeper; 0 where it is gone."""
+        pid = self._ready.result().get("pid") if self._ready.done() and not self._ready.exception() else None
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE / 1e6
+        return 0.0
+
+    async def request(self, ask: Ask) -> Frame:
+        """Send a request and wait for its `done` or `failed` frame.
 
         Raises:
-            EngineDied: The process ended before it answered.
+            EngineDied: The process ended before it answered; `inside` says whether it was in a stage then.
         """
-        number = next(self._numbers)
-        reply: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
-        self._replies[number] = reply
-        self._progress[number] = on_progress or _ignore
-        (on_sent or _ignore)(number)
+        ask.number = next(self._numbers)
+        self._asks[ask.number] = ask
+        self.output.open(ask.number, ask.log)
         try:
-            self.send(frame | {"id": number})
-            return await reply
+            self.send(ask.frame | {"id": ask.number})
+            self._look_soon()
+            return await ask.reply
         finally:
-            del self._replies[number], self._progress[number]
+            del self._asks[ask.number]
+            self.output.shut(ask.number)
+
+    def cancel(self, ask: Ask) -> None:
+        """Ask it to end this request; whether it does is the algorithm's affair."""
+        if self.alive and ask.number in self._asks:
+            self.send({"op": "cancel", "id": ask.number})
 
     def send(self, frame: Frame) -> None:
         """Send one frame.
@@ -131,12 +199,18 @@ class EngineProcess:
             EngineDied: The process has ended.
         """
         if not self.alive:
-            raise EngineDied(self._epitaph())
+            raise EngineDied(self._epitaph(OutputTail()), inside=False)
         self._writer.write(pack(frame))  # small frames to a process that reads all the time: no drain
 
-    def kill(self, because: str = "") -> None:
-        """End the process and all that it started, at once; `because` goes into its requests' errors."""
+    def kill(self, because: str = "", *, over: Ask | None = None) -> None:
+        """End the process and all that it started, at once.
+
+        Args:
+            because: For its requests' errors.
+            over: The request that it is about; the others are not to blame.
+        """
         self._broken = self._broken or because
+        self._culprit = self._culprit or over
         self._killed = True
         self._signal(signal.SIGTERM)  # for its keeper, who kills the rest
         asyncio.get_running_loop().call_later(_KEEPER_S, self._signal, signal.SIGKILL)
@@ -152,23 +226,68 @@ class EngineProcess:
         await asyncio.shield(self._ending)
 
     async def _read(self) -> None:
+        received = bytearray()
         try:
-            while True:
-                size = body_size(await self._reader.readexactly(HEADER.size))
-                self._take(unpack(await self._reader.readexactly(size)))
-        except (asyncio.IncompleteReadError, OSError):
-            await asyncio.wait([self._exit], timeout=_LAST_FRAMES_S)  # a death closes the line, too
-            self.kill("" if self._exit.done() else "closed its line to the worker, and was ended")
+            while chunk := await self._reader.read(_CHUNK):
+                received += chunk
+                self._take_all(received)
+        except OSError:
+            pass  # a death closes the line, too
         except (ProtocolError, KeyError, TypeError, ValueError):
             self.kill("sent what is no frame, and was ended")
+            return
+        await asyncio.wait([self._exit], timeout=_LAST_FRAMES_S)
+        self.kill("" if self._exit.done() else "closed its line to the worker, and was ended")
+
+    def _take_all(self, received: bytearray) -> None:
+        """Every whole frame; the rest stays for what comes next."""
+        start = 0
+        while len(received) - start >= HEADER.size:
+            begin = start + HEADER.size
+            end = begin + body_size(received[start:begin])
+            if len(received) < end:
+                break
+            self._take(unpack(bytes(received[begin:end])))
+            start = end
+        del received[:start]
 
     def _take(self, frame: Frame) -> None:
-        if frame["op"] == "ready":
-            _settle(self._ready, frame)
+        if frame["op"] == "at":
+            self._enter(str(frame["stage"]), frame["ids"])
         elif frame["op"] == "progress":
-            self._progress.get(frame["id"], _ignore)(float(frame["value"]))
-        else:
-            _settle(self._replies.get(frame["id"]), frame)
+            ask = self._asks.get(frame["id"])
+            if ask is not None and ask.on_progress is not None:
+                ask.on_progress(float(frame["value"]))
+        elif frame["op"] == "ready":
+            _settle(self._ready, frame)
+        elif (ask := self._asks.get(frame["id"])) is not None:
+            _settle(ask.reply, frame)
+
+    def _enter(self, stage: str, numbers: list[int]) -> None:
+        now = asyncio.get_running_loop().time()
+        entering = [self._asks[number] for number in numbers if number in self._asks]
+        for ask in self._stages.get(stage, ()):
+            if ask not in entering:
+                ask.leave(now)
+        self._stages[stage] = entering
+        for ask in entering:
+            ask.enter(now)
+
+    def _look_soon(self) -> None:
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().call_later(_LOOK_S, self._look)
+
+    def _look(self) -> None:
+        """End the process over a request whose time is up: nothing less ends Python code that hangs."""
+        self._looking = None
+        now = asyncio.get_running_loop().time()
+        for ask in self._asks.values():
+            if ask.left_s(now) <= 0 and not ask.reply.done():
+                ask.overdue = True
+                self.kill(f"was killed: a job was at work for more than {ask.limit_s:g} s", over=ask)
+                return
+        if self._asks and not self._killed:
+            self._look_soon()
 
     async def _watch(self) -> None:
         await self._exit
@@ -183,10 +302,10 @@ class EngineProcess:
         self.output.drain()
         self.output.close()
         self._writer.close()
-        for future in (self._ready, *self._replies.values()):
-            if not future.done():
-                future.set_exception(EngineDied(self._epitaph()))
-                future.exception()  # taken: nobody may be waiting for `ready` any more
+        _end(self._ready, EngineDied(self._epitaph(self.output.early)))
+        for ask in self._asks.values():
+            to_blame = ask.inside if self._culprit is None else ask is self._culprit
+            _end(ask.reply, EngineDied(self._epitaph(ask.log), inside=to_blame))
 
     def _end_group(self) -> None:
         """A keeper killed by force (short of memory, say) left the engine's group to us."""
@@ -196,15 +315,17 @@ class EngineProcess:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(group, signal.SIGKILL)
 
-    def _epitaph(self) -> str:
+    def _epitaph(self, log: OutputTail) -> str:
         code = self._process.returncode or 0
         how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with code {code}"
-        printed = self.output.tail.last_words()
+        printed = log.last_words()
         return f"the engine process {self._broken or how}" + (f"; it printed: {printed}" if printed else "")
 
 
-def _ignore(_: object) -> None:
-    pass
+def _end(future: asyncio.Future[Frame], error: EngineDied) -> None:
+    if not future.done():
+        future.set_exception(error)
+        future.exception()  # taken: nobody may be waiting for it any more
 
 
 def _settle(future: asyncio.Future[Frame] | None, frame: Frame) -> None:

@@ -1,9 +1,13 @@
 """The frames between a worker and its engine: four bytes of length, then JSON. Nothing is ever unpickled.
 
-Inputs and outputs travel as files; a frame carries names, paths and small values.
+Inputs and outputs travel as files; a frame carries names, paths, short texts and small values.
 
-    worker → engine   load {id, model}   run {id, model, inputs, params, scratch}   cancel {id}   stop
-    engine → worker   ready {pid, python}   progress {id, value}   done {id, …}   failed {id, kind, …}
+    worker → engine   load {id, model}   run {id, model, priority, inputs, params, scratch}
+                      cancel {id}   stop
+    engine → worker   ready {pid, python}   at {stage, ids}   progress {id, value}
+                      done {id, …}   failed {id, kind, …}
+
+`at` says whom a stage works on from now on: those named in its last `at`, and nobody else.
 """
 
 from __future__ import annotations
@@ -58,6 +62,7 @@ class Channel:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
+        self._stream = connection.makefile("rb")  # buffered: many small frames, one call
         self._sending = threading.Lock()
 
     def send(self, frame: Frame) -> None:
@@ -68,15 +73,9 @@ class Channel:
 
     def receive(self) -> Frame | None:
         """The next frame; None when the worker is gone."""
-        header = self._read(HEADER.size)
-        body = self._read(body_size(header)) if header else b""
-        return unpack(body) if body else None
-
-    def _read(self, size: int) -> bytes:
-        data = bytearray()
-        while len(data) < size:
-            chunk = self._connection.recv(size - len(data))
-            if not chunk:
-                return b""
-            data += chunk
-        return bytes(data)
+        header = self._stream.read(HEADER.size)
+        if len(header) < HEADER.size:
+            return None
+        size = body_size(header)
+        body = self._stream.read(size)
+        return unpack(body) if len(body) == size else None

@@ -1,8 +1,8 @@
-"""A loaded model, and one job through it: decode, prepare, infer, finish, encode, with the time of each."""
+"""A loaded model, and a job's three steps through it: decode and prepare, infer, finish and encode."""
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from gpu_worker.engine import device as devices
 from gpu_worker.engine import values
-from gpu_worker.engine.handler import LoadContext, ModelImports, make_steps
+from gpu_worker.engine.handler import ClassSteps, LoadContext, ModelImports, make_steps
 from gpu_worker.engine.job import CanceledError
 from gpu_worker.engine.onnx import OnnxSession
+from gpu_worker.engine.spec import SpecError
+from gpu_worker.engine.turns import TURNS
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+    from contextlib import AbstractContextManager
+
     from gpu_worker.engine.job import Job
     from gpu_worker.engine.spec import ModelSpec
+
+_HEAVY = frozenset({"image", "audio", "bytes"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,42 +36,99 @@ class Request:
 
 
 class Runner:
-    """One model, loaded and warm on one device."""
+    """One model, loaded and warm on one device.
+
+    Attributes:
+        batching: How many jobs may share an `infer`; None for one.
+        apart: Its steps run beside each other's, each for another job: worth a change of threads where bytes
+            are decoded or the author wrote the steps apart.
+    """
 
     def __init__(self, spec: ModelSpec, device: str) -> None:
         devices.require(device)
         self.spec = spec
         self._imports = ModelImports(spec.folder)
+        self._own_code = any(spec.folder.rglob("*.py"))
         self.session = OnnxSession(spec, device) if spec.backend == "onnx" else None
-        context = LoadContext(spec.folder, spec.options, device, self.session)
-        with self._imports.active():
+        outputs = {name: kind for name, (kind, _) in spec.outputs.items()}
+        context = LoadContext(spec.folder, spec.options, device, self.session, outputs)
+        with self._turn():
             self._steps = make_steps(spec, context)
+        if spec.batching and not isinstance(self._steps, ClassSteps):
+            raise SpecError(f"{spec.ref}: [batching] wants a class with infer(items), not a plain function")
+        kinds = {*spec.inputs.values(), *(kind for kind, _ in spec.outputs.values())}
+        self.apart = isinstance(self._steps, ClassSteps) or bool(kinds & _HEAVY)
+        self.defaults = spec.defaults()
+        self.batching = spec.batching
 
-    def run(self, request: Request, job: Job) -> dict[str, Any]:
-        """Run one job; returns `outputs` by name (path, content_type, metadata) and `timings` in seconds."""
+    def prepare(self, request: Request, job: Job) -> Any:
+        """The item that `infer` takes."""
+        with self._turn():
+            inputs = values.decode_inputs(self.spec, request.inputs)
+            return self._steps.prepare(self.defaults | request.params | inputs, job)
+
+    def infer(self, items: list[Any]) -> list[Any]:
+        """One raw result for each item."""
+        with self._turn():
+            return self._steps.infer(items)
+
+    def finish(self, item: Any, raw: Any, scratch: Path, *, inline: bool = False) -> dict[str, values.Output]:
+        """The outputs by name; small texts stand in them (`inline`), all else lies in `scratch`."""
+        with self._turn():
+            return values.encode_outputs(self.spec, self._steps.finish(item, raw), scratch, inline=inline)
+
+    def shape_of(self, item: Any) -> Hashable:
+        """Items of one shape fit into one `infer`: arrays by type and shape, whatever they are nested in."""
+        return _shape_of(item)
+
+    def rearm(self) -> None:
+        """Forget an earlier cancel, before the next `infer`."""
         if self.session is not None:
             self.session.rearm()
-        if job.cancelled:  # asked before the line above forgot it
-            raise CanceledError
-        with self._imports.active():
-            return self._run(request, job)
 
     def cancel(self) -> None:
         """End the graph that is running, if one is; from any thread."""
         if self.session is not None:
             self.session.terminate()
 
-    def _run(self, request: Request, job: Job) -> dict[str, Any]:
-        times = [time.perf_counter()]
-        inputs = values.decode_inputs(self.spec, request.inputs)
-        item = self._steps.prepare(self.spec.defaults() | request.params | inputs, job)
-        times.append(time.perf_counter())
-        (raw,) = self._steps.infer([item])
-        times.append(time.perf_counter())
-        outputs = values.encode_outputs(self.spec, self._steps.finish(item, raw), request.scratch)
-        times.append(time.perf_counter())
-        spans = (round(later - earlier, 6) for earlier, later in itertools.pairwise(times))
-        return {
-            "outputs": outputs,
-            "timings": dict(zip(("prepare_s", "infer_s", "finish_s"), spans, strict=True)),
-        }
+    def run(self, request: Request, job: Job) -> dict[str, Any]:
+        """All steps of one job, here and now; returns `outputs` by name and `timings` in seconds."""
+        self.rearm()
+        if job.cancelled:  # asked before the line above forgot it
+            raise CanceledError
+        timings: dict[str, float] = {}
+        with timed(timings, "prepare_s"):
+            item = self.prepare(request, job)
+        with timed(timings, "infer_s"):
+            (raw,) = self.infer([item])
+        with timed(timings, "finish_s"):
+            outputs = self.finish(item, raw, request.scratch)
+        return {"outputs": outputs, "timings": timings}
+
+    def _turn(self) -> AbstractContextManager[None]:
+        return TURNS.of(self._imports) if self._own_code else contextlib.nullcontext()
+
+
+class timed:  # noqa: N801  used as a word of the language; a generator would cost more than what it measures
+    """Write down how many seconds a block took."""
+
+    __slots__ = ("_began", "_name", "_timings")
+
+    def __init__(self, timings: dict[str, float], name: str) -> None:
+        self._timings, self._name = timings, name
+
+    def __enter__(self) -> None:
+        self._began = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._timings[self._name] = round(time.perf_counter() - self._began, 6)
+
+
+def _shape_of(item: Any) -> Hashable:
+    if hasattr(item, "shape") and hasattr(item, "dtype"):
+        return str(item.dtype), tuple(item.shape)
+    if isinstance(item, dict):
+        return tuple((name, _shape_of(value)) for name, value in item.items())
+    if isinstance(item, tuple | list):
+        return tuple(map(_shape_of, item))
+    return type(item)

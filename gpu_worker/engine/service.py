@@ -1,7 +1,13 @@
-"""The engine process: frames in, one job at a time on the main thread, frames out.
+"""The engine process: frames in, three stages side by side, frames out.
 
-The main thread runs the algorithms, since CUDA contexts, signal handlers and some libraries want it. A second
-thread only reads: it can cancel a graph that is running, and it ends the process when the worker is gone.
+    reader    takes frames; cancels; ends the process when the worker is gone
+    prepare   decodes and prepares the next jobs                     ┐ only where a model's steps stand apart
+    device    the main thread: loads models, infers batches          │ (see Runner.apart), else all of a job
+    finish    finishes and encodes the last jobs                     ┘ runs on the device's thread
+
+Each stage has one thread, so no step of a handler ever runs beside itself. CUDA contexts, signal handlers and
+some libraries want the main thread, hence it is the device's. Before a stage begins with a job it says so:
+the worker counts each job's time, and charges a crash to those that were in a stage, and to nobody in a line.
 What was started here ends with the process: see `keeper`.
 """
 
@@ -9,96 +15,238 @@ from __future__ import annotations
 
 import contextlib
 import os
-import queue
 import signal
 import socket
 import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gpu_worker.engine.failure import describe
 from gpu_worker.engine.job import CanceledError, Job
+from gpu_worker.engine.line import Line, Work
+from gpu_worker.engine.printing import NOBODY, listen, speaking
 from gpu_worker.engine.protocol import Channel, Frame, ProtocolError
-from gpu_worker.engine.runner import Request, Runner
+from gpu_worker.engine.runner import Request, Runner, timed
 from gpu_worker.engine.spec import spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_LOAD, _STOP = 100, 101
+"""Before every job: a load's time is counted from its frame's arrival at the device."""
+
 
 def serve(fd: int, device: str) -> None:
     """Serve the worker at the other end of the socket until it says stop or goes away."""
     os.set_inheritable(fd, False)  # noqa: FBT003  the call's own form; an algorithm's own processes must not hold the line open
+    listen()
     with socket.socket(fileno=fd) as connection:
         Service(Channel(connection), device).run()
 
 
 class Service:
-    """The models of this process and the job in hand."""
+    """The models of this process and the jobs on their way through it."""
 
     def __init__(self, channel: Channel, device: str) -> None:
         self._channel = channel
         self._device = device
-        self._inbox: queue.SimpleQueue[Frame] = queue.SimpleQueue()
         self._models: dict[str, Runner] = {}
-        self._now: tuple[int, Job, Runner] | None = None
+        self._to_prepare, self._to_infer, self._to_finish = Line(), Line(), Line()
+        self._works: dict[int, Work] = {}
+        self._computing: list[Work] = []
         self._canceled: set[int] = set()
 
     def run(self) -> None:
         """Answer frames until `stop`."""
-        threading.Thread(target=self._read, name="frames", daemon=True).start()
+        for name, target in (
+            ("frames", self._read),
+            ("prepare", self._prepare_all),
+            ("finish", self._finish_all),
+        ):
+            threading.Thread(target=target, name=name, daemon=True).start()
         self._channel.send({"op": "ready", "pid": os.getpid(), "python": sys.version.split()[0]})
-        while (frame := self._inbox.get())["op"] != "stop":
-            self._answer(frame, {"load": self._load, "run": self._run}[frame["op"]])
+        while (entry := self._to_infer.take()) is not None:
+            if isinstance(entry, Work):
+                self._compute(entry)
+            else:
+                self._load(entry)
+
+    # --- the reader's thread
 
     def _read(self) -> None:
-        with contextlib.suppress(OSError, ProtocolError):
-            while (frame := self._channel.receive()) is not None:
-                if frame["op"] == "cancel":
-                    self._cancel(frame["id"])
-                else:
-                    self._inbox.put(frame)
-        os.killpg(0, signal.SIGKILL)  # the worker is gone: leave at once, with all that was started here
-
-    def _answer(self, frame: Frame, act: Callable[[Frame], Frame]) -> None:
+        acts: dict[str, Callable[[Frame], None]] = {
+            "run": self._begin,
+            "cancel": self._cancel,
+            "load": lambda frame: self._to_infer.put(frame, _LOAD),
+            "stop": lambda _: self._to_infer.put(None, _STOP),
+        }
         try:
-            reply = {"op": "done"} | act(frame)
-        except BaseException as error:  # noqa: BLE001  the execution step: an algorithm may raise anything, SystemExit too
-            reply = {"op": "failed"} | describe(error, canceled=frame["id"] in self._canceled)
-        self._canceled.discard(frame["id"])
-        _flush()  # before the answer: what was printed must be in the pipe when the worker reads it
-        self._channel.send(reply | {"id": frame["id"]})
-
-    def _load(self, frame: Frame) -> Frame:
-        started = time.perf_counter()
-        spec = spec_of(frame["model"], Path(frame["model"]["folder"]))
-        runner = Runner(spec, self._device)
-        self._models[spec.ref] = runner
-        providers = runner.session.providers if runner.session else []
-        return {"load_s": round(time.perf_counter() - started, 6), "providers": providers}
-
-    def _run(self, frame: Frame) -> Frame:
-        number, runner = frame["id"], self._models[frame["model"]]
-        job = Job(frame["job_id"], lambda value: self._progress(number, value))
-        try:
-            self._now = (number, job, runner)
-            if number in self._canceled:  # asked before the line above was reached
-                raise CanceledError
-            return runner.run(Request(frame["inputs"], frame["params"], Path(frame["scratch"])), job)
+            with contextlib.suppress(OSError, ProtocolError):
+                while (frame := self._channel.receive()) is not None:
+                    acts[frame["op"]](frame)
         finally:
-            self._now = None
+            os.killpg(0, signal.SIGKILL)  # the worker is gone: leave at once, with all that was started here
 
-    def _cancel(self, number: int) -> None:
-        self._canceled.add(number)
-        now = self._now
-        if now is not None and now[0] == number:
-            now[1].cancel()
-            now[2].cancel()
+    def _begin(self, frame: Frame) -> None:
+        number = frame["id"]
+        job = Job(frame["job_id"], lambda value: self._progress(number, value))
+        request = Request(frame["inputs"], frame["params"], Path(frame["scratch"]))
+        work = Work(number, frame["priority"], self._models[frame["model"]], request, job)
+        self._works[number] = work
+        line = self._to_prepare if work.runner.apart else self._to_infer
+        line.put(work, work.priority)
+
+    def _cancel(self, frame: Frame) -> None:
+        self._canceled.add(frame["id"])
+        work = self._works.get(frame["id"])
+        if work is None:
+            self._canceled.discard(frame["id"])
+            return
+        work.job.cancel()
+        if any(line.drop(work) for line in (self._to_prepare, self._to_infer, self._to_finish)):
+            self._step(work, _refuse)
+        elif work in self._computing:
+            work.runner.cancel()
 
     def _progress(self, number: int, value: float) -> None:
         self._channel.send({"op": "progress", "id": number, "value": value})
+
+    # --- the stages
+
+    def _prepare_all(self) -> None:
+        while True:
+            work: Work = self._to_prepare.take()
+            self._at("prepare", [work])
+            if self._step(work, self._prepare):
+                self._to_infer.put(work, work.priority)
+            self._at_rest("prepare", self._to_prepare)
+
+    def _finish_all(self) -> None:
+        while True:
+            work: Work = self._to_finish.take()
+            self._at("finish", [work])
+            if self._step(work, self._finish):
+                self._answer(work)
+            self._at_rest("finish", self._to_finish)
+
+    def _compute(self, first: Work) -> None:
+        """One batch through the device; a job of a handler whose steps stand together goes through all."""
+        batch = [first, *self._others_like(first)]
+        self._at("device", batch)
+        if not first.runner.apart:
+            batch = [work for work in batch if self._step(work, self._prepare)]
+        for work in self._inferred(batch):
+            if first.runner.apart:
+                self._to_finish.put(work, work.priority)
+            elif self._step(work, self._finish):
+                self._answer(work)
+        self._at_rest("device", self._to_infer)
+
+    def _others_like(self, first: Work) -> list[Work]:
+        batching = first.runner.batching
+        if batching is None or first.job.cancelled:
+            return []
+        kind = first.kind
+        return self._to_infer.take_like(
+            lambda entry: isinstance(entry, Work) and entry.runner is first.runner and entry.kind == kind,
+            batching.max_size - 1,
+            batching.max_delay_s,
+        )
+
+    def _inferred(self, batch: list[Work]) -> list[Work]:
+        """Those that succeeded: together, or, when that failed, one by one."""
+        self._computing = batch
+        try:
+            if len(batch) > 1 and self._together(batch):
+                return batch
+            return [work for work in batch if self._step(work, lambda each: self._infer([each]))]
+        finally:
+            self._computing = []
+
+    def _together(self, batch: list[Work]) -> bool:
+        with contextlib.suppress(BaseException), speaking(NOBODY):
+            self._infer(batch)
+            return True
+        return False
+
+    # --- the steps
+
+    def _prepare(self, work: Work) -> None:
+        with timed(work.timings, "prepare_s"):
+            work.item = work.runner.prepare(work.request, work.job)
+
+    def _infer(self, batch: list[Work]) -> None:
+        runner = batch[0].runner
+        runner.rearm()
+        for work in batch:  # asked before the line above forgot it
+            self._check(work)
+        began = time.perf_counter()
+        raws = runner.infer([work.item for work in batch])
+        took = round(time.perf_counter() - began, 6)
+        for work, raw in zip(batch, raws, strict=True):
+            work.raw, work.timings["infer_s"], work.batch_size = raw, took, len(batch)
+
+    def _finish(self, work: Work) -> None:
+        with timed(work.timings, "finish_s"):
+            outputs = work.runner.finish(work.item, work.raw, work.request.scratch, inline=True)
+        work.raw = {"op": "done", "outputs": outputs}
+
+    def _step(self, work: Work, step: Callable[[Work], None]) -> bool:
+        """Do one step of one job; False, and the job is answered, when it failed."""
+        try:
+            with speaking(work.number):
+                self._check(work)
+                step(work)
+        except BaseException as error:  # noqa: BLE001  the execution step: an algorithm may raise anything, SystemExit too
+            work.raw = {"op": "failed"} | describe(error, canceled=work.number in self._canceled)
+            self._answer(work)
+            return False
+        return True
+
+    def _check(self, work: Work) -> None:
+        if work.number in self._canceled:
+            raise CanceledError
+
+    def _load(self, frame: Frame) -> None:
+        self._channel.send({"op": "at", "stage": "device", "ids": [frame["id"]]})
+        began = time.perf_counter()
+        try:
+            spec = spec_of(frame["model"], Path(frame["model"]["folder"]))
+            with speaking(frame["id"]):
+                runner = self._models[spec.ref] = Runner(spec, self._device)
+            places = (
+                {"providers": runner.session.providers, "nodes": runner.session.nodes}
+                if runner.session
+                else {}
+            )
+            took = round(time.perf_counter() - began, 6)
+            reply: Frame = {"op": "done", "load_s": took, "apart": runner.apart, **places}
+        except BaseException as error:  # noqa: BLE001  the execution step: a model's own code is loaded
+            reply = {"op": "failed"} | describe(error)
+        _flush()
+        self._channel.send(reply | {"id": frame["id"]})
+
+    def _answer(self, work: Work) -> None:
+        self._works.pop(work.number, None)
+        self._canceled.discard(work.number)
+        _flush()  # before the answer: what was printed must be in the pipe when the worker reads it
+        reply: dict[str, Any] = work.raw
+        self._channel.send(
+            reply | {"id": work.number, "timings": work.timings, "batch_size": work.batch_size}
+        )
+
+    def _at(self, stage: str, works: list[Work]) -> None:
+        self._channel.send({"op": "at", "stage": stage, "ids": [work.number for work in works]})
+
+    def _at_rest(self, stage: str, line: Line) -> None:
+        if line.empty and self._works:  # else the next one says it, or nobody is left to be timed
+            self._channel.send({"op": "at", "stage": stage, "ids": []})
+
+
+def _refuse(_: Work) -> None:
+    raise CanceledError
 
 
 def _flush() -> None:

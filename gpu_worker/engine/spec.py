@@ -25,6 +25,14 @@ class SpecError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Batching:
+    """How jobs share an `infer`: at most so many, the first of them waiting at most so long for others."""
+
+    max_size: int
+    max_delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """One model as the engine runs it.
 
@@ -43,6 +51,7 @@ class ModelSpec:
     outputs: dict[str, tuple[str, str]]
     params: dict[str, dict[str, Any]]
     options: dict[str, Any] = field(default_factory=dict)
+    batching: Batching | None = None
 
     @property
     def path(self) -> Path:
@@ -85,7 +94,13 @@ def _spec_of(table: dict[str, Any], folder: Path) -> ModelSpec:
         outputs={name: _output_of(made) for name, made in (table.get("outputs") or {}).items()},
         params=dict(table.get("params") or {}),
         options=dict(table.get("options") or {}),
+        batching=_batching_of(table.get("batching") or {}),
     )
+
+
+def _batching_of(table: dict[str, Any]) -> Batching | None:
+    size = int(table.get("max_batch_size", 1))
+    return Batching(size, float(table.get("max_queue_delay_ms", 0)) / 1000) if size > 1 else None
 
 
 def _output_of(made: dict[str, Any]) -> tuple[str, str]:

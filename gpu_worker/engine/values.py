@@ -19,12 +19,15 @@ from types import ModuleType
 from typing import Any
 
 from gpu_worker.engine.job import BadInputError, BadOutputError
+from gpu_worker.engine.options import picture_limits
 from gpu_worker.engine.spec import ModelSpec
 
 Output = dict[str, Any]
-"""`path`, `content_type` and `metadata` of one output file."""
+"""`content_type` and `metadata` of one output, and its `path`, or its `text` where it is a short one."""
 
-_MAX_PIXELS = 50_000_000
+INLINE_BYTES = 64 * 1024
+"""A text up to this long crosses in the answer itself: a file costs more than it."""
+
 _SUFFIXES = {
     "image/png": ".png",
     "image/jpeg": ".jpg",
@@ -56,7 +59,7 @@ def _decode(spec: ModelSpec, name: str, source: dict[str, Any]) -> Any:
         return _inline(kind, name, source.get("json"))
     path = Path(source["path"])
     if kind == "image":
-        return _pictures().read_image(path, name, int(spec.options.get("max_pixels", _MAX_PIXELS)))
+        return _pictures().read_image(path, name, picture_limits(spec.options, spec.folder))
     if kind == "audio":
         return path
     return _decode_bytes(kind, name, path.read_bytes())
@@ -80,15 +83,21 @@ def _decode_bytes(kind: str, name: str, data: bytes) -> Any:
         ) from error
 
 
-def encode_outputs(spec: ModelSpec, value: Any, folder: Path) -> dict[str, Output]:
-    """Write what the algorithm returned into `folder`, one file per declared output.
+def encode_outputs(spec: ModelSpec, value: Any, folder: Path, *, inline: bool = False) -> dict[str, Output]:
+    """What the algorithm returned, one output for each that is declared, most of them files in `folder`.
 
-    A model that declares none has its effect elsewhere, and returns None.
+    Args:
+        spec: What is declared.
+        value: What was returned.
+        folder: Made when it is needed.
+        inline: Short texts need no file.
 
     Raises:
         BadOutputError: It is not what model.toml declares.
     """
-    return {name: _encode(spec, name, made, folder) for name, made in _by_name(spec, value).items()}
+    return {
+        name: _encode(spec, name, made, folder, inline=inline) for name, made in _by_name(spec, value).items()
+    }
 
 
 def _by_name(spec: ModelSpec, value: Any) -> dict[str, Any]:
@@ -108,13 +117,25 @@ def _by_name(spec: ModelSpec, value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def _encode(spec: ModelSpec, name: str, value: Any, folder: Path) -> Output:
+def _encode(spec: ModelSpec, name: str, value: Any, folder: Path, *, inline: bool) -> Output:
     kind, content_type = spec.outputs[name]
-    path = folder / f"{name}{_SUFFIXES.get(content_type, '.bin')}"
+    if kind not in {"text", "json"}:
+        return _encode_file(spec, name, value, folder)
+    data = _bytes_of(kind, value, name)
+    if inline and len(data) <= INLINE_BYTES:
+        return {"text": data.decode(), "content_type": content_type, "metadata": {}}
+    path = _place(folder, name, content_type)
+    path.write_bytes(data)
+    return {"path": str(path), "content_type": content_type, "metadata": {}}
+
+
+def _encode_file(spec: ModelSpec, name: str, value: Any, folder: Path) -> Output:
+    kind, content_type = spec.outputs[name]
+    path = _place(folder, name, content_type)
     metadata: dict[str, Any] = {}
-    if isinstance(value, Path) and kind not in {"text", "json"}:
+    if isinstance(value, Path):
         _copy(value, path, name)
-    elif isinstance(value, bytes | bytearray | memoryview) and kind not in {"text", "json"}:
+    elif isinstance(value, bytes | bytearray | memoryview):
         path.write_bytes(value)
     elif kind == "image":
         metadata = _pictures().write_image(value, path, content_type, name)
@@ -122,6 +143,11 @@ def _encode(spec: ModelSpec, name: str, value: Any, folder: Path) -> Output:
     else:
         path.write_bytes(_bytes_of(kind, value, name))
     return {"path": str(path), "content_type": content_type, "metadata": metadata}
+
+
+def _place(folder: Path, name: str, content_type: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{name}{_SUFFIXES.get(content_type, '.bin')}"
 
 
 def _pictures() -> ModuleType:

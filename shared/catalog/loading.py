@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from shared.catalog.index import IndexMismatchError, read_index
-from shared.catalog.model import CatalogError, Input, Model, ModelTable, Output, Param, suggest
+from shared.catalog.index import INDEX_FILE, IndexMismatchError, read_index
+from shared.catalog.model import Batching, CatalogError, Input, Mistake, Model, ModelTable, Output, Param, suggest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from shared.catalog.index import Digests
 
 MODEL_FILE = "model.toml"
 
@@ -53,15 +55,29 @@ def load_catalog(path: Path | str) -> Catalog:
     root = Path(path)
     if not root.is_dir():
         raise CatalogError(f"{root}: no such folder; set LEVERET_CATALOG_PATH to the folder of model folders")
-    index = _index_of(root)
-    models = [load_model(folder, index.get(folder.name)) for folder in _model_folders(root)]
-    for model in models:
-        _check_place(model, models)
-    return Catalog(tuple(models))
+    index = index_of(root)
+    return catalog_of(load_model(folder, index.get(folder.name)) for folder in model_folders(root))
 
 
-def load_model(folder: Path | str, digests: dict[str, str] | None = None) -> Model:
+def catalog_of(models: Iterable[Model]) -> Catalog:
+    """These models as one catalog.
+
+    Raises:
+        CatalogError: A folder has a name that is not its model's, or a version exists twice.
+    """
+    found = tuple(models)
+    if mistakes := list(place_mistakes(found)):
+        raise CatalogError(*mistakes)
+    return Catalog(found)
+
+
+def load_model(folder: Path | str, digests: Digests | None = None, *, whole: bool = True) -> Model:
     """Read one model folder.
+
+    Args:
+        folder: With the model.toml.
+        digests: What the catalog's index pins for it.
+        whole: False where only the model.toml was brought here: its file is then looked for in the index.
 
     Raises:
         CatalogError: Its model.toml is missing or wrong; the text lists every mistake by file and key.
@@ -72,70 +88,91 @@ def load_model(folder: Path | str, digests: dict[str, str] | None = None) -> Mod
     try:
         ModelTable.model_validate(table)  # first without ours, so that a file can't set them
     except ValidationError as error:
-        raise CatalogError("\n".join(f"{source}: {line}" for line in _explain(error))) from error
+        raise CatalogError(*(Mistake(str(source), text, key) for key, text in _explain(error))) from error
     model = Model.model_validate(table | {"folder": folder, "digests": digests})
-    _check_file(model, source)
+    if complaint := _file_complaint(model) if whole else _file_unlisted(model):
+        raise CatalogError(Mistake(str(source), complaint, "file"))
     return model
 
 
-def _model_folders(root: Path) -> Iterator[Path]:
+def model_folders(root: Path) -> Iterator[Path]:
+    """The folders directly under `root` that hold a model."""
     return (entry.parent for entry in sorted(root.glob(f"*/{MODEL_FILE}")))
 
 
-def _index_of(root: Path) -> dict[str, dict[str, str]]:
+def index_of(root: Path) -> dict[str, Digests]:
+    """The catalog's index.
+
+    Raises:
+        CatalogError: It can't be understood.
+    """
     try:
         return read_index(root)
     except IndexMismatchError as error:
-        raise CatalogError(str(error)) from error
+        raise CatalogError(Mistake(str(root / INDEX_FILE), str(error).partition(": ")[2])) from error
 
 
-def _check_place(model: Model, models: list[Model]) -> None:
-    if model.folder.name not in {model.name, model.ref}:
-        wrong = f"{model.folder}: holds {model.ref}; name the folder `{model.name}` or `{model.ref}`"
-        raise CatalogError(wrong)
-    if any(other.ref == model.ref and other is not model for other in models):
-        raise CatalogError(
-            f"{model.folder / MODEL_FILE}: {model.ref} exists twice; raise `version` in one of them"
-        )
+def place_mistakes(models: Iterable[Model]) -> Iterator[Mistake]:
+    """What is wrong with where models lie, by their folders' names."""
+    seen: set[str] = set()
+    for model in models:
+        if model.folder.name not in {model.name, model.ref}:
+            yield Mistake(
+                str(model.folder), f"holds {model.ref}; name the folder `{model.name}` or `{model.ref}`"
+            )
+        if model.ref in seen:
+            text = f"{model.ref} exists twice; raise `version` in one of them"
+            yield Mistake(str(model.folder / MODEL_FILE), text, "version")
+        seen.add(model.ref)
 
 
-def _check_file(model: Model, source: Path) -> None:
+def _file_complaint(model: Model) -> str | None:
     if model.path is None:
-        return
+        return None
     if not model.path.resolve().is_relative_to(model.folder):
-        raise CatalogError(
-            f"{source}: file: {model.file!r} lies outside the model's folder; put a copy inside"
-        )
+        return f"{model.file!r} lies outside the model's folder; put a copy inside"
     if not model.path.is_file():
-        raise CatalogError(f"{source}: file: there is no {model.file!r} in this folder; put it there")
+        return f"there is no {model.file!r} in this folder; put it there"
+    return None
+
+
+def _file_unlisted(model: Model) -> str | None:
+    if model.file is None or model.file in (model.digests or {}):
+        return None
+    return f"there is no {model.file!r} in the catalog's index; put it into the folder and publish again"
 
 
 def _read_toml(source: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(source.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise CatalogError(f"{source}: missing; a model folder holds a {MODEL_FILE}") from error
+        raise CatalogError(Mistake(str(source), f"missing; a model folder holds a {MODEL_FILE}")) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise CatalogError(f"{source}: not readable as TOML: {error}") from error
+        raise CatalogError(Mistake(str(source), f"not readable as TOML: {error}")) from error
 
 
-def _explain(error: ValidationError) -> Iterator[str]:
+def _explain(error: ValidationError) -> Iterator[tuple[str, str]]:
     for entry in error.errors(include_url=False, include_context=False):
         steps = [str(step) for step in entry["loc"] if step != "[key]"]
         where = ".".join(steps) or "the whole file"
         if entry["type"] == "extra_forbidden":
-            yield f"{where}: unknown key{suggest(steps[-1], _keys_at(steps))}"
+            yield where, f"unknown key{suggest(steps[-1], _keys_at(steps))}"
         elif entry["type"] == "string_pattern_mismatch":
-            yield f"{where}: not an allowed form; {_FORMS}"
+            yield where, f"not an allowed form; {_FORMS}"
         else:
-            yield f"{where}: {entry['msg'].removeprefix('Value error, ')}"
+            yield where, entry["msg"].removeprefix("Value error, ")
 
 
 _FORMS = (
     "names are lower-case letters, digits, - and _ (inputs, outputs, params: a letter first, no -), "
     'a handler is "module:function", a content type is "image/png" or "image/*"'
 )
-_TABLES: dict[str, type[BaseModel]] = {"inputs": Input, "outputs": Output, "params": Param}
+_TABLES: dict[str, type[BaseModel]] = {
+    "inputs": Input,
+    "outputs": Output,
+    "params": Param,
+    "batching": Batching,
+}
 
 
 def _keys_at(steps: list[str]) -> list[str]:

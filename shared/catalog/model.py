@@ -40,8 +40,36 @@ OUTPUT_TYPES: dict[Kind, str] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One thing that is wrong with a model's folder or the catalog.
+
+    Attributes:
+        file: Where.
+        text: What is wrong, and what to do about it.
+        key: Of the TOML file, as `inputs.image.kind`; empty where it is about the file as such.
+        fatal: False for what may be well where the model will run.
+    """
+
+    file: str
+    text: str
+    key: str = ""
+    fatal: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.key}: {self.text}" if self.key else f"{self.file}: {self.text}"
+
+
 class CatalogError(Misconfigured):
-    """A model folder or the catalog is wrong; the text names the file, the key and the remedy."""
+    """A model folder or the catalog is wrong; the text names the file, the key and the remedy.
+
+    Attributes:
+        mistakes: All of them, where they were looked for one by one.
+    """
+
+    def __init__(self, *mistakes: Mistake | str) -> None:
+        super().__init__("\n".join(map(str, mistakes)))
+        self.mistakes = tuple(each for each in mistakes if isinstance(each, Mistake))
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +196,13 @@ def _has_type(value: Any, name: str) -> bool:
     return name in wanted and isinstance(value, wanted[name])
 
 
+class Batching(_Table):
+    """How many jobs may share one `infer`, and how long the first of them waits for the others."""
+
+    max_batch_size: int = Field(default=1, ge=1, le=4096)
+    max_queue_delay_ms: float = Field(default=0, ge=0, le=60_000)
+
+
 class ModelTable(_Table):
     """The whole of a model.toml."""
 
@@ -186,6 +221,7 @@ class ModelTable(_Table):
     outputs: dict[Argument, Output] = {}
     params: dict[Argument, Param] = {}
     options: dict[str, Any] = {}
+    batching: Batching = Batching()
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:

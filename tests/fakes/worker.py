@@ -191,8 +191,12 @@ class FakeObjects:
 
     async def put_file(self, ref: str, path: Path, content_type: str) -> FakeStored:
         assert content_type
-        self.stored[ref] = path.read_bytes()
-        return FakeStored(size=path.stat().st_size, sha256="0" * 64)
+        return await self.put_bytes(ref, path.read_bytes(), content_type)
+
+    async def put_bytes(self, ref: str, body: bytes, content_type: str) -> FakeStored:
+        assert content_type
+        self.stored[ref] = body
+        return FakeStored(size=len(body), sha256="0" * 64)
 
 
 @dataclass(frozen=True)
@@ -218,8 +222,10 @@ class FakeEngine:
         *,
         entering: AbstractAsyncContextManager[None],
         on_progress: Callable[[float], None],
+        on_begin: Callable[[], None],
     ) -> EngineResult:
         async with entering:
+            on_begin()
             return await self._run(call, on_progress)
 
     async def _run(self, call: EngineCall, on_progress: Callable[[float], None]) -> EngineResult:
@@ -233,6 +239,7 @@ class FakeEngine:
             call.log.write(b"printed\n")
             self.does(call)
             output = call.scratch / "text.txt"
+            call.scratch.mkdir(parents=True, exist_ok=True)
             output.write_text("done")
             return EngineResult({"text": OutputFile(output, "text/plain", {})}, {"infer_s": 0.25}, "")
         finally:

@@ -77,7 +77,7 @@ def call(
 
 
 def made(result: Any) -> Any:
-    return json.loads(result.outputs["made"].path.read_bytes())
+    return json.loads(result.outputs["made"].read())
 
 
 async def test_a_plain_function_runs(host: EngineHost, tmp_path: Path) -> None:

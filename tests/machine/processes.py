@@ -29,9 +29,10 @@ from gpu_worker.handover import Handover
 from gpu_worker.heartbeat import Heartbeat
 from gpu_worker.hold import Hold
 from gpu_worker.leases import Leases
+from gpu_worker.marks import Marks
 from gpu_worker.nudges import Nudges
 from gpu_worker.serving import Server as MessageServer
-from gpu_worker.worker import Worker, patiently
+from gpu_worker.worker import Worker
 from shared.adapters.store.workers import WorkerIdentity
 from shared.catalog import Catalog, Model
 from shared.errors import (
@@ -174,7 +175,7 @@ class WorkerProcess(Process):
             around.remote(self, around.stores.beats(identity)), self.leases, retire=self.retire
         )
         self.engine = Engine(self, around)
-        self._gate = Gate(lambda claim: patiently(lambda: attempts.enter(claim)))
+        self._gate, self._marks = Gate(), Marks(attempts, self.leases)
         self.consumer = Consumer(around.broker, self, queue=queue, slots=slots)
         worker = Worker(
             attempts=attempts,
@@ -191,7 +192,7 @@ class WorkerProcess(Process):
         )
         around.audit.slots[name] = slots
         listener: FakeListener = around.bus.listener()
-        for each in (heartbeat, self.leases, self.consumer):
+        for each in (heartbeat, self.leases, self.consumer, self._marks):
             self.tasks.append(loop.create_task(each.run(), name=f"{name} {type(each).__name__}"))
         self.tasks.append(loop.create_task(listener.run(Nudges(self.leases)), name=f"{name} nudges"))
         self.serving = loop.create_task(self._serve(), name=f"{name} serving")
@@ -230,6 +231,7 @@ class WorkerProcess(Process):
             objects=self._around.objects,
             scratch=self._around.scratch,
             tell_progress=partial(self.announcer.tell_progress, hold.claim),
+            begun=partial(self._marks.begun, hold),
         )
 
 
@@ -249,8 +251,10 @@ class Engine:
         *,
         entering: AbstractAsyncContextManager[None],
         on_progress: Callable[[float], None],
+        on_begin: Callable[[], None],
     ) -> EngineResult:
         async with entering:
+            on_begin()
             claim = self.claims[call.run_id]
             self._around.audit.entered.add((claim.id, claim.fence))
             stop, ended = asyncio.Event(), asyncio.Event()

@@ -1,0 +1,351 @@
+"""Several jobs in one engine process: stages side by side, shared batches, and who is charged for what."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gpu_worker.engine.calls import EngineCall, EngineResult, Inline
+from gpu_worker.engine.host import EngineHost, Limits
+from shared.catalog import Model, load_model
+from shared.errors import AlgorithmError, EngineDied, JobCanceled, JobTimedOut
+
+pytestmark = pytest.mark.anyio
+
+TABLE = """
+name = "{name}"
+backend = "python"
+handler = "{name}:{handler}"
+{extra}
+[inputs.given]
+kind = "json"
+[outputs.made]
+kind = "json"
+"""
+
+
+@pytest.fixture
+async def host(tmp_path: Path) -> AsyncIterator[EngineHost]:
+    async with asyncio.timeout(60):
+        host = EngineHost(interpreter=None, device="cpu", scratch=tmp_path / "scratch")
+        try:
+            yield host
+        finally:
+            await host.stop()
+
+
+def write_model(
+    root: Path, code: str, *, name: str = "mine", handler: str = "Work", extra: str = ""
+) -> Model:
+    folder = root / name
+    folder.mkdir()
+    (folder / "model.toml").write_text(TABLE.format(name=name, handler=handler, extra=extra))
+    (folder / f"{name}.py").write_text(code)
+    return load_model(folder)
+
+
+class Runs:
+    """Calls of one model, each with a number of its own."""
+
+    def __init__(self, host: EngineHost, model: Model, root: Path) -> None:
+        self.host, self.model, self.root = host, model, root
+        self.calls: list[EngineCall] = []
+
+    def start(
+        self, given: Any, *, timeout_s: float = 30, priority: int = 5, begun: asyncio.Event | None = None
+    ) -> asyncio.Task[EngineResult]:
+        number = len(self.calls)
+        call = EngineCall(
+            f"{self.model.name}-{number}", self.model, {"given": Inline(given)}, {},
+            self.root / "scratch" / f"out-{number}", timeout_s, priority=priority,
+        )  # fmt: skip
+        self.calls.append(call)
+        on_begin = begun.set if begun else lambda: None
+        return asyncio.create_task(self.host.run(call, on_begin=on_begin))
+
+
+def made(result: EngineResult) -> Any:
+    return json.loads(result.outputs["made"].read())
+
+
+OVERLAP = """
+import threading
+class Work:
+    def load(self, model):
+        self.met = threading.Barrier(3, timeout=20)
+    def prepare(self, given):
+        if given == 2: self.met.wait()
+        return given
+    def infer(self, items):
+        if items == [1]: self.met.wait()
+        return items
+    def finish(self, item, raw):
+        if item == 0: self.met.wait()
+        return raw
+"""
+
+
+async def test_three_jobs_are_in_three_stages_at_one_time(host: EngineHost, tmp_path: Path) -> None:
+    """Each of them waits in its stage until the two others are in theirs."""
+    runs = Runs(host, write_model(tmp_path, OVERLAP), tmp_path)
+    results = await asyncio.gather(*(runs.start(number) for number in range(3)))
+    assert [made(result) for result in results] == [0, 1, 2]
+
+
+BATCH = """
+import threading
+class Work:
+    def load(self, model):
+        self.go = threading.Event()
+    def prepare(self, given):
+        if given == "go": self.go.set()
+        return given
+    def infer(self, items):
+        if items == ["first"]: self.go.wait(20)
+        if "bad" in items: raise ValueError(f"a bad one among {len(items)}")
+        return [[item, len(items)] for item in items]
+"""
+BATCHING = "[batching]\nmax_batch_size = 3\n"
+
+
+async def test_what_waits_together_shares_an_infer(host: EngineHost, tmp_path: Path) -> None:
+    runs = Runs(host, write_model(tmp_path, BATCH, extra=BATCHING), tmp_path)
+    begun = asyncio.Event()
+    first = runs.start("first", begun=begun)
+    await begun.wait()
+    others = [runs.start(given) for given in ("a", "b", "c", "d", "go")]
+
+    results = await asyncio.gather(first, *others)
+
+    assert [made(result) for result in results] == [
+        ["first", 1], ["a", 3], ["b", 3], ["c", 3], ["d", 2], ["go", 2],
+    ]  # fmt: skip
+    assert [result.batch_size for result in results] == [1, 3, 3, 3, 2, 2]
+
+
+async def test_one_bad_item_fails_alone(host: EngineHost, tmp_path: Path) -> None:
+    runs = Runs(host, write_model(tmp_path, BATCH, extra=BATCHING), tmp_path)
+    begun = asyncio.Event()
+    first = runs.start("first", begun=begun)
+    await begun.wait()
+    others = [runs.start(given) for given in ("a", "bad", "go")]
+
+    results = await asyncio.gather(first, *others, return_exceptions=True)
+
+    assert isinstance(results[2], AlgorithmError)
+    assert "a bad one among 1" in str(results[2])
+    assert [made(result) for result in results if isinstance(result, EngineResult)] == [
+        ["first", 1], ["a", 1], ["go", 1],
+    ]  # fmt: skip
+
+
+SHAPES = """
+import numpy as np
+import threading
+class Work:
+    def load(self, model):
+        self.go = threading.Event()
+    def prepare(self, given):
+        if given == 0: self.go.set()
+        return np.zeros(given, np.float32)
+    def infer(self, items):
+        if items[0].shape == (9,): self.go.wait(20)
+        assert len({item.shape for item in items}) == 1
+        return [len(items)] * len(items)
+"""
+
+
+async def test_only_items_of_one_shape_share_an_infer(host: EngineHost, tmp_path: Path) -> None:
+    extra = "[batching]\nmax_batch_size = 8\n"
+    runs = Runs(host, write_model(tmp_path, SHAPES, extra=extra), tmp_path)
+    begun = asyncio.Event()
+    first = runs.start(9, begun=begun)
+    await begun.wait()
+
+    results = await asyncio.gather(first, *(runs.start(size) for size in (2, 3, 2, 3, 3, 0)))
+
+    assert [made(result) for result in results] == [1, 2, 3, 2, 3, 3, 1]
+
+
+ORDER = """
+import threading
+seen = []
+class Work:
+    def load(self, model):
+        self.go = threading.Event()
+    def prepare(self, given):
+        if given == "go": self.go.set()
+        return given
+    def infer(self, items):
+        if items == ["first"]: self.go.wait(20)
+        seen.extend(items)
+        return [len(seen)]
+"""
+
+
+async def test_the_higher_priority_goes_first(host: EngineHost, tmp_path: Path) -> None:
+    runs = Runs(host, write_model(tmp_path, ORDER), tmp_path)
+    begun = asyncio.Event()
+    first = runs.start("first", begun=begun)
+    await begun.wait()
+    tasks = [runs.start(f"p{priority}", priority=priority) for priority in (1, 9, 5)]
+    tasks.append(runs.start("go", priority=0))
+
+    results = await asyncio.gather(first, *tasks)
+
+    assert [made(result) for result in results] == [1, 4, 2, 3, 5]
+
+
+DEADLY = """
+import os, time
+class Work:
+    def prepare(self, given): return given
+    def infer(self, items):
+        if items == ["dies"]: time.sleep(0.3); os._exit(7)
+        if items == ["hangs"]: time.sleep(60)
+        return items
+"""
+
+
+@pytest.mark.parametrize(("given", "error"), [("dies", EngineDied), ("hangs", JobTimedOut)])
+async def test_who_stands_in_line_pays_for_nobody(
+    host: EngineHost, tmp_path: Path, given: str, error: type[Exception]
+) -> None:
+    runs = Runs(host, write_model(tmp_path, DEADLY), tmp_path)
+    begun = asyncio.Event()
+    deadly = runs.start(given, timeout_s=0.5, begun=begun)
+    await begun.wait()
+    innocent = [runs.start(number, timeout_s=0.4) for number in range(3)]
+
+    with pytest.raises(error):
+        await deadly
+
+    assert [made(result) for result in await asyncio.gather(*innocent)] == [0, 1, 2]
+    assert host.starts == 2
+
+
+SLEEPS = """
+import time
+class Work:
+    def prepare(self, given): return given
+    def infer(self, items):
+        time.sleep(items[0])
+        return items
+"""
+
+
+async def test_a_job_that_waits_longer_than_its_time_limit_has_not_begun(
+    host: EngineHost, tmp_path: Path
+) -> None:
+    code = SLEEPS
+    runs = Runs(host, write_model(tmp_path, code), tmp_path)
+    begun = asyncio.Event()
+    slow = runs.start(1.0, timeout_s=10, begun=begun)
+    await begun.wait()
+    assert made(await runs.start(0, timeout_s=0.5)) == 0
+    await slow
+
+
+async def test_canceling_one_in_line_disturbs_nobody(host: EngineHost, tmp_path: Path) -> None:
+    runs = Runs(host, write_model(tmp_path, ORDER), tmp_path)
+    begun = asyncio.Event()
+    first = runs.start("first", begun=begun)
+    await begun.wait()
+    waiting = runs.start("never")
+    await asyncio.sleep(0.1)  # until it stands before the device; either way it must end canceled
+
+    assert await host.cancel("mine-1")
+
+    with pytest.raises(JobCanceled):
+        await waiting
+    last = runs.start("go")
+    assert [made(await first), made(await last)] == [1, 2]
+    assert host.starts == 1
+
+
+PRINTS = """
+import subprocess, sys, threading
+class Work:
+    def load(self, model):
+        self.met = threading.Barrier(2, timeout=20)
+    def prepare(self, given):
+        print(f"prepare {given}")
+        if given == 1: self.met.wait()
+        sys.stderr.write(f"prepared {given}\\n")
+        return given
+    def infer(self, items):
+        if items == [0]: self.met.wait()
+        sys.stdout.buffer.write(b"infer %d\\n" % items[0])
+        subprocess.run(["echo", "from a child"], check=True)
+        return items
+"""
+
+
+async def test_each_job_gets_what_it_printed_and_nothing_of_its_neighbours(
+    host: EngineHost, tmp_path: Path
+) -> None:
+    runs = Runs(host, write_model(tmp_path, PRINTS), tmp_path)
+    await asyncio.gather(runs.start(0), runs.start(1))
+    for number, call in enumerate(runs.calls):
+        lines = call.log.text().splitlines()
+        assert [line for line in lines if "child" not in line] == [
+            f"prepare {number}", f"prepared {number}", f"infer {number}",
+        ]  # fmt: skip
+
+
+async def test_one_alone_gets_what_its_children_print_as_well(host: EngineHost, tmp_path: Path) -> None:
+    code = PRINTS.replace("self.met.wait()", "pass")
+    runs = Runs(host, write_model(tmp_path, code), tmp_path)
+    await runs.start(0)
+    assert runs.calls[0].log.text() == "prepare 0\nprepared 0\ninfer 0\nfrom a child\n"
+
+
+TWO = """
+class Work:
+    def infer(self, items):
+        import side
+        return [side.WHO for _ in items]
+"""
+
+
+async def test_two_models_at_once_keep_their_modules_apart(host: EngineHost, tmp_path: Path) -> None:
+    both = []
+    for name in ("left", "right"):
+        model = write_model(tmp_path, TWO, name=name)
+        (model.folder / "side.py").write_text(f"WHO = {name!r}\n")
+        both.append(Runs(host, model, tmp_path / name))
+    tasks = [runs.start(0) for _ in range(10) for runs in both]
+    results = await asyncio.gather(*tasks)
+    assert [made(result) for result in results] == ["left", "right"] * 10
+
+
+async def test_a_process_that_had_its_share_is_replaced_between_jobs(tmp_path: Path) -> None:
+    host = EngineHost(interpreter=None, device="cpu", scratch=tmp_path / "scratch", limits=Limits(jobs=4))
+    model = write_model(tmp_path, SLEEPS.replace("time.sleep(items[0])", ""))
+    runs = Runs(host, model, tmp_path)
+    try:
+        results = await asyncio.gather(*(runs.start(number) for number in range(3)))
+        results += await asyncio.gather(*(runs.start(number) for number in range(3, 6)))
+        results += await asyncio.gather(*(runs.start(number) for number in range(6, 9)))
+    finally:
+        await host.stop()
+    assert [made(result) for result in results] == list(range(9))
+    assert host.starts == 2
+
+
+async def test_a_process_that_grew_is_replaced(tmp_path: Path) -> None:
+    limits = Limits(memory_mb=200)
+    host = EngineHost(interpreter=None, device="cpu", scratch=tmp_path / "scratch", limits=limits)
+    code = "kept = []\ndef work(given):\n    kept.append(b'x' * given)\n    return len(kept)\n"
+    runs = Runs(host, write_model(tmp_path, code, handler="work"), tmp_path)
+    try:
+        counts = [made(await runs.start(size)) for size in (1, 300_000_000, 1)]
+    finally:
+        await host.stop()
+    assert counts == [1, 2, 1]
+    assert host.starts == 2
