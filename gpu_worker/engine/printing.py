@@ -15,7 +15,7 @@ import io
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,15 +41,17 @@ def speaking(number: int) -> Iterator[None]:
 
 def listen() -> None:
     """Put `Printed` in the place of this process's standard streams."""
-    sys.stdout = io.TextIOWrapper(
-        Printed(1), encoding="utf-8", errors="backslashreplace", write_through=True, newline="\n"
-    )
-    sys.stderr = io.TextIOWrapper(
-        Printed(2), encoding="utf-8", errors="backslashreplace", write_through=True, newline="\n"
+    sys.stdout, sys.stderr = _stream(1), _stream(2)
+
+
+def _stream(fd: int) -> io.TextIOWrapper:
+    buffer = cast("BinaryIO", Printed(fd))
+    return io.TextIOWrapper(
+        buffer, encoding="utf-8", errors="backslashreplace", newline="\n", write_through=True
     )
 
 
-class Printed(io.RawIOBase, io.BufferedIOBase):  # type: ignore[misc]  a text stream wants the latter's type
+class Printed(io.RawIOBase):
     """Bytes on their way to a descriptor, with the number of the job that says them."""
 
     def __init__(self, fd: int) -> None:
@@ -64,7 +66,7 @@ class Printed(io.RawIOBase, io.BufferedIOBase):  # type: ignore[misc]  a text st
         """The descriptor, for who writes past this object or hands it to a child."""
         return self._fd
 
-    def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override]
+    def write(self, data: Any) -> int:
         """Write all of it."""
         text, number = bytes(data), getattr(_speaker, "number", NOBODY)
         for start in range(0, len(text), _AT_ONCE):

@@ -244,7 +244,7 @@ class EngineProcess:
         start = 0
         while len(received) - start >= HEADER.size:
             begin = start + HEADER.size
-            end = begin + body_size(received[start:begin])
+            end = begin + body_size(bytes(received[start:begin]))
             if len(received) < end:
                 break
             self._take(unpack(bytes(received[begin:end])))

@@ -131,4 +131,4 @@ def _shape_of(item: Any) -> Hashable:
         return tuple((name, _shape_of(value)) for name, value in item.items())
     if isinstance(item, tuple | list):
         return tuple(map(_shape_of, item))
-    return type(item)
+    return type(item).__qualname__
