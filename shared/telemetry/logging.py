@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+from typing import Any
 
+import msgspec
 import structlog
 
 from shared.settings import Log
@@ -23,21 +26,28 @@ def configure_logging(settings: Log, *, service: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
-    renderer = _renderer(settings)
+    console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    lines = settings.format == "json"
     structlog.configure(
-        processors=[*shared, renderer],
+        processors=[*shared, structlog.processors.JSONRenderer(serializer=_to_json) if lines else console],
         wrapper_class=structlog.make_filtering_bound_logger(settings.level),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=_bytes_logger if lines else structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)
-    _route_standard_library(shared, renderer)
+    _route_standard_library(shared, structlog.processors.JSONRenderer() if lines else console)
 
 
-def _renderer(settings: Log) -> structlog.typing.Processor:
-    if settings.format == "console":
-        return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    return structlog.processors.JSONRenderer()
+def _bytes_logger(*_: object) -> structlog.BytesLogger:
+    """Two lines for each job are most of what a fast worker writes: they skip the text layer."""
+    return structlog.BytesLogger(sys.stderr.buffer)
+
+
+def _to_json(event: Any, **_: object) -> bytes:
+    try:
+        return msgspec.json.encode(event, enc_hook=repr)
+    except (ValueError, TypeError):  # what an algorithm said: a lone surrogate has no UTF-8
+        return json.dumps(event, default=repr).encode()
 
 
 def _route_standard_library(
