@@ -10,6 +10,8 @@ A plain function is the infer step. A class may have
 
 where only `infer` is required (without `prepare` an item is the dict of inputs and params). The steps are
 apart so that one job's can run beside another's, and `infer` takes a list so that several can share one call.
+
+Each of them, and a plain function, may be `async def` (see `coroutines`).
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gpu_worker.engine.coroutines import all_settled, settled
 from gpu_worker.engine.job import BadOutputError
 from gpu_worker.engine.spec import SpecError
 
@@ -43,12 +46,15 @@ class LoadContext:
         options: The `[options]` of model.toml.
         device: "cpu" or "cuda".
         session: The opened graph, for backend "onnx".
+        inputs, outputs: Kind by name, as model.toml declares them.
     """
 
     folder: Path
     options: dict[str, Any]
     device: str
     session: OnnxSession | None = None
+    inputs: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -108,8 +114,8 @@ class FunctionSteps:
         return self._signature.bind(values, job)
 
     def infer(self, items: list[Any]) -> list[Any]:
-        """The function's own work."""
-        return [self._function(**item) for item in items]
+        """The function's own work; the calls of an `async def` run side by side."""
+        return all_settled([self._function(**item) for item in items])
 
     def finish(self, item: Any, raw: Any) -> Any:  # noqa: ARG002  the form of Steps
         """What it returned."""
@@ -127,7 +133,7 @@ class ClassSteps:
 
     def prepare(self, values: dict[str, Any], job: Job) -> Any:
         """The handler's item."""
-        return self._prepare(**self._signature.bind(values, job))
+        return settled(self._prepare(**self._signature.bind(values, job)))
 
     def infer(self, items: list[Any]) -> list[Any]:
         """The handler's results, one for each item.
@@ -135,14 +141,14 @@ class ClassSteps:
         Raises:
             BadOutputError: Their number is another.
         """
-        raws = list(self._handler.infer(items))
+        raws = list(settled(self._handler.infer(items)))
         if len(raws) != len(items):
             raise BadOutputError(f"infer() returned {len(raws)} results for {len(items)} items")
         return raws
 
     def finish(self, item: Any, raw: Any) -> Any:
         """The handler's outputs."""
-        return self._finish(item, raw)
+        return settled(self._finish(item, raw))
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +189,9 @@ def _make_class_steps(spec: ModelSpec, handler: Any, context: LoadContext) -> St
         raise SpecError(f"{spec.ref}: class {spec.handler} has no method infer(items)")
     signature = _signature(spec, handler.prepare) if hasattr(handler, "prepare") else Signature()
     if hasattr(handler, "load"):
-        handler.load(context)
+        settled(handler.load(context))
     if hasattr(handler, "warm_up"):
-        handler.warm_up()
+        settled(handler.warm_up())
     return ClassSteps(handler, signature)
 
 
