@@ -34,6 +34,12 @@ class Announcer:
         except Unavailable as error:
             log.warning("job.unannounced", job_id=str(event.job_id), type=event.type, reason=str(error))
 
+    def tell_soon(self, tenant: str, event: Event, job: Job | None = None) -> None:
+        """Do the same without holding up whoever calls; announcements keep their order."""
+        task = asyncio.create_task(self.tell(tenant, event, job), name=f"announce {event.job_id}")
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
     def tell_started(self, claim: Claim) -> None:
         """Push the `job.running` of a claim, without holding up the job for it."""
         self._soon(claim, EventType.RUNNING, claim.started_at, {"attempt": claim.attempt})
@@ -51,9 +57,7 @@ class Announcer:
 
     def _soon(self, claim: Claim, type_: EventType, at: datetime, data: dict[str, float | int]) -> None:
         event = Event(seq=claim.seq, job_id=claim.id, type=type_, at=at, data=data)
-        task = asyncio.create_task(self.tell(claim.tenant, event), name=f"announce {claim.id}")
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+        self.tell_soon(claim.tenant, event)
 
     async def settle(self) -> None:
         """Let what is being told be told, before the bus closes."""

@@ -181,13 +181,17 @@ class Worker:
             self._note_busy()
 
     async def _settle(self, claim: Claim, outcome: Outcome) -> None:
-        """Commit the outcome and announce it; the lease is renewed until this is done."""
+        """Commit the outcome; the lease is renewed until this is done.
+
+        Its announcement goes out beside the ack: should this worker die just then, the subscribers' sweep
+        finds the row.
+        """
         left = await self._committed(claim, outcome)
         name = left.state.value if left else "discarded"
         _measure(claim, outcome, name)
         log.info("job.left", job_id=str(claim.id), state=name, **_reason(outcome))
         if left is not None:
-            await self._announcer.tell(claim.tenant, left.event, _ended(claim, outcome, left))
+            self._announcer.tell_soon(claim.tenant, left.event, _ended(claim, outcome, left))
 
     async def _committed(self, claim: Claim, outcome: Outcome) -> Left | None:
         """What became of the row; None when it is someone else's by now."""
