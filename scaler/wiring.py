@@ -51,9 +51,16 @@ async def serve(settings: ScalerSettings, lifecycle: Lifecycle) -> None:
         publisher = await stack.enter_async_context(open_publisher(settings.rabbitmq, name="scaler"))
         lock = await stack.enter_async_context(open_leadership(settings.postgres))
         store, leader, problems, clock = FleetStore(database), Leader(lock), Problems(), MonotonicClock()
-        config = config_of(settings.scaler)
         keepers = [
-            Keeper(queue, fleet, config, ledger=store, leader=leader, clock=clock, problems=problems)
+            Keeper(
+                queue,
+                fleet,
+                config_of(settings.scaler.of(queue)),
+                ledger=store,
+                leader=leader,
+                clock=clock,
+                problems=problems,
+            )
             for queue, fleet in fleets.items()
         ]
         loop = Loop(
@@ -65,7 +72,8 @@ async def serve(settings: ScalerSettings, lifecycle: Lifecycle) -> None:
         )
         checks = {"postgresql": store.ping, "rabbitmq": publisher.ping}
         await serve_admin(lifecycle, settings.scaler.admin_host, settings.scaler.admin_port, checks)
-        log.info("scaler.ready", queues=queues, fleet=settings.scaler.fleet, max=config.max)
+        most = {queue: settings.scaler.of(queue).max for queue in queues}
+        log.info("scaler.ready", queues=queues, fleet=settings.scaler.fleet, max=most)
         await loop.run(lifecycle.draining)
         log.info("scaler.stopping")
 
@@ -109,9 +117,12 @@ def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _queues(settings: ScalerSettings) -> tuple[str, ...]:
     try:
-        return load_catalog(settings.catalog.path).queues
+        queues = load_catalog(settings.catalog.path).queues
     except CatalogError as error:
         raise Misconfigured(str(error)) from error
+    for queue in sorted(settings.scaler.queues.keys() - set(queues)):
+        log.warning("scaler.limits_without_queue", queue=queue)  # misspelt, or its last model has left
+    return queues
 
 
 @asynccontextmanager
@@ -119,9 +130,7 @@ async def _open_fleets(
     settings: ScalerSettings, queues: Iterable[str], lifecycle: Lifecycle
 ) -> AsyncIterator[Mapping[str, ProcessFleet]]:
     home = state_dir(settings)
-    fleets = {
-        queue: _process_fleet(queue, settings.scaler.log_dir or home / "logs", home) for queue in queues
-    }
+    fleets = {queue: _process_fleet(queue, settings.scaler, home) for queue in queues}
     yield fleets
     # Only a stop that was asked for: when a scaler fails, its workers go on and its successor adopts them.
     if lifecycle.draining.is_set() and not settings.scaler.keep_workers:
@@ -130,11 +139,11 @@ async def _open_fleets(
                 closing.create_task(fleet.close(within_s=settings.scaler.stop_s))
 
 
-def _process_fleet(queue: str, log_dir: Path, home: Path) -> ProcessFleet:
+def _process_fleet(queue: str, section: ScalerSection, home: Path) -> ProcessFleet:
     return ProcessFleet(
         queue,
         command=[sys.executable, *WORKER],
-        environment=worker_environment(os.environ),
-        log_dir=log_dir,
+        environment=worker_environment(os.environ) | section.worker_variables(queue),
+        log_dir=section.log_dir or home / "logs",
         state_file=home / f"{queue}.json",
     )

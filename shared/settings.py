@@ -5,14 +5,15 @@ A misspelt variable is refused at start; no secret is ever part of an error.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from shared.errors import Misconfigured
 
@@ -132,6 +133,8 @@ def read_settings(kind: type[S]) -> S:
         raise Misconfigured("; ".join(_problems(error))) from None
 
 
+    except SettingsError:
+        raise Misconfigured(f"{', '.join(_not_json(kind, os.environ))}: must be JSON") from None
 def _unknown(kind: type[ProcessSettings], environment: Mapping[str, str]) -> Iterator[str]:
     for name in environment:
         if name.startswith(PREFIX) and not name.startswith(TEST_PREFIX) and name not in CLIENT_VARIABLES:
@@ -152,5 +155,21 @@ def _known_field(kind: type[ProcessSettings], section: str, field: str) -> bool:
 
 def _problems(error: ValidationError) -> Iterator[str]:
     for problem in error.errors(include_input=False, include_url=False):
+def _not_json(kind: type[ProcessSettings], environment: Mapping[str, str]) -> Iterator[str]:
+    """The variables of lists and mappings that hold something else."""
+    for name in filter(environment.__contains__, _structured(kind)):
+        try:
+            json.loads(environment[name])
+        except ValueError:
+            yield name
+
+
+def _structured(kind: type[ProcessSettings]) -> Iterator[str]:
+    for section, holder in kind.model_fields.items():
+        for name, field in getattr(holder.annotation, "model_fields", {}).items():
+            if get_origin(field.annotation) in {dict, list, tuple}:
+                yield f"{PREFIX}{section}_{name}".upper()
+
+
         name = PREFIX + "_".join(str(part) for part in problem["loc"]).upper()
         yield f"{name}: {problem['msg']}"

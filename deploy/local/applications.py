@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 CUSTOMARY_PORT = 8000
 SCALER_STATE = "scaler"
+POOLS = {"quick": {"device": "cpu", "slots": 4}}
+"""The second pool: short jobs, several at a time, and never on the GPU that `images` may be given."""
 READY_S = 60
 WELL_S = 30
 ONCE_S = 120
@@ -68,6 +70,7 @@ def settings(
         "LEVERET_SCALER_FLEET": "process",
         "LEVERET_SCALER_INTERVAL_S": "1",
         "LEVERET_SCALER_LOG_DIR": str(place.logs),
+        "LEVERET_SCALER_QUEUES": json.dumps(POOLS),
         "LEVERET_SCALER_STATE_DIR": str(place.folder / SCALER_STATE),
         "LEVERET_SCALER_STOP_S": "25",  # above the workers' drain, below what `down` waits
         "LEVERET_WORKER_DRAIN_S": "20",

@@ -66,10 +66,10 @@ def stack_env(servers: dict[str, str], migrated_template: str) -> Iterator[dict[
 
 @pytest.fixture(scope="package")
 def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The real cut-out beside this folder's own models."""
+    """The example models beside this folder's own."""
     root = tmp_path_factory.mktemp("catalog")
     try:
-        install(root, ("cutout",))
+        install(root)
     except InstallError as error:
         stack.skip_or_fail(f"the example models can't be fetched here: {error}")
     shutil.copytree(HERE / "models", root, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))

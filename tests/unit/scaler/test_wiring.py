@@ -47,6 +47,47 @@ def test_settings_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch, n
         read_settings(ScalerSettings)
 
 
+QUICK = '{"quick": {"max": 4, "per_worker": 8, "slots": 16, "device": "cpu"}}'
+
+
+def test_a_queue_has_limits_and_workers_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given common limits, and some of one queue's own
+    monkeypatch.setenv("LEVERET_SCALER_MAX", "2")
+    monkeypatch.setenv("LEVERET_SCALER_IDLE_S", "5")
+    monkeypatch.setenv("LEVERET_SCALER_QUEUES", QUICK)
+
+    section = read_settings(ScalerSettings).scaler
+
+    # Then they win there, and what they leave out is the common one
+    quick, images = config_of(section.of("quick")), config_of(section.of("images"))
+    assert (quick.min, quick.max, quick.per_worker, quick.idle_s) == (0, 4, 8, 5)
+    assert (images.min, images.max, images.per_worker, images.idle_s) == (0, 2, 1, 5)
+    assert section.worker_variables("quick") == {
+        "LEVERET_WORKER_SLOTS": "16",
+        "LEVERET_WORKER_DEVICE": "cpu",
+    }
+    assert section.worker_variables("images") == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ('{"quick": {"slot": 8}}', "LEVERET_SCALER_QUEUES_QUICK_SLOT"),
+        ('{"quick": {"slots": 0}}', "LEVERET_SCALER_QUEUES_QUICK_SLOTS"),
+        ('{"quick": {"device": "gpu"}}', "LEVERET_SCALER_QUEUES_QUICK_DEVICE"),
+        ('{"quick": {"min": 2}}', "LEVERET_SCALER_QUEUES: quick: its min is above its max"),
+        ("[]", "LEVERET_SCALER_QUEUES"),
+    ],
+)
+def test_a_queues_limits_that_do_not_fit_are_refused(
+    monkeypatch: pytest.MonkeyPatch, value: str, why: str
+) -> None:
+    monkeypatch.setenv("LEVERET_SCALER_QUEUES", value)
+
+    with pytest.raises(Misconfigured, match=why):
+        read_settings(ScalerSettings)
+
+
 def test_workers_inherit_all_but_the_scalers_own_section() -> None:
     environment = {
         "PATH": "/bin",

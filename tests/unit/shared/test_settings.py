@@ -49,6 +49,20 @@ def test_a_bad_value_is_named_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> 
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(GatewaySettings, "LEVERET_GATEWAY_ORIGINS"), (ScalerSettings, "LEVERET_SCALER_QUEUES")],
+)
+def test_a_list_or_mapping_that_is_no_json_is_named_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, kind: type[ProcessSettings], name: str
+) -> None:
+    monkeypatch.setenv("LEVERET_SCALER_FLEET", "process")
+    monkeypatch.setenv(name, "hunter2")
+
+    with pytest.raises(Misconfigured, match=f"^{name}: must be JSON$"):
+        read_settings(kind)
+
+
 @pytest.mark.parametrize("kind", [GatewaySettings, WorkerSettings, ScalerSettings])
 def test_every_process_accepts_the_others_variables(
     monkeypatch: pytest.MonkeyPatch, kind: type[ProcessSettings]
