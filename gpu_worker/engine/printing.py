@@ -11,10 +11,10 @@ unless only one job is there.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import io
 import os
 import sys
-import threading
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 if TYPE_CHECKING:
@@ -26,17 +26,18 @@ _AT_ONCE = 2048
 """A write of this much, marks included, reaches the pipe whole: nothing comes between it and its marks."""
 _LONGEST_MARK = 24
 
-_speaker = threading.local()
+_speaker = contextvars.ContextVar("speaker", default=NOBODY)
+"""Each thread's own; and a coroutine's is that of the thread which waits for it (see `coroutines`)."""
 
 
 @contextlib.contextmanager
 def speaking(number: int) -> Iterator[None]:
     """What this thread prints within the block belongs to this request."""
-    _speaker.number = number
+    token = _speaker.set(number)
     try:
         yield
     finally:
-        _speaker.number = NOBODY
+        _speaker.reset(token)
 
 
 def listen() -> None:
@@ -68,7 +69,7 @@ class Printed(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         """Write all of it."""
-        text, number = bytes(data), getattr(_speaker, "number", NOBODY)
+        text, number = bytes(data), _speaker.get()
         for start in range(0, len(text), _AT_ONCE):
             piece = text[start : start + _AT_ONCE]
             _write(self._fd, marked(number, piece) if number else piece)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -76,6 +77,34 @@ async def test_a_class_of_async_steps_keeps_what_load_began(host: EngineHost, tm
     model = write_model(tmp_path, CLASS, function="Work")
     assert made(await host.run(call(model, tmp_path, 10))) == [12, 2, 1]
     assert made(await host.run(call(model, tmp_path, 10))) == [13, 3, 1]
+
+
+TALKING = """
+import asyncio
+class Work:
+    async def load(self, model):
+        self.second = asyncio.Event()
+    async def prepare(self, given):
+        print("prepare", given)
+        if given == 2:
+            self.second.set()
+        return given
+    async def infer(self, items):
+        await self.second.wait()
+        print("infer", *items)
+        return items
+"""
+
+
+async def test_what_coroutines_print_side_by_side_is_told_apart(host: EngineHost, tmp_path: Path) -> None:
+    # Given a job that waits within infer until another one is prepared
+    model = write_model(tmp_path, TALKING, function="Work")
+    first, second = (call(model, tmp_path, number, job_id=f"job-{number}") for number in (1, 2))
+    # When both are in the process
+    await asyncio.gather(host.run(first), host.run(second))
+    # Then each has its own lines
+    assert first.log.text() == "prepare 1\ninfer 1\n"
+    assert second.log.text() == "prepare 2\ninfer 2\n"
 
 
 async def test_what_a_coroutine_raises_is_told_with_its_own_frames(host: EngineHost, tmp_path: Path) -> None:
