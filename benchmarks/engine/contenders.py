@@ -139,8 +139,9 @@ class Peer:
         Raises:
             UnexpectedAnswerError: It tells of a failure.
         """
-        stored = await results.get(await results.randomkey()) if self.success else b""
-        if stored is None or self.success not in stored:
+        key = await results.randomkey()
+        stored = await results.get(key) if key and self.success else b""
+        if not isinstance(stored, bytes) or self.success not in stored:
             raise UnexpectedAnswerError(f"{self.name}: {stored!r}")
 
     @property

@@ -8,7 +8,7 @@ import random
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import redis.asyncio
 
@@ -173,7 +173,7 @@ class Measuring:
 
     async def _all_latencies(self, inputs: Inputs) -> None:
         """One client, one job at a time, one slot, a worker that is warm and idle."""
-        value = {"value": {"json": 1}}
+        value: dict[str, Any] = {"value": {"json": 1}}
         given = {"noop": value, "byte": value, "resnet": {"tensor": {"upload_id": inputs.tensor}}}
         for model, inputs_ in given.items():
             await self._side.start_worker(1, model)

@@ -12,7 +12,7 @@ from dramatiq.results.backends import RedisBackend
 from benchmarks.engine.peers.addresses import BROKER, MAX_PRIORITY, PRIORITY, QUEUE, RESULTS
 
 broker = RabbitmqBroker(url=BROKER, max_priority=MAX_PRIORITY)
-broker.add_middleware(Results(backend=RedisBackend(url=RESULTS)))
+broker.add_middleware(Results(backend=RedisBackend(url=RESULTS)))  # type: ignore[no-untyped-call]
 dramatiq.set_broker(broker)
 
 
@@ -20,7 +20,7 @@ def _noop(value: Any) -> Any:
     return value
 
 
-noop = dramatiq.actor(_noop, actor_name="noop", queue_name=QUEUE, store_results=True)
+noop = dramatiq.actor(actor_name="noop", queue_name=QUEUE, store_results=True)(_noop)
 
 
 def send(value: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
 
 from benchmarks.engine.peers.addresses import PRIORITY
 
@@ -51,4 +52,10 @@ async def _taskiq(count: int) -> None:
 
 if __name__ == "__main__":
     _, whose, count, *rest = sys.argv
-    {"celery": celery, "device": device, "dramatiq": dramatiq, "taskiq": taskiq}[whose](int(count), *rest)
+    fills: dict[str, Callable[..., None]] = {
+        "celery": celery,
+        "device": device,
+        "dramatiq": dramatiq,
+        "taskiq": taskiq,
+    }
+    fills[whose](int(count), *rest)
