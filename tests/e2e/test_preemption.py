@@ -28,16 +28,18 @@ def imds() -> Iterator[FakeImds]:
 
 
 @contextmanager
-def spot_worker(house: House, imds: FakeImds, **own: str) -> Iterator[WorkerProcess]:
+def spot_worker(house: House, imds: FakeImds, *, slots: int = 1) -> Iterator[WorkerProcess]:
     command = (*PYTHON, "tests.e2e.watchful")
-    with house.worker("faults", command=command, preemption="ec2", imds_url=imds.url, **own) as worker:
+    with house.worker(
+        "faults", command=command, slots=str(slots), preemption="ec2", imds_url=imds.url
+    ) as worker:
         yield worker
 
 
 async def test_the_short_job_is_finished_and_the_long_one_given_back_at_once(
     client: AsyncClient, gate: Gate, house: House, books: Books, imds: FakeImds
 ) -> None:
-    with spot_worker(house, imds, slots="2") as worker:
+    with spot_worker(house, imds, slots=2) as worker:
         # Given a job that has run for a while, and one that has just come
         long = await client.submit("doomed", note="long", params=gate.params, max_attempts=1)
         await gate.until_runs(1)

@@ -76,25 +76,38 @@ class FakeImds:
         return (200, self.items[path]) if path in self.items else (404, b"<title>404 - Not Found</title>")
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.fake = FakeImds(f"http://127.0.0.1:{self.server_port}")
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """The peer gave up waiting, as it should."""
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    fake: FakeImds
+    server: _Server
 
     def do_PUT(self) -> None:
-        self._answer(lambda: self.fake.put(self.path, self.headers["X-aws-ec2-metadata-token-ttl-seconds"]))
+        ttl_s = self.headers["X-aws-ec2-metadata-token-ttl-seconds"]
+        self._answer(lambda: self.server.fake.put(self.path, ttl_s))
 
     def do_GET(self) -> None:
-        self._answer(lambda: self.fake.get(self.path, self.headers["X-aws-ec2-metadata-token"]))
+        token = self.headers["X-aws-ec2-metadata-token"]
+        self._answer(lambda: self.server.fake.get(self.path, token))
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base class's name
         """Into the list of what was asked, and nowhere else."""
 
     def date_time_string(self, timestamp: float | None = None) -> str:
-        return super().date_time_string(self.fake.now.timestamp() if timestamp is None else timestamp)
+        return super().date_time_string(self.server.fake.now.timestamp() if timestamp is None else timestamp)
 
     def _answer(self, answer: Callable[[], tuple[int, bytes]]) -> None:
-        self.fake.asked.append(self.path)
-        self.fake.answers.wait()
+        self.server.fake.asked.append(self.path)
+        self.server.fake.answers.wait()
         status, body = answer()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -102,24 +115,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """The peer gave up waiting, as it should."""
-
-
 @contextmanager
 def fake_imds() -> Iterator[FakeImds]:
     """A service on a free port of this machine."""
-    handler = type("Handler", (_Handler,), {})
-    with _Server(("127.0.0.1", 0), handler) as server:
-        fake = handler.fake = FakeImds(f"http://127.0.0.1:{server.server_port}")
+    with _Server() as server:
         serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         serving.start()
         try:
-            yield fake
+            yield server.fake
         finally:
-            fake.answers.set()
+            server.fake.answers.set()
             server.shutdown()
             serving.join()
