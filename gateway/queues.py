@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import structlog
 
 from gateway.ports import Publisher
+from shared.catalog import Catalog
 from shared.errors import Misconfigured, Unavailable
 
 log = structlog.get_logger()
@@ -22,13 +23,19 @@ LOOK_AGAIN_S = 15.0
 class Queues:
     """The queues of the catalog; a refused one stops no other."""
 
-    def __init__(self, publisher: Publisher, names: Iterable[str]) -> None:
+    def __init__(self, publisher: Publisher, names: Iterable[str] = ()) -> None:
         self._publisher = publisher
-        self._names = tuple(names)
+        self._names = set(names)
 
     def check(self, queue: str) -> None:
         """Raise Misconfigured where the broker's queue cannot be used as it is."""
         self._publisher.check(queue)
+
+    async def adopt(self, catalog: Catalog) -> None:
+        """Declare the queues that are new. None is given up with its last model: jobs may be in it."""
+        if not self._names.issuperset(catalog.queues):
+            self._names.update(catalog.queues)
+            await self.declare()
 
     async def run(self) -> None:
         """Declare refused ones again, for ever."""
@@ -40,7 +47,7 @@ class Queues:
     async def declare(self) -> None:
         """Declare all. A broker that is away is no refusal: the publisher declares them when it is back."""
         try:
-            await self._publisher.declare(self._names)
+            await self._publisher.declare(sorted(self._names))
         except Misconfigured as error:
             log.error("queue.refused", reason=str(error))  # noqa: TRY400  the operator's to mend, no defect
         except Unavailable as error:

@@ -14,10 +14,9 @@ from gateway.cancel import Canceler
 from gateway.feed import Feed
 from gateway.links import Links
 from gateway.lookup import NO_JOB, Lookup
-from gateway.ports import Caller, Objects
+from gateway.ports import Caller, Models, Objects
 from gateway.settings import Gateway
 from gateway.submit import Submitter
-from shared.catalog import Catalog
 from shared.errors import NotFound
 
 
@@ -26,7 +25,7 @@ class Services:
     """Everything a request may need, opened before the first one comes."""
 
     settings: Gateway
-    catalog: Catalog
+    catalog: Models
     auth: Authenticator
     submitter: Submitter
     lookup: Lookup

@@ -19,10 +19,10 @@ from uuid_utils.compat import uuid7
 
 from gateway.inputs import Inputs, Placed
 from gateway.intake import Intake
-from gateway.ports import Caller, Publisher, Submits, Submitted
+from gateway.ports import Caller, Models, Publisher, Submits, Submitted
 from gateway.queues import Queues
 from gateway.refusals import UnknownModel
-from shared.catalog import Catalog, Model
+from shared.catalog import Model
 from shared.errors import LeveretError, Misconfigured, OutcomeUnknown, Unavailable
 from shared.jobs import NewJob
 
@@ -56,7 +56,7 @@ class Submitter:
     """Takes jobs in."""
 
     def __init__(
-        self, *, catalog: Catalog, inputs: Inputs, queues: Queues, store: Submits, publisher: Publisher
+        self, *, catalog: Models, inputs: Inputs, queues: Queues, store: Submits, publisher: Publisher
     ) -> None:
         self._catalog = catalog
         self._inputs = inputs

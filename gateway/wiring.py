@@ -30,6 +30,7 @@ from gateway.submit import Submitter
 from shared.adapters.blobs import Blobs, open_blobs
 from shared.adapters.broker import Publisher, open_publisher
 from shared.adapters.bus import Bus, open_bus
+from shared.adapters.catalogs import source_of
 from shared.adapters.store.cancels import CancelStore
 from shared.adapters.store.keys import KeyStore
 from shared.adapters.store.pool import Database, open_database
@@ -37,7 +38,7 @@ from shared.adapters.store.reads import ReadStore
 from shared.adapters.store.redelivery import RedeliveryStore
 from shared.adapters.store.relay import RelayStore
 from shared.adapters.store.submits import SubmitStore
-from shared.catalog import Catalog, load_catalog
+from shared.catalog.shelf import Shelf
 from shared.lifecycle import Lifecycle
 from shared.serving import EmbeddedServer
 from shared.telemetry.admin import serve_admin
@@ -69,15 +70,16 @@ async def serve(settings: GatewaySettings, lifecycle: Lifecycle) -> None:
         Misconfigured: The catalog cannot be read, or PostgreSQL refuses the account.
         Unavailable: PostgreSQL is away.
     """
-    catalog = load_catalog(settings.catalog.path)
     async with AsyncExitStack() as stack:
         opened = await _open(settings, stack)
-        queues = Queues(opened.publisher, catalog.queues)
+        queues = Queues(opened.publisher)
+        catalog = _shelf(settings, opened, queues)
+        await catalog.open()
         submits = SubmitStore(opened.database)
         services = _assemble(settings, catalog, opened, queues, submits)
         # A publish under way still needs the broker and the store, so it is settled before they close.
         stack.push_async_callback(services.submitter.settle)
-        await queues.declare()
+        lifecycle.spawn("catalog", catalog.run())
         lifecycle.spawn("queues", queues.run())
         lifecycle.spawn("relay", _relay(settings.gateway, opened, submits).run())
         lifecycle.spawn("feed", services.feed.run())
@@ -95,8 +97,14 @@ async def _open(settings: GatewaySettings, stack: AsyncExitStack) -> _Opened:
     )
 
 
+def _shelf(settings: GatewaySettings, opened: _Opened, queues: Queues) -> Shelf:
+    """What is offered to clients. A new version waits a little, so that the workers know it first."""
+    source = source_of(settings.catalog, opened.blobs, wanted=lambda _: False)
+    return Shelf(source, refresh_s=settings.catalog.refresh_s, adopt=queues.adopt, lag=True)
+
+
 def _assemble(
-    settings: GatewaySettings, catalog: Catalog, opened: _Opened, queues: Queues, submits: SubmitStore
+    settings: GatewaySettings, catalog: Shelf, opened: _Opened, queues: Queues, submits: SubmitStore
 ) -> Services:
     reads = ReadStore(opened.database)
     links = Links(settings.gateway.base_url, opened.blobs, public_store=settings.s3.public)

@@ -26,9 +26,10 @@ from scaler.observer import Observer, Problems
 from scaler.settings import ScalerSection, ScalerSettings
 from scaler.snapshot import Config
 from shared.adapters.broker import open_publisher
+from shared.adapters.catalogs import read_once
 from shared.adapters.store.fleet import FleetStore, open_leadership
 from shared.adapters.store.pool import open_database
-from shared.catalog import CatalogError, load_catalog
+from shared.catalog import CatalogError
 from shared.errors import Misconfigured
 from shared.lifecycle import Lifecycle
 from shared.settings import PREFIX
@@ -42,7 +43,7 @@ POOL_SIZE = 3
 
 async def serve(settings: ScalerSettings, lifecycle: Lifecycle) -> None:
     """Run the scaler until it is asked to stop."""
-    queues = _queues(settings)
+    queues = await _queues(settings)
     async with AsyncExitStack() as stack:
         fleets = await stack.enter_async_context(_open_fleets(settings, queues, lifecycle))
         database = await stack.enter_async_context(
@@ -115,9 +116,9 @@ def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if not name.startswith(own)}
 
 
-def _queues(settings: ScalerSettings) -> tuple[str, ...]:
+async def _queues(settings: ScalerSettings) -> tuple[str, ...]:
     try:
-        queues = load_catalog(settings.catalog.path).queues
+        queues = (await read_once(settings)).queues
     except CatalogError as error:
         raise Misconfigured(str(error)) from error
     for queue in sorted(settings.scaler.queues.keys() - set(queues)):

@@ -84,7 +84,9 @@ class Web(Section):
 class CatalogSection(Section):
     """Where the model folders are."""
 
-    path: Path = Path("models")
+    path: str = Field(default="models", description="a folder, or s3://bucket/prefix")
+    cache: Path | None = Field(default=None, description="for an s3:// catalog; unset: the user's own cache")
+    refresh_s: float = Field(default=30.0, ge=0, description="between two looks for changes; 0: never")
 
 
 class Log(Section):
@@ -131,10 +133,10 @@ def read_settings(kind: type[S]) -> S:
         return kind()
     except ValidationError as error:
         raise Misconfigured("; ".join(_problems(error))) from None
-
-
     except SettingsError:
         raise Misconfigured(f"{', '.join(_not_json(kind, os.environ))}: must be JSON") from None
+
+
 def _unknown(kind: type[ProcessSettings], environment: Mapping[str, str]) -> Iterator[str]:
     for name in environment:
         if name.startswith(PREFIX) and not name.startswith(TEST_PREFIX) and name not in CLIENT_VARIABLES:
@@ -153,8 +155,6 @@ def _known_field(kind: type[ProcessSettings], section: str, field: str) -> bool:
     )
 
 
-def _problems(error: ValidationError) -> Iterator[str]:
-    for problem in error.errors(include_input=False, include_url=False):
 def _not_json(kind: type[ProcessSettings], environment: Mapping[str, str]) -> Iterator[str]:
     """The variables of lists and mappings that hold something else."""
     for name in filter(environment.__contains__, _structured(kind)):
@@ -171,5 +171,7 @@ def _structured(kind: type[ProcessSettings]) -> Iterator[str]:
                 yield f"{PREFIX}{section}_{name}".upper()
 
 
+def _problems(error: ValidationError) -> Iterator[str]:
+    for problem in error.errors(include_input=False, include_url=False):
         name = PREFIX + "_".join(str(part) for part in problem["loc"]).upper()
         yield f"{name}: {problem['msg']}"

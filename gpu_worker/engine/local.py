@@ -1,6 +1,7 @@
 """The author's loop: one run of a model folder without servers, on the code path that production takes.
 
     python -m gpu_worker.engine local DIR image=@x.jpg size=128 [--out DIR] [--pdb] [--json] [--device cuda]
+    python -m gpu_worker.engine local DIR --load-only [--json] [--device cuda]
 
 The call starts itself again under the model's own interpreter, with the engine's scrubbed environment and
 imports, and runs there in process, so that `--pdb` and breakpoint() work. What the algorithm
@@ -19,6 +20,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -60,6 +62,8 @@ def main(arguments: list[str]) -> int:
         spec = spec_of(table, folder)
     except SpecError as error:
         return _refuse(str(error), _COMPARE, chosen)
+    if chosen.load_only:
+        return _load(spec, chosen)
     out = Path(chosen.out).resolve()
     try:
         inputs, params = read_arguments(spec, chosen.values)
@@ -79,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", default="out", help="folder for the outputs (default: out)")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--load-only", action="store_true", help="load the model, warm it up, run nothing")
     parser.add_argument("--pdb", action="store_true", help="debug where the run failed")
     parser.add_argument("--debug", action="store_true", help="show a failure's whole traceback")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -125,6 +130,18 @@ def _kept(command: list[str], environment: dict[str, str]) -> int:
         return code
     _say(f"leveret: the algorithm's process was killed by {signal.Signals(-code).name}", sys.stderr)
     return FAILED
+
+
+def _load(spec: ModelSpec, chosen: argparse.Namespace) -> int:
+    started = time.perf_counter()
+    try:
+        with _stdout_on_stderr() if chosen.json else contextlib.nullcontext():
+            Runner(spec, chosen.device)
+    except BaseException as error:  # noqa: BLE001  the execution step: an algorithm may raise anything
+        return _report_failure(error, chosen)
+    load_s = round(time.perf_counter() - started, 3)
+    _say(json.dumps({"load_s": load_s}) if chosen.json else f"{spec.ref} loaded in {load_s:g} s", sys.stdout)
+    return OK
 
 
 def _run(spec: ModelSpec, request: Request, chosen: argparse.Namespace) -> int:

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from shared.catalog.index import INDEX_FILE, IndexMismatchError, read_index
-from shared.catalog.model import Batching, CatalogError, Input, Mistake, Model, ModelTable, Output, Param, suggest
+from shared.catalog.model import (
+    Batching,
+    CatalogError,
+    Input,
+    Mistake,
+    Model,
+    ModelTable,
+    Output,
+    Param,
+    suggest,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

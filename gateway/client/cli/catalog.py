@@ -1,4 +1,4 @@
-"""`leveret models`: what the gateway serves, and the start of a new model."""
+"""`leveret models`: what the gateway serves, the start of a new model, and what is wrong with one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from gateway.client.cli.exits import OK, printable
+from gateway.client.cli.check import check_models, loaded
+from gateway.client.cli.exits import FAILED, OK, printable
 from gateway.client.cli.scaffold import write_model
 from gateway.client.cli.session import NO_OPTIONS, Common, print_json
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 models = App(
     name="models",
-    help="List the models that the gateway serves, or start a new one.",
+    help="List the models that the gateway serves, start a new one, or check a folder of them.",
     help_format="plaintext",
     result_action="return_value",
 )
@@ -65,6 +66,49 @@ def new(
     first = "run it" if backend == "python" else f"put your graph at {folder / 'model.onnx'}, then run it"
     sys.stdout.write("\n".join([*lines, f"{first}:", f"  leveret run {folder} image=@photo.jpg -o out/", ""]))
     return OK
+
+
+@models.command
+def check(
+    folder: Path,
+    /,
+    *,
+    load: Annotated[bool, Parameter(negative="")] = False,
+    device: Literal["cpu", "cuda"] = "cpu",
+    common: Common = NO_OPTIONS,
+) -> int:
+    """Tell every mistake of a model's folder or of a catalog, as far as it shows without running it.
+
+    Exit codes: 0 well, 1 a mistake was found or a model does not load, 2 usage.
+
+    Args:
+        folder: A folder with a model.toml, or a folder of such folders.
+        load: Also load each model and warm it up, in its own Python.
+        device: What to load it on; cuda fails rather than falling back.
+        common: Options of every command.
+    """
+    report = check_models(folder)
+    if load:
+        report["loaded"] = [loaded(model, device) for model in report["models"] if model["ok"]]
+    well = report["ok"] and all(each["ok"] for each in report.get("loaded", ()))
+    if common.json:
+        print_json(report | {"ok": well})
+    else:
+        _print_report(report)
+    return OK if well else FAILED
+
+
+def _print_report(report: Mapping[str, Any]) -> None:
+    lines = [f"{'✗' if each['fatal'] else '·'} {_mistake(each)}" for each in report["mistakes"]]
+    if "loaded" in report:
+        lines += [f"{'✓' if each['ok'] else '✗'} {each['ref']} {each['text']}" for each in report["loaded"]]
+    else:
+        lines += [f"✓ {each['ref']}" for each in report["models"] if each["ok"]]
+    sys.stdout.write(printable("\n".join(lines)) + "\n")
+
+
+def _mistake(said: Mapping[str, Any]) -> str:
+    return ": ".join(part for part in (said["file"], said["key"], said["text"]) if part)
 
 
 def _print_models(listed: Any) -> None:
