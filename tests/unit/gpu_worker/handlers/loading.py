@@ -1,0 +1,48 @@
+"""Loads a ready-made handler on a small graph, as the engine does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gpu_worker.engine.handler import LoadContext
+from gpu_worker.engine.onnx import OnnxSession
+from gpu_worker.engine.spec import spec_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gpu_worker.handlers.graph import GraphHandler
+    from gpu_worker.handlers.tensors import Tensors
+
+
+Handler = TypeVar("Handler", bound="GraphHandler | Tensors")
+
+
+def load(handler: Handler, folder: Path, graph: bytes, outputs: dict[str, str], **options: Any) -> Handler:
+    """`load_with` for an image."""
+    return load_with(handler, folder, graph, inputs={"image": "image"}, outputs=outputs, options=options)
+
+
+def load_with(
+    handler: Handler,
+    folder: Path,
+    graph: bytes,
+    *,
+    inputs: dict[str, str],
+    outputs: dict[str, str],
+    options: dict[str, Any],
+) -> Handler:
+    """The handler, loaded from a folder that holds `graph`."""
+    (folder / "m.onnx").write_bytes(graph)
+    table = {
+        "name": "m",
+        "backend": "onnx",
+        "handler": "m:f",
+        "file": "m.onnx",
+        "inputs": {name: {"kind": kind} for name, kind in inputs.items()},
+        "outputs": {name: {"kind": kind} for name, kind in outputs.items()},
+        "options": options,
+    }
+    session = OnnxSession(spec_of(table, folder), "cpu")
+    handler.load(LoadContext(folder, options, "cpu", session, inputs, outputs))
+    return handler
