@@ -51,7 +51,7 @@ class Runner:
         self._own_code = any(spec.folder.rglob("*.py"))
         self.session = OnnxSession(spec, device) if spec.backend == "onnx" else None
         outputs = {name: kind for name, (kind, _) in spec.outputs.items()}
-        context = LoadContext(spec.folder, spec.options, device, self.session, outputs)
+        context = LoadContext(spec.folder, spec.options, device, self.session, spec.inputs, outputs)
         with self._turn():
             self._steps = make_steps(spec, context)
         if spec.batching and not isinstance(self._steps, ClassSteps):
