@@ -105,6 +105,7 @@ class EngineProcess:
         self._broken = ""
         self._ready: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
         self._killed = self._over = False
+        self._outbox: list[bytes] = []
         self._culprit: Ask | None = None
         self._exit = asyncio.create_task(process.wait(), name=f"engine-exit-{process.pid}")
         self._reading = asyncio.create_task(self._read(), name=f"engine-frames-{process.pid}")
@@ -200,7 +201,16 @@ class EngineProcess:
         """
         if not self.alive:
             raise EngineDied(self._epitaph(OutputTail()), inside=False)
-        self._writer.write(pack(frame))  # small frames to a process that reads all the time: no drain
+        if not self._outbox:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._outbox.append(pack(frame))
+
+    def _flush(self) -> None:
+        """What was sent in one turn of the loop leaves in one piece: each piece wakes the process."""
+        data = b"".join(self._outbox)
+        self._outbox.clear()
+        if not self._over:
+            self._writer.write(data)  # small frames to a process that reads all the time: no drain
 
     def kill(self, because: str = "", *, over: Ask | None = None) -> None:
         """End the process and all that it started, at once.

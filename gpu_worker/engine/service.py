@@ -57,6 +57,8 @@ class Service:
         self._works: dict[int, Work] = {}
         self._computing: list[Work] = []
         self._canceled: set[int] = set()
+        self._answers: list[Frame] = []
+        """Of the device's thread, to leave with what it says next."""
 
     def run(self) -> None:
         """Answer frames until `stop`."""
@@ -72,6 +74,7 @@ class Service:
                 self._compute(entry)
             else:
                 self._load(entry)
+        self._say()
 
     # --- the reader's thread
 
@@ -134,7 +137,7 @@ class Service:
     def _compute(self, first: Work) -> None:
         """One batch through the device; a job of a handler whose steps stand together goes through all."""
         batch = [first, *self._others_like(first)]
-        self._at("device", batch)
+        self._say({"op": "at", "stage": "device", "ids": [work.number for work in batch]})
         if not first.runner.apart:
             batch = [work for work in batch if self._step(work, self._prepare)]
         for work in self._inferred(batch):
@@ -142,7 +145,14 @@ class Service:
                 self._to_finish.put(work, work.priority)
             elif self._step(work, self._finish):
                 self._answer(work)
-        self._at_rest("device", self._to_infer)
+        if self._to_infer.empty:
+            self._say({"op": "at", "stage": "device", "ids": []})
+
+    def _say(self, *frames: Frame) -> None:
+        """Send what the device's thread has to tell, the answers that it has kept first."""
+        answers, self._answers = self._answers, []
+        if answers or frames:
+            self._channel.send(*answers, *frames)
 
     def _others_like(self, first: Work) -> list[Work]:
         batching = first.runner.batching
@@ -210,7 +220,7 @@ class Service:
             raise CanceledError
 
     def _load(self, frame: Frame) -> None:
-        self._channel.send({"op": "at", "stage": "device", "ids": [frame["id"]]})
+        self._say({"op": "at", "stage": "device", "ids": [frame["id"]]})
         began = time.perf_counter()
         try:
             spec = spec_of(frame["model"], Path(frame["model"]["folder"]))
@@ -232,10 +242,12 @@ class Service:
         self._works.pop(work.number, None)
         self._canceled.discard(work.number)
         _flush()  # before the answer: what was printed must be in the pipe when the worker reads it
-        reply: dict[str, Any] = work.raw
-        self._channel.send(
-            reply | {"id": work.number, "timings": work.timings, "batch_size": work.batch_size}
-        )
+        told: dict[str, Any] = {"id": work.number, "timings": work.timings, "batch_size": work.batch_size}
+        reply = work.raw | told
+        if threading.current_thread() is threading.main_thread():
+            self._answers.append(reply)
+        else:
+            self._channel.send(reply)
 
     def _at(self, stage: str, works: list[Work]) -> None:
         self._channel.send({"op": "at", "stage": stage, "ids": [work.number for work in works]})
