@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
+from pydantic import ValidationError
 from structlog.testing import capture_logs
 
 from gpu_worker import preemption
-from gpu_worker.departure import RELEASE_S, Departure
+from gpu_worker.departure import NOTICES, RELEASE_S, Departure
 from gpu_worker.preemption import NOTICE_S, UNREADABLE_S, Watcher, seconds_left
+from gpu_worker.settings import WorkerSection
 from shared.adapters import imds as imds_module
 from shared.adapters.imds import Imds, open_imds
 from shared.errors import Unavailable
@@ -257,6 +259,24 @@ async def test_the_nearest_deadline_counts_whoever_set_it() -> None:
 
     assert departure.kind == "interruption"
     assert departure.left_s == pytest.approx(60 - RELEASE_S, abs=0.5)
+
+
+async def test_each_kind_of_wish_is_counted_once_however_often_it_is_said() -> None:
+    def counted() -> list[float]:
+        return [NOTICES.labels(kind)._value.get() for kind in ("scaler", "signal", "interruption")]
+
+    before = counted()
+    departure = Departure()
+    for _ in range(3):
+        departure.retire("scaler")
+        departure.gone_in(100)
+    assert [now - then for now, then in zip(counted(), before, strict=True)] == [1, 0, 1]
+
+
+@pytest.mark.parametrize("url", ["169.254.169.254", "https://metadata", "http://host/latest", "http://", ""])
+def test_what_is_no_address_of_such_a_service_is_refused(url: str) -> None:
+    with pytest.raises(ValidationError):
+        WorkerSection(imds_url=url)
 
 
 async def test_the_wish_to_leave_cuts_a_long_start_short() -> None:
