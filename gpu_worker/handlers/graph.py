@@ -66,7 +66,8 @@ class GraphHandler:
         if not model.outputs:
             return {name: name for name in self.makes}
         if len(self.makes) == len(model.outputs) == 1:
-            _check_kind(model, "outputs", *model.outputs.items(), *self.makes.values())
+            (declared,), (kind,) = model.outputs.items(), self.makes.values()
+            _check_kind(model, "outputs", declared, kind)
             return dict(zip(self.makes, model.outputs, strict=True))
         for name, kind in model.outputs.items():
             if name not in self.makes:

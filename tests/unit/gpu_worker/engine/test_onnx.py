@@ -83,7 +83,7 @@ def test_the_gpu_has_defaults_for_a_server(tmp_path: Path) -> None:
 
 def test_threads_follow_the_cgroup_s_quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "_CGROUP", tmp_path)
-    monkeypatch.setattr(device.os, "sched_getaffinity", lambda _: set(range(64)))
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(64)))
     (tmp_path / "cpu.max").write_text("250000 100000\n")
     assert plan_of(spec(tmp_path, b""), "cpu").threads == 3
     (tmp_path / "cpu.max").write_text("max 100000\n")

@@ -11,6 +11,8 @@ from gpu_worker.engine.spec import spec_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
     from gpu_worker.handlers.graph import GraphHandler
     from gpu_worker.handlers.tensors import Tensors
 
@@ -46,3 +48,16 @@ def load_with(
     session = OnnxSession(spec_of(table, folder), "cpu")
     handler.load(LoadContext(folder, options, "cpu", session, inputs, outputs))
     return handler
+
+
+def count_runs(session: OnnxSession, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of the batches that it runs from here on."""
+    runs: list[int] = []
+    run = session.run
+
+    def counted(feeds: dict[str, Any], outputs: list[str] | None = None) -> list[Any]:
+        runs.append(len(next(iter(feeds.values()))))
+        return run(feeds, outputs)
+
+    monkeypatch.setattr(session, "run", counted)
+    return runs

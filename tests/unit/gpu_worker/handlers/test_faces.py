@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BOTH = {"faces": "json", "blurred": "image"}
-SHAPE = ["n", 3, "h", "w"]
+SHAPE: list[int | str] = ["n", 3, "h", "w"]
 
 
 def maps(rows: int = 8, columns: int = 10) -> list[NDArray[np.float32]]:

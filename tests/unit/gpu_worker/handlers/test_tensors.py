@@ -14,7 +14,7 @@ from gpu_worker.engine.job import BadInputError
 from gpu_worker.engine.spec import SpecError
 from gpu_worker.handlers.tensors import Tensors, read_npy, read_npz
 from tests import onnx_graphs as graphs
-from tests.unit.gpu_worker.handlers.loading import load_with
+from tests.unit.gpu_worker.handlers.loading import count_runs, load_with
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -196,16 +196,11 @@ def test_a_damaged_npz_is_refused() -> None:
             assert str(error).startswith("inputs.x")  # noqa: PT017  some bytes say nothing
 
 
-def test_jobs_share_a_run_only_where_that_is_said(tmp_path: Path) -> None:
+def test_jobs_share_a_run_only_where_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for batch, expected in ((True, [3, 1]), (False, [1, 2, 1])):
         graph = graphs.identity(["n", "m"])
         handler = load(tmp_path, graph, "x", BYTES, batch=batch)
-        runs: list[int] = []
-        run_it = handler._session.run
-        handler._session.run = lambda feeds, names, run_it=run_it, runs=runs: (  # type: ignore[method-assign, misc]
-            runs.append(len(feeds["x"])),
-            run_it(feeds, names),
-        )[1]
+        runs = count_runs(handler._session, monkeypatch)
         items = [
             handler.prepare(x=npy(array)) for array in (rows(1), rows(2, 3), np.zeros((1, 5), np.float32))
         ]
