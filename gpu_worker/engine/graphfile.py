@@ -64,15 +64,23 @@ def _external(path: Path, data: mmap.mmap) -> Iterator[str]:
 
 
 def _check_one(path: Path, folder: Path, name: str) -> None:
-    target = path.parent / name
-    outside = Path(name).is_absolute() or not target.resolve().is_relative_to(folder.resolve())
-    if outside:
+    if not _is_inside(path.parent / name, folder):
         raise SpecError(
             f"{path}: keeps weights in {name!r}, outside the model's folder, which is refused: put a copy of "
             "that file into the folder and save the graph again with its name alone"
         )
-    if not target.is_file():
+    if not (path.parent / name).is_file():
         raise SpecError(f"{path}: keeps weights in {name!r}, which is missing: put that file beside it")
+
+
+def _is_inside(target: Path, folder: Path) -> bool:
+    try:
+        target.stat()
+    except FileNotFoundError:
+        pass  # told apart from the others below
+    except (OSError, ValueError):
+        return False  # a name that no file can have, or links in a circle
+    return target.resolve().is_relative_to(folder.resolve())
 
 
 def _locations(data: mmap.mmap, start: int, end: int, message: str, depth: int) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -182,13 +183,27 @@ def test_weights_may_lie_beside_the_graph(tmp_path: Path, shapes: dict[str, Any]
     assert made.tolist() == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("location", ["../w.bin", "{root}/w.bin", "sub/../../w.bin", "link.bin", "sub/w.bin"])
+@pytest.mark.parametrize(
+    "location",
+    [
+        "../w.bin",
+        "{root}/w.bin",
+        "sub/../../w.bin",
+        "link.bin",
+        "sub/w.bin",
+        "../none.bin",
+        "loop.bin",
+        "w.bin\0",
+        "w" * 5000,
+    ],
+)
 def test_weights_outside_the_folder_are_refused(tmp_path: Path, location: str) -> None:
     # Given a file that an ONNX graph has no business with
     (tmp_path / "w.bin").write_bytes(WEIGHT.tobytes())
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "link.bin").symlink_to(tmp_path / "w.bin")
+    (folder / "loop.bin").symlink_to(folder / "loop.bin")
     (folder / "sub").symlink_to(tmp_path, target_is_directory=True)
     # When a graph names it for its weights, then it is not opened
     graph = graphs.plus(graphs.outside("w", WEIGHT, location.format(root=tmp_path)), [4])
@@ -240,3 +255,22 @@ def test_messages_nested_without_end_are_refused(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(graphs.message(7, message))
     with pytest.raises(SpecError, match="nested too deep"):
         check_external_data(tmp_path / "m.onnx", tmp_path)
+
+
+def test_whatever_is_damaged_is_checked_or_refused(tmp_path: Path) -> None:
+    # Given graphs with a few bytes changed
+    (tmp_path / "w.bin").write_bytes(WEIGHT.tobytes())
+    whole = graphs.plus(graphs.outside("w", WEIGHT, "w.bin"), [4])
+    chance = random.Random(7)  # noqa: S311  a test's dice
+    refused = 0
+    for _ in range(500):
+        data = bytearray(whole)
+        for _ in range(chance.randint(1, 4)):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        (tmp_path / "m.onnx").write_bytes(data)
+        # When their files are looked for, then that ends in an answer
+        try:
+            check_external_data(tmp_path / "m.onnx", tmp_path)
+        except SpecError:
+            refused += 1
+    assert refused
