@@ -33,14 +33,14 @@ class Shop:
     root: str
     local: Path
 
-    async def publish(self, version: str) -> None:
-        """The gated algorithm under this version, which its result names."""
-        folder = self.local / f"turning@{version}"
+    async def publish(self, version: str, *, name: str = "turning") -> None:
+        """The gated algorithm under this version, which its result names; its queue has its name."""
+        folder = self.local / f"{name}@{version}"
         folder.mkdir(parents=True, exist_ok=True)
         table = (GATED / "model.toml").read_text()
         for old, new in (
-            ('name = "gated"', 'name = "turning"'),
-            ('"steady"', '"turning"'),
+            ('name = "gated"', f'name = "{name}"'),
+            ('"steady"', f'"{name}"'),
             ('version = "1"', f'version = "{version}"'),
         ):
             assert old in table
@@ -95,13 +95,11 @@ def worker(house: House, caller: AsyncClient, settings: dict[str, str]) -> Itera
         yield started
 
 
-async def offered(client: AsyncClient, *versions: str) -> None:
-    """Wait until the gateway offers just these versions."""
-    found: list[str] = []
-    wanted = [f"turning@{version}" for version in versions]
-    while sorted(found) != sorted(wanted):
-        listed = await client.models()
-        found = [f"{model['name']}@{model['version']}" for model in listed]
+async def offered(client: AsyncClient, *versions: str, name: str = "turning") -> None:
+    """Wait until the gateway offers just these versions of this model."""
+    found: set[str] = set()
+    while found != set(versions):
+        found = {model["version"] for model in await client.models() if model["name"] == name}
 
 
 async def makers(jobs: list[AsyncJob]) -> list[str]:
@@ -157,6 +155,18 @@ async def test_a_version_that_is_withdrawn_and_comes_back_loses_no_job(
     assert await makers([held, waiting]) == ["2", "1"]
     tally = await books.tally([held.id, waiting.id])
     assert (tally.lost, tally.duplicated, tally.runs) == (0, 0, 2)
+
+
+async def test_a_model_on_a_new_queue_is_accepted_before_its_first_worker(
+    shop: Shop, caller: AsyncClient, house: House, settings: dict[str, str]
+) -> None:
+    await shop.publish("1", name="late")
+    await offered(caller, "1", name="late")
+
+    job = await caller.submit("late", note=1)
+    assert job.raw["queue"] == "late"
+    with house.worker("late", env=settings):
+        assert await makers([job]) == ["1"]
 
 
 async def test_a_broken_catalog_stops_nobody(shop: Shop, caller: AsyncClient, worker: WorkerProcess) -> None:

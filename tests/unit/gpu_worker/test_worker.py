@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from uuid_utils.compat import uuid7
@@ -30,6 +31,7 @@ from tests.fakes.worker import (
     FakeEngine,
     FakeObjects,
     FakeReads,
+    FakeRefusal,
     FakeVoice,
 )
 from tests.unit.gpu_worker.claims import claim, model
@@ -113,6 +115,25 @@ async def test_a_second_copy_of_a_message_runs_nothing(house: House) -> None:
     await house.receive(row.claim)
 
     assert house.attempts.calls.count("finish") == 1
+
+
+async def test_a_model_that_is_offered_since_the_claim_is_claimed_again(house: House) -> None:
+    """Between the statement and its answer the catalog changed; the message must not be given away."""
+    row = house.attempts.add(claim())
+    house.attempts.known = ()
+    asked = house.attempts.claim
+
+    async def late(job_id: UUID) -> Claim | FakeRefusal:
+        answer = await asked(job_id)
+        house.attempts.known = ("echo@1",)
+        return answer
+
+    house.attempts.claim = late  # type: ignore[method-assign]
+
+    await house.receive(row.claim)
+
+    assert row.state is State.SUCCEEDED
+    assert "defer" not in house.attempts.calls
 
 
 async def test_a_running_job_is_doubted_and_not_touched(house: House) -> None:
