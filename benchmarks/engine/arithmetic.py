@@ -70,6 +70,18 @@ def busy_share(rate: float, raw_rate: float, batch: int = 1) -> float:
     return rate / (raw_rate * batch)
 
 
+def ceiling(cpu_ms: float, cores: int, raw_rate: float, batch: int = 1) -> float:
+    """The largest busy share for which the machine has cores enough, at this cost of a job; 1 at most.
+
+    Args:
+        cpu_ms: Milliseconds of CPU a job, of workers and servers together.
+        cores: What they share.
+        raw_rate: Batches per second of the device alone.
+        batch: The largest batch that the worker may form.
+    """
+    return min(1.0, busy_share(1000 * cores / cpu_ms, raw_rate, batch))
+
+
 @dataclass(frozen=True, slots=True)
 class Weight:
     """Megabytes (10^6 bytes) held after so many jobs."""

@@ -71,7 +71,7 @@ class Figures:
         memory: Of the worker's parent and its engine, as it went.
     """
 
-    raw: dict[int | str, Raw] = field(default_factory=dict)
+    raw: dict[int | str, list[Raw]] = field(default_factory=lambda: defaultdict(list))
     devices: dict[tuple[int | str, str], list[Turn]] = field(default_factory=lambda: defaultdict(list))
     batches: dict[tuple[int | str, str], int] = field(default_factory=dict)
     stages: dict[tuple[int | str, str], dict[str, float]] = field(default_factory=dict)
@@ -109,8 +109,6 @@ class Measuring:
         await self._side.start()
         self._progress.say("the gateway serves")
         inputs = await self._upload()
-        if "latency" in only or "devices" in only:
-            await self._all_raw(only)
         if "latency" in only:
             await self._all_latencies(inputs)
         if "drains" in only:
@@ -127,19 +125,19 @@ class Measuring:
         tensor = await self._side.upload(bytes(TENSOR_BYTES))
         return Inputs(handed, f"bench/uploads/{handed}", tensor)
 
-    async def _all_raw(self, only: frozenset[str]) -> None:
-        """The work alone, while nothing else runs."""
-        holds = self._plan.holds_ms if "devices" in only else ()
-        for hold_ms in holds:
-            await self._raw(hold_ms, "device", str(round(RAW_CALLS_S * 1000 / hold_ms)), str(hold_ms))
-        await self._raw("resnet", "resnet", str(self._plan.latency_jobs // 5))
-        await self._raw("noop", "noop", "10000")
-        self._progress.say("the work alone: measured")
-
-    async def _raw(self, work: int | str, what: str, count: str, *rest: str) -> None:
-        module = ("benchmarks.engine.raw", what, str(self._folder / "catalog" / what), count, *rest)
+    async def _raw(self, work: int | str) -> None:
+        """The work alone, while no worker runs."""
+        match work:
+            case int(hold_ms):
+                asked = ("device", str(round(RAW_CALLS_S * 1000 / hold_ms)), str(hold_ms))
+            case "resnet":
+                asked = ("resnet", str(self._plan.latency_jobs // 5))
+            case _:
+                asked = ("noop", "10000")
+        what, *rest = asked
+        module = ("benchmarks.engine.raw", what, str(self._folder / "catalog" / what), *rest)
         said = await run_module(*module, variables={}, log=self._folder / "logs" / "raw.log")
-        self.figures.raw[work] = Raw(**json.loads(said))
+        self.figures.raw[work].append(Raw(**json.loads(said)))
 
     def _servers(self) -> dict[str, int]:
         """The servers' processes, and the gateway's, whose CPU time is told beside the worker's."""
@@ -149,13 +147,16 @@ class Measuring:
     async def _all_drains(self) -> None:
         for number in range(self._plan.rounds):
             for in_hand, contender in self._entries.drains():
-                turn = await take_turn(contender, self._plan.drain_jobs, self._servers())
+                count = self._plan.drain_jobs // (3 if "S3" in contender.name else 1)
+                turn = await take_turn(contender, count, self._servers())
                 self.figures.drains[in_hand, contender.name].append(turn)
                 self._said("no-op", number, contender.name, turn)
 
     async def _all_devices(self, inputs: Inputs, *, batching: bool) -> None:
         for number in range(self._plan.rounds):
             for entry in self._entries.devices(self._plan, inputs, batching=batching):
+                if len(self.figures.raw[entry.work]) == number:  # beside its rows: the machine's mood changes
+                    await self._raw(entry.work)
                 hold_ms = entry.work if isinstance(entry.work, int) else 100
                 count = self._plan.jobs_of(hold_ms, entry.batch)
                 turn = await take_turn(entry.contender, count, self._servers())
@@ -181,9 +182,13 @@ class Measuring:
             count = self._plan.latency_jobs // (4 if model == "resnet" else 1)
             client, job_ids = await self._one_by_one(request, count)
             await self._side.stop_worker()
-            raw = self.figures.raw["resnet" if model == "resnet" else "noop"].p50
+            raw = await self._raw_p50("resnet" if model == "resnet" else "noop")
             self.figures.latencies[model] = Latency(client, raw, await self._side.stages(job_ids))
             self._progress.say(f"latency of {model}: p50 {client.p50 * 1000:.1f} ms")
+
+    async def _raw_p50(self, work: str) -> float:
+        await self._raw(work)
+        return self.figures.raw.pop(work)[-1].p50
 
     async def _one_by_one(self, request: Request, count: int) -> tuple[Spread, list[str]]:
         took: list[float] = []

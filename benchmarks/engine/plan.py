@@ -23,7 +23,7 @@ class Plan:
         holds_ms: How long the simulated device takes for a batch.
         slots: The workers' slots for it.
         device_s: Seconds of the device's own time to measure for, at most `device_jobs` jobs.
-        drain_jobs: No-op jobs queued before a worker starts.
+        drain_jobs: No-op jobs queued before a worker starts; a third where each has an output.
         latency_jobs: Jobs one after the other.
         memory_jobs: No-op jobs through one worker.
         free_gb: Disk that the run writes to.
@@ -50,7 +50,7 @@ FULL = Plan(
     slots=(1, 4, 8),
     device_s=3,
     device_jobs=120,
-    drain_jobs=1500,
+    drain_jobs=3000,
     latency_jobs=200,
     memory_jobs=20_000,
     free_gb=30,
@@ -61,7 +61,7 @@ QUICK = Plan(
     slots=(1, 4),
     device_s=1,
     device_jobs=50,
-    drain_jobs=300,
+    drain_jobs=600,
     latency_jobs=25,
     memory_jobs=2_000,
     free_gb=3,

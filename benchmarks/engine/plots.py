@@ -47,8 +47,8 @@ def _busy(figures: Figures) -> Any:
         _bars(axes, rows)
         axes.axhline(GOAL, color="black", linestyle=":", linewidth=1)
         axes.set_title(work_name(work))
-        axes.set_ylim(0, 1.05)
     all_axes[0][0].set_ylabel("device busy")
+    all_axes[0][0].set_ylim(bottom=0)
     return figure
 
 

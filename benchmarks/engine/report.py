@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
-from benchmarks.engine.arithmetic import busy_share, slope
+from benchmarks.engine.arithmetic import busy_share, ceiling, slope
 from benchmarks.engine.plan import GOAL, GOAL_HOLD_MS, MANY_IN_HAND
 from benchmarks.figures import median
 from benchmarks.memory import LIMIT_MB
@@ -47,6 +48,7 @@ _DEVICE_HEAD = (
     "worker",
     "jobs/s",
     "device busy",
+    "cores allow",
     "CPU ms a job: worker",
     "engine or child",
     "S3",
@@ -74,8 +76,15 @@ def work_name(work: int | str) -> str:
 
 def shares(figures: Figures, key: Key) -> list[float]:
     """The device's busy share in each round."""
-    raw = figures.raw[key[0]].rate
-    return [busy_share(turn.pace.rate, raw, figures.batches[key]) for turn in figures.devices[key]]
+    rounds = zip(figures.devices[key], figures.raw[key[0]], strict=True)
+    return [busy_share(turn.pace.rate, raw.rate, figures.batches[key]) for turn, raw in rounds]
+
+
+def _ceiling(figures: Figures, key: Key) -> str:
+    rounds = zip(figures.devices[key], figures.raw[key[0]], strict=True)
+    cores = len(os.sched_getaffinity(0))
+    found = [ceiling(sum(t.pace.cpu_ms.values()), cores, raw.rate, figures.batches[key]) for t, raw in rounds]
+    return f"{median(found):.2f}"
 
 
 def _devices(figures: Figures) -> Iterator[tuple[str, ...]]:
@@ -83,13 +92,14 @@ def _devices(figures: Figures) -> Iterator[tuple[str, ...]]:
     for key, turns in figures.devices.items():
         work, who = key
         if work != told:
-            raw, told = figures.raw[work].rate, work
-            yield (work_name(work), "none: the work alone", f"{raw:.1f}", "1.00", "", "", "", "", "")
+            raws, told = [raw.rate for raw in figures.raw[work]], work
+            yield (work_name(work), "none: the work alone", brackets(raws, 1), "1.00", *[""] * 6)
         yield (
             work_name(work),
             who,
             brackets(_rates(turns), 1),
             brackets(shares(figures, key), 2),
+            _ceiling(figures, key),
             _cpu(turns, "worker"),
             _cpu(turns, "child"),
             _cpu(turns, "seaweedfs"),
@@ -120,7 +130,7 @@ def _device_goal(figures: Figures) -> str:
 
 
 def _stages(figures: Figures) -> list[tuple[str, ...]]:
-    names = _stage_names(figures.stages.values())
+    names = [name for name in _stage_names(figures.stages.values()) if name != "queue_s"]
     head = ("device", "worker", *(name.removesuffix("_s") for name in names))
     rows = [
         (work_name(work), who, *(_ms(stages, name) for name in names))

@@ -27,7 +27,9 @@ its own, times the largest batch). The device is a file's lock held for a sleep,
 runs the algorithm. Each job takes the same {HANDED_BYTES // 1024**2} MiB object out of S3 and puts
 as many bytes there; the graph takes 588 KiB and gives 4. Celery: -P prefork -c 1,
 worker_prefetch_multiplier 1, acks late, started tracked; the same handler and lock, S3 by boto3 in
-the task. "Cores busy" counts worker, engine and servers, not the client.
+the task. "Cores busy" counts worker, engine and servers, not the client; "cores allow" is the busy
+share at which this machine's cores would be full, with that CPU time a job: no worker of that cost
+gets beyond it here.
 """
 
 _DRAIN = """
@@ -58,7 +60,8 @@ def notes(plan: Plan, *, batching: bool, quick: bool) -> str:
         else "This version of Leveret forms no batches: no rows for them."
     )
     amounts = (
-        f"{plan.rounds} round{'s' if plan.rounds > 1 else ''}, {plan.drain_jobs} no-op jobs, "
+        f"{plan.rounds} round{'s' if plan.rounds > 1 else ''}, "
+        f"{plan.drain_jobs} no-op jobs (a third with output), "
         f"{plan.jobs_of(20)} at 20 ms."
     )
     hint = " A quick look: one round, few samples." if quick else ""

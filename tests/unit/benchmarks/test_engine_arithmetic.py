@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.engine.arithmetic import Reading, Weight, busy_share, pace_of, slope
+from benchmarks.engine.arithmetic import Reading, Weight, busy_share, ceiling, pace_of, slope
 from benchmarks.engine.plan import FULL
 from benchmarks.tables import brackets, markdown
 
@@ -30,6 +30,11 @@ def test_nothing_ended_is_no_pace(last: Reading) -> None:
 def test_a_device_in_batches_could_do_a_whole_batch_at_a_time() -> None:
     assert busy_share(45, raw_rate=50) == 0.9
     assert busy_share(200, raw_rate=50, batch=8) == 0.5
+
+
+def test_the_cores_bound_what_a_device_can_be_given() -> None:
+    assert ceiling(80, cores=2, raw_rate=50) == 0.5
+    assert ceiling(10, cores=2, raw_rate=50) == 1.0
 
 
 def test_a_slope_leaves_out_what_fills_pools_at_first() -> None:
