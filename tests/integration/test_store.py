@@ -291,6 +291,18 @@ async def test_what_postgresql_refuses_as_data_is_told_apart_from_an_outage(stor
         await store.attempts.retry(claim, Evidence(), delay_s=1e15)
 
 
+async def test_who_was_at_work_in_an_engine_that_died_runs_alone_next(store: Store) -> None:
+    """Several may have been: the next attempt finds out which of them it was."""
+    died, raised = [await store.claimed() for _ in range(2)]
+    await store.attempts.retry(died, Evidence(error={"code": "worker_lost", "message": "gone"}), delay_s=0)
+    await store.attempts.retry(raised, Evidence(error={"code": "store_error", "message": "S3"}), delay_s=0)
+    await store.relay.wake_waiting()
+
+    again = [await store.attempts.claim(claim.id) for claim in (died, raised)]
+
+    assert [claim.alone for claim in again if isinstance(claim, Claim)] == [True, False]
+
+
 async def test_a_blamed_job_stays_alone_until_it_has_ended(store: Store) -> None:
     many = AttemptStore(store.database, worker="w2", models=["cutout@1"], slots=2)
     job = new_job()

@@ -11,7 +11,7 @@ from shared.adapters.store import attempts as sql
 from shared.adapters.store.attempts import ALREADY, RELEASED_TOO_OFTEN, Left, Refusal
 from shared.adapters.store.records import CANCELED
 from shared.adapters.store.submits import PUBLISH_GRACE_S, Submitted
-from shared.errors import IdempotencyConflict, JobEnded, NotFound
+from shared.errors import EngineDied, IdempotencyConflict, JobEnded, NotFound
 from shared.events import BY_STATE, Event, EventType
 from shared.jobs import Attempt, Claim, Ending, Evidence, Job, NewJob, State, check_transition
 from tests.machine import limits
@@ -192,6 +192,7 @@ class MemoryAttempts:
             progress=1.0 if verdict is State.SUCCEEDED else row.progress,
             attempt=row.attempt - (1 if queued and given_back else 0),
             releases=row.releases + (1 if queued else 0),
+            alone=row.alone or bool(evidence.error and evidence.error["code"] == EngineDied.code),
             run_at=after(now, delay_s) if verdict is State.WAITING else None,
             queued_at=now if queued else row.queued_at,
             publish_due=now if queued else None,

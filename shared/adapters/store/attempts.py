@@ -89,7 +89,7 @@ LEAVE = """
 with told as materialized (
     select * from json_to_recordset($1::json) as t(
         id uuid, fence integer, attempt smallint, state text, type text, data jsonb,
-        delay_s double precision, error jsonb, log text, timings jsonb)
+        delay_s double precision, error jsonb, log text, timings jsonb, alone boolean)
 ), held as (
     select t.*, case when j.cancel_requested and t.state <> 'succeeded' then 'canceled'
                      when t.state = 'queued' and j.releases >= $2
@@ -105,6 +105,7 @@ with told as materialized (
         progress = case when verdict = 'succeeded' then 1 else progress end,
         attempt = j.attempt - case when verdict = 'queued' and releases < $2 then 1 else 0 end,
         releases = releases + case when verdict = 'queued' then 1 else 0 end,
+        alone = j.alone or h.alone,
         run_at = case when verdict = 'waiting' then clock_timestamp() + make_interval(secs => h.delay_s) end,
         queued_at = case when verdict = 'queued' then clock_timestamp() else queued_at end,
         publish_due = case when verdict = 'queued' then clock_timestamp() end,
@@ -323,6 +324,8 @@ class AttemptStore:
             "error": evidence.error,
             "log": clean_text(evidence.log),
             "timings": evidence.timings,
+            # Several may have been at work in the engine that died: the next attempt finds out which it was.
+            "alone": evidence.error is not None and evidence.error["code"] == EngineDied.code,
         }
         try:
             return await self._endings.add(_Leaving(claim.id, claim.fence, to_json(told)))
