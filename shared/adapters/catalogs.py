@@ -184,11 +184,11 @@ class Fetching:
         place = self._cache.folder(name, digests)
         if place in self._sound:
             return place
-        async with self._cache.turn(place.parent.name):
-            if not await asyncio.to_thread(self._cache.has_folder, name, digests):
-                for file, digest in digests.items():
-                    await self._file(f"{self._root}/{name}/{file}", digest)
-                with _writing(f"{self._root}/{name}", self._cache.root):
+        with _writing(f"{self._root}/{name}", self._cache.root):
+            async with self._cache.turn(place.parent.name):
+                if not await asyncio.to_thread(self._cache.has_folder, name, digests):
+                    for file, digest in digests.items():
+                        await self._file(f"{self._root}/{name}/{file}", digest)
                     await asyncio.to_thread(self._cache.assemble, name, digests)
         self._sound.add(place)
         return place
@@ -238,9 +238,9 @@ class Fetching:
 
 @contextmanager
 def _writing(what: str, root: Path) -> Iterator[None]:
-    """Say which file the disk did not take: it is full, or not ours."""
+    """Say what the disk did not take: it is full, not ours, or knows no locks."""
     try:
         yield
     except OSError as error:
         remedy = "make room there, or set LEVERET_CATALOG_CACHE to another disk"
-        raise CatalogError(f"{what}: can't be written to {root}: {error.strerror}; {remedy}") from error
+        raise CatalogError(f"{what}: can't be kept in {root}: {error.strerror}; {remedy}") from error

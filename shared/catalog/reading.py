@@ -13,7 +13,7 @@ from typing import Protocol
 
 from shared.catalog.index import INDEX_FILE, sha256_of
 from shared.catalog.loading import MODEL_FILE, Catalog, load_catalog, model_folders
-from shared.catalog.model import Model
+from shared.catalog.model import CatalogError, Model
 
 Stamp = tuple[tuple[str, int, int], ...]
 """Name, size and time of change of every file: cheap, and enough to see that somebody was there."""
@@ -55,7 +55,10 @@ class FolderSource:
 
     async def read(self) -> Reading | None:
         """Look at the files' names and times, and read them only where those have changed."""
-        return await asyncio.to_thread(self._read)
+        try:
+            return await asyncio.to_thread(self._read)
+        except OSError as error:  # somebody is at work there, or the disk is away
+            raise CatalogError(f"{error.filename or self._root}: {error.strerror}") from error
 
     def _read(self) -> Reading | None:
         # Before the reading: whatever changes while we read is seen the next time.

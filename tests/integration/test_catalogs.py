@@ -452,7 +452,7 @@ async def test_a_disk_that_takes_no_more_is_told_with_the_file(place: Place, s3:
     out, log = await asyncio.to_thread(reader(place, s3, preexec_fn=small).communicate, "go\n")
 
     fault = json.loads(out)["faults"]["net@1"]
-    assert f"{place.root}/net@1/net.onnx: can't be written to {place.cache}" in fault, log
+    assert f"{place.root}/net@1/net.onnx: can't be kept in {place.cache}" in fault, log
     assert "set LEVERET_CATALOG_CACHE to another disk" in fault
     assert not list((place.cache / "drafts").iterdir())
 

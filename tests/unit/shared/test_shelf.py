@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.catalog import Catalog, CatalogError, Model, load_model, write_index
+from shared.catalog import Catalog, CatalogError, Model, load_model, reading, write_index
 from shared.catalog.reading import FolderSource, Reading
 from shared.catalog.shelf import PROBLEMS, Shelf
 from shared.errors import StoreError
@@ -219,6 +219,20 @@ async def test_a_pinned_model_that_is_pinned_anew_stays_as_it_was(tmp_path: Path
 
     assert room.shelf.find("fit") == first
     assert problems() == 1
+
+
+async def test_a_file_that_goes_away_while_it_is_read_changes_nothing(
+    room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(path: Path) -> Catalog:
+        raise FileNotFoundError(2, "No such file", str(path))
+
+    make(tmp_path, "fit@2", "2")
+    with monkeypatch.context() as patched:
+        patched.setattr(reading, "load_catalog", gone)
+        assert await room.look() == ["fit@1"]
+        assert problems() == 1
+    assert await room.look() == ["fit@1", "fit@2"]
 
 
 async def test_touching_files_is_no_new_catalog(room: Room, tmp_path: Path) -> None:
