@@ -10,6 +10,7 @@ from pathlib import Path
 from gpu_worker.engine.job import DeviceMissingError
 
 _CGROUP = Path("/sys/fs/cgroup")
+_OWN_CGROUP = Path("/proc/self/cgroup")
 
 
 def require(device: str) -> None:
@@ -37,10 +38,26 @@ def cpu_threads() -> int:
 
 
 def _quota() -> float | None:
+    """The least of this process's own cgroup and those it lies in."""
+    own = _CGROUP / _own_cgroup()
+    folders = [own, *(folder for folder in own.parents if folder.is_relative_to(_CGROUP))]
+    quotas = [quota for folder in folders if (quota := _quota_of(folder)) is not None]
+    return min(quotas) if quotas else _quota_v1()
+
+
+def _own_cgroup() -> str:
     try:
-        quota, period = (_CGROUP / "cpu.max").read_text().split()
+        lines = _OWN_CGROUP.read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.removeprefix("0::").lstrip("/") for line in lines if line.startswith("0::/")), "")
+
+
+def _quota_of(folder: Path) -> float | None:
+    try:
+        quota, period = (folder / "cpu.max").read_text().split()
     except (OSError, ValueError):
-        return _quota_v1()
+        return None
     return None if quota == "max" else int(quota) / int(period)
 
 

@@ -102,7 +102,7 @@ class CenterFace(GraphHandler):
         """Tensors → heat, scale, offset and landmarks of each, [maps, height / 4, width / 4]."""
         return self._batches([item.array for item in items])
 
-    def finish(self, item: Photo, raw: list[NDArray[np.float32]]) -> dict[str, Any]:
+    def finish(self, item: Photo, raw: list[NDArray[np.float32]]) -> Any:
         """The maps → faces."""
         _, height, width = item.array.shape
         found = separate(decode(raw, item.threshold, (width, height)), self._overlap)
@@ -112,7 +112,7 @@ class CenterFace(GraphHandler):
             made["faces"] = _told(faces, item.image.size)
         if "blurred" in self.outputs:
             made["blurred"] = blurred(item.image, faces.boxes, self._margin)
-        return made
+        return self.made(made)
 
 
 def decode(maps: list[NDArray[np.float32]], threshold: float, size: tuple[int, int]) -> Faces:

@@ -26,7 +26,7 @@ class GraphHandler:
         takes: Kind by name of what it is given.
         makes: Kind by name of what it can return. With one entry, model.toml may give it any name.
         own_options: Keys of `[options]` that a subclass reads by itself, from `model.options`.
-        outputs: The names of `makes` that model.toml declares; only they are made.
+        outputs: Those of `makes` that model.toml declares, with their names there; only they are made.
     """
 
     takes: ClassVar[dict[str, str]] = {"image": "image"}
@@ -52,6 +52,14 @@ class GraphHandler:
 
     def configure(self, options: Options) -> None:
         """Read this handler's options, and look at the graph."""
+
+    def made(self, values: Mapping[str, Any]) -> Any:
+        """What `finish` returns of these, named as in `makes`: those that are declared, by their names there.
+
+        One alone goes without its name: a JSON output may be a dict itself.
+        """
+        named = {self.outputs[name]: value for name, value in values.items() if name in self.outputs}
+        return next(iter(named.values())) if len(named) == 1 else named
 
     def port(self, options: Options, name: str = "input") -> Port:
         """The graph's input or output that the option `name` names; without it, the first one.

@@ -51,7 +51,7 @@ class ImageHandler(GraphHandler):
         """Tensors → the graph's output for each, without the batch dimension."""
         return [raw for (raw,) in self.batches([item.array for item in items])]
 
-    def finish(self, item: ImageTensor, raw: NDArray[Any]) -> dict[str, Any]:
+    def finish(self, item: ImageTensor, raw: NDArray[Any]) -> Any:
         """The output → what model.toml declares."""
         raise NotImplementedError
 
@@ -79,9 +79,9 @@ class Mask(ImageHandler):
         self._channel = options.integer("channel", int(self._activation == "softmax"))
         self._threshold = options.number("threshold", 0, minimum=0, maximum=1)
 
-    def finish(self, item: ImageTensor, raw: NDArray[Any]) -> dict[str, Image.Image]:
+    def finish(self, item: ImageTensor, raw: NDArray[Any]) -> Any:
         """The raw map → the mask at the image's own size."""
-        return {self.outputs["mask"]: self.mask_of(raw, item.image.size)}
+        return self.made({"mask": self.mask_of(raw, item.image.size)})
 
     def mask_of(self, raw: NDArray[Any], size: tuple[int, int]) -> Image.Image:
         """The raw map as a grey image of this size."""
@@ -125,14 +125,12 @@ class Cutout(Mask):
 
     makes: ClassVar[dict[str, str]] = {"mask": "image", "cutout": "image"}
 
-    def finish(self, item: ImageTensor, raw: NDArray[Any]) -> dict[str, Image.Image]:
+    def finish(self, item: ImageTensor, raw: NDArray[Any]) -> Any:
         """The raw map → mask and cut-out at the image's own size."""
         mask = self.mask_of(raw, item.image.size)
         cutout = item.image.convert("RGBA")
         cutout.putalpha(_within_alpha(mask, cutout))
-        return {
-            name: picture for name, picture in (("mask", mask), ("cutout", cutout)) if name in self.outputs
-        }
+        return self.made({"mask": mask, "cutout": cutout})
 
 
 class ImageToImage(ImageHandler):
@@ -172,13 +170,13 @@ class ImageToImage(ImageHandler):
             )
         return self.normalize.padded(image, 1 if self.normalize.size else self._multiple)
 
-    def finish(self, item: ImageTensor, raw: NDArray[Any]) -> dict[str, Image.Image]:
+    def finish(self, item: ImageTensor, raw: NDArray[Any]) -> Any:
         """The raw array → the image, without the padding."""
         if raw.ndim != _PICTURE_RANK or raw.shape[2 if self.normalize.nhwc else 0] not in {1, 3}:
             raise BadOutputError(f"the graph's output {self.output} is no picture of 1 or 3 channels")
         pixels = raw if self.normalize.nhwc else raw.transpose(1, 2, 0)
         made = self._picture_of(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-        return {self.outputs["result"]: self._fitted(item, made)}
+        return self.made({"result": self._fitted(item, made)})
 
     def _picture_of(self, pixels: NDArray[Any]) -> Image.Image:
         scaled = (pixels.astype(np.float32) - self._low) / (self._high - self._low) * 255

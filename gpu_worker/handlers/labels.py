@@ -75,7 +75,7 @@ class Labels(ImageHandler):
         """The image → its tensor."""
         return LabeledTensor(super().prepare(image), top)
 
-    def finish(self, item: Any, raw: NDArray[Any]) -> dict[str, Any]:
+    def finish(self, item: Any, raw: NDArray[Any]) -> Any:
         """The scores → the surest labels."""
         scores = self._scores(raw.astype(np.float32).reshape(-1))
         if self._labels and len(scores) != len(self._labels):
@@ -83,14 +83,9 @@ class Labels(ImageHandler):
                 f"the graph's output {self.output} has {len(scores)} scores for {len(self._labels)} labels"
             )
             raise BadOutputError(wrong)
-        surest = np.argsort(-scores, kind="stable")[: item.top or self._top]
-        return {
-            self.outputs["labels"]: [
-                self._told(int(index), float(scores[index]))
-                for index in surest
-                if scores[index] >= self._threshold
-            ]
-        }
+        surest = np.argsort(-scores, kind="stable")[: item.top or self._top].tolist()
+        labels = [self._told(index, float(scores[index])) for index in surest]
+        return self.made({"labels": [each for each in labels if each["score"] >= self._threshold]})
 
     def _scores(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
         if self._activation == "softmax":

@@ -104,9 +104,9 @@ class Tensors:
                 results[place] = parts
         return results
 
-    def finish(self, item: dict[str, NDArray[Any]], raw: list[NDArray[Any]]) -> dict[str, NDArray[Any]]:  # noqa: ARG002  the form of a handler
-        """Each output under its name in model.toml."""
-        return dict(zip(self._outputs, raw, strict=True))
+    def finish(self, item: dict[str, NDArray[Any]], raw: list[NDArray[Any]]) -> Any:  # noqa: ARG002  the form of a handler
+        """Each output under its name in model.toml; one alone without it."""
+        return raw[0] if len(raw) == 1 else dict(zip(self._outputs, raw, strict=True))
 
     def _read(self, name: str, data: bytes, source: Source) -> dict[str, NDArray[Any]]:
         if source.form == "npz":

@@ -82,13 +82,28 @@ def test_the_gpu_has_defaults_for_a_server(tmp_path: Path) -> None:
     assert (plan.threads, plan.spinning, plan.strict, plan.cuda_graph) == (1, False, True, False)
 
 
-def test_threads_follow_the_cgroup_s_quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("outer", "inner", "threads"),
+    [
+        ("250000 100000", "max 100000", 3),
+        ("max 100000", "50000 100000", 1),
+        ("400000 100000", "200000 100000", 2),
+        ("max 100000", "max 100000", 64),
+        (None, None, 64),
+    ],
+)
+def test_threads_follow_the_cgroup_s_quota(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outer: str | None, inner: str | None, threads: int
+) -> None:
     monkeypatch.setattr(device, "_CGROUP", tmp_path)
+    monkeypatch.setattr(device, "_OWN_CGROUP", tmp_path / "self")
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(64)))
-    (tmp_path / "cpu.max").write_text("250000 100000\n")
-    assert plan_of(spec(tmp_path, b""), "cpu").threads == 3
-    (tmp_path / "cpu.max").write_text("max 100000\n")
-    assert plan_of(spec(tmp_path, b""), "cpu").threads == 64
+    (tmp_path / "self").write_text("0::/worker.slice/one\n")
+    (tmp_path / "worker.slice" / "one").mkdir(parents=True)
+    for folder, quota in (("worker.slice", outer), ("worker.slice/one", inner)):
+        if quota is not None:
+            (tmp_path / folder / "cpu.max").write_text(f"{quota}\n")
+    assert plan_of(spec(tmp_path, b""), "cpu").threads == threads
 
 
 def test_what_is_planned_is_what_the_session_gets(tmp_path: Path) -> None:

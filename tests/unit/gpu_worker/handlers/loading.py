@@ -9,6 +9,7 @@ from gpu_worker.engine.onnx import OnnxSession
 from gpu_worker.engine.spec import spec_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     import pytest
@@ -48,6 +49,12 @@ def load_with(
     session = OnnxSession(spec_of(table, folder), "cpu")
     handler.load(LoadContext(folder, options, "cpu", session, inputs, outputs))
     return handler
+
+
+def named(outputs: Iterable[str], made: Any) -> dict[str, Any]:
+    """What `finish` made by its names: one output alone comes without its own."""
+    names = list(outputs)
+    return {names[0]: made} if len(names) == 1 else made
 
 
 def count_runs(session: OnnxSession, monkeypatch: pytest.MonkeyPatch) -> list[int]:

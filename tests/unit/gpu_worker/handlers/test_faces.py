@@ -11,7 +11,7 @@ from PIL import Image
 from gpu_worker.engine.spec import SpecError
 from gpu_worker.handlers.faces import CenterFace, Faces, blurred, decode, separate
 from tests import onnx_graphs as graphs
-from tests.unit.gpu_worker.handlers.loading import load
+from tests.unit.gpu_worker.handlers.loading import load, named
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,7 +99,8 @@ def test_a_blurred_face_can_not_be_known(mode: str) -> None:
 
 def found(handler: CenterFace, *images: Image.Image, **params: Any) -> list[Any]:
     items = [handler.prepare(image, **params) for image in images]
-    return [handler.finish(item, raw) for item, raw in zip(items, handler.infer(items), strict=True)]
+    made = [handler.finish(item, raw) for item, raw in zip(items, handler.infer(items), strict=True)]
+    return [named(handler.outputs, each) for each in made]
 
 
 def test_a_graph_of_its_form_runs(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from gpu_worker.engine.job import BadInputError, BadOutputError
 from gpu_worker.engine.spec import SpecError
 from gpu_worker.handlers.images import Cutout, ImageToImage, Mask
 from tests import onnx_graphs as graphs
-from tests.unit.gpu_worker.handlers.loading import count_runs, load
+from tests.unit.gpu_worker.handlers.loading import count_runs, load, named
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,8 @@ def halves(size: tuple[int, int] = (8, 8), mode: str = "RGB") -> Image.Image:
 
 def through(handler: ImageHandler, *images: Image.Image) -> list[dict[str, Any]]:
     items = [handler.prepare(image) for image in images]
-    return [handler.finish(item, raw) for item, raw in zip(items, handler.infer(items), strict=True)]
+    made = [handler.finish(item, raw) for item, raw in zip(items, handler.infer(items), strict=True)]
+    return [named(handler.outputs.values(), each) for each in made]
 
 
 def test_a_mask_is_the_graph_s_map_at_the_image_s_size(tmp_path: Path) -> None:

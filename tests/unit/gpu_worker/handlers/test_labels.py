@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 def labels_of(handler: Labels, image: Image.Image, **params: Any) -> Any:
     item = handler.prepare(image, **params)
     (raw,) = handler.infer([item])
-    return handler.finish(item, raw)["found"]
+    return handler.finish(item, raw)
 
 
 def loaded(folder: Path, **options: Any) -> Labels:

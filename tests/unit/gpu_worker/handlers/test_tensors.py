@@ -14,7 +14,7 @@ from gpu_worker.engine.job import BadInputError
 from gpu_worker.engine.spec import SpecError
 from gpu_worker.handlers.tensors import Tensors, read_npy, read_npz
 from tests import onnx_graphs as graphs
-from tests.unit.gpu_worker.handlers.loading import count_runs, load_with
+from tests.unit.gpu_worker.handlers.loading import count_runs, load_with, named
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +55,7 @@ def rows(*values: float) -> NDArray[np.float32]:
 def run(handler: Tensors, **inputs: bytes) -> dict[str, NDArray[Any]]:
     item = handler.prepare(**inputs)
     (raw,) = handler.infer([item])
-    return handler.finish(item, raw)
+    return named(handler._outputs, handler.finish(item, raw))
 
 
 def test_tensors_go_by_their_names(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_jobs_share_a_run_only_where_that_is_said(tmp_path: Path, monkeypatch: p
         items = [
             handler.prepare(x=npy(array)) for array in (rows(1), rows(2, 3), np.zeros((1, 5), np.float32))
         ]
-        made = [handler.finish(item, raw)["y"] for item, raw in zip(items, handler.infer(items), strict=True)]
+        made = [handler.finish(item, raw) for item, raw in zip(items, handler.infer(items), strict=True)]
         assert [array.tolist() for array in made] == [rows(1).tolist(), rows(2, 3).tolist(), [[0] * 5]]
         assert runs == expected
 
