@@ -9,7 +9,14 @@ from pathlib import Path
 
 from shared.catalog.code import code_mistakes
 from shared.catalog.index import INDEX_FILE, Digests, differences
-from shared.catalog.loading import MODEL_FILE, index_of, load_model, model_folders, place_mistakes
+from shared.catalog.loading import (
+    MODEL_FILE,
+    file_mistakes,
+    index_of,
+    model_folders,
+    place_mistakes,
+    read_model,
+)
 from shared.catalog.model import CatalogError, Mistake, Model
 
 
@@ -65,11 +72,12 @@ def _check_folder(folder: Path, digests: Digests | None, models: list[Model]) ->
     if digests is not None:
         yield from _unpinned(folder, digests)
     try:
-        model = load_model(folder, digests)
+        model = read_model(folder, digests)
     except CatalogError as error:
         yield from error.mistakes
         return
     models.append(model)
+    yield from file_mistakes(model)
     yield from code_mistakes(model)
     yield from _interpreter(model)
 

@@ -92,6 +92,14 @@ def load_model(folder: Path | str, digests: Digests | None = None, *, whole: boo
     Raises:
         CatalogError: Its model.toml is missing or wrong; the text lists every mistake by file and key.
     """
+    model = read_model(folder, digests)
+    if mistakes := list(file_mistakes(model, whole=whole)):
+        raise CatalogError(*mistakes)
+    return model
+
+
+def read_model(folder: Path | str, digests: Digests | None = None) -> Model:
+    """Read a model.toml, whatever else is in its folder. Raises CatalogError as `load_model` does."""
     folder = Path(folder).resolve()
     source = folder / MODEL_FILE
     table = _read_toml(source)
@@ -99,10 +107,13 @@ def load_model(folder: Path | str, digests: Digests | None = None, *, whole: boo
         ModelTable.model_validate(table)  # first without ours, so that a file can't set them
     except ValidationError as error:
         raise CatalogError(*(Mistake(str(source), text, key) for key, text in _explain(error))) from error
-    model = Model.model_validate(table | {"folder": folder, "digests": digests})
+    return Model.model_validate(table | {"folder": folder, "digests": digests})
+
+
+def file_mistakes(model: Model, *, whole: bool = True) -> Iterator[Mistake]:
+    """What is wrong with the file that a model names."""
     if complaint := _file_complaint(model) if whole else _file_unlisted(model):
-        raise CatalogError(Mistake(str(source), complaint, "file"))
-    return model
+        yield Mistake(str(model.folder / MODEL_FILE), complaint, "file")
 
 
 def model_folders(root: Path) -> Iterator[Path]:

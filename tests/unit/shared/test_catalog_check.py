@@ -124,6 +124,14 @@ def test_a_graph_needs_a_class(tmp_path: Path) -> None:
     assert mistake.startswith('code.py:1: backend "onnx" needs a class')
 
 
+def test_a_missing_graph_hides_nothing_else(tmp_path: Path) -> None:
+    folder = make(tmp_path, backend="onnx")
+    (folder / "model.onnx").unlink()
+    one, two = told(folder)
+    assert one == "model.toml: file: there is no 'model.onnx' in this folder; put it there"
+    assert two.startswith('code.py:1: backend "onnx" needs a class')
+
+
 def test_what_only_the_worker_can_know_is_no_error(tmp_path: Path) -> None:
     folder = make(tmp_path, handler="torchvision.models:run")
     with (folder / "model.toml").open("r+") as toml:
