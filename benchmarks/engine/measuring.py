@@ -129,7 +129,7 @@ class Measuring:
         """The work alone, while no worker runs."""
         match work:
             case int(hold_ms):
-                asked = ("device", str(round(RAW_CALLS_S * 1000 / hold_ms)), str(hold_ms))
+                asked: tuple[str, ...] = ("device", str(round(RAW_CALLS_S * 1000 / hold_ms)), str(hold_ms))
             case "resnet":
                 asked = ("resnet", str(self._plan.latency_jobs // 5))
             case _:
