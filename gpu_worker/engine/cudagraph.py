@@ -23,10 +23,13 @@ class _Bucket:
 
 
 class CapturedGraphs:
-    """Runs a session by its captures; a shape beyond the sixteenth runs without one."""
+    """Runs a session by its captures; a shape beyond the sixteenth runs without one.
 
-    def __init__(self, runtime: Any, session: Any) -> None:
-        self._runtime, self._session = runtime, session
+    `place` is where the buffers lie. On the CPU nothing is captured: all else can be tested there.
+    """
+
+    def __init__(self, runtime: Any, session: Any, place: str = "cuda") -> None:
+        self._runtime, self._session, self._place = runtime, session, place
         self._buckets: dict[tuple[Any, ...], _Bucket] = {}
 
     def run(self, feeds: dict[str, Any], outputs: list[str], options: Any) -> list[Any]:
@@ -45,9 +48,9 @@ class CapturedGraphs:
 
     def _make(self, feeds: dict[str, Any], made: dict[str, Any]) -> _Bucket:
         value = self._runtime.OrtValue
-        inputs = {name: value.ortvalue_from_numpy(array, "cuda", 0) for name, array in feeds.items()}
+        inputs = {name: value.ortvalue_from_numpy(array, self._place, 0) for name, array in feeds.items()}
         outputs = {
-            name: value.ortvalue_from_shape_and_type(array.shape, array.dtype, "cuda", 0)
+            name: value.ortvalue_from_shape_and_type(array.shape, array.dtype, self._place, 0)
             for name, array in made.items()
         }
         binding = self._session.io_binding()
@@ -62,4 +65,8 @@ class CapturedGraphs:
         for name, array in feeds.items():
             bucket.inputs[name].update_inplace(array)
         self._session.run_with_iobinding(bucket.binding, options)
-        return [held.numpy() for held in bucket.outputs]
+        return [self._out_of(held) for held in bucket.outputs]
+
+    def _out_of(self, held: Any) -> Any:
+        array = held.numpy()
+        return array.copy() if self._place == "cpu" else array  # off the GPU it is a copy already
