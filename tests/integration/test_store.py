@@ -486,9 +486,13 @@ async def test_a_statement_that_does_not_fit_is_a_defect_and_no_outage(store: St
         await store.database.write("select $1::int", "one")
 
 
-async def test_a_session_plans_generically_and_outlives_its_peer_by_half_a_minute(store: Store) -> None:
+async def test_a_session_plans_generically_and_outlives_its_peer_by_half_a_minute(
+    migrated_template: str,
+) -> None:
+    """The migrations set it on the database; the copies that other tests use do not inherit it."""
     names = "jit", "plan_cache_mode", "tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count"
-    rows = await store.database.read("select name, setting from pg_settings where name = any($1)", [*names])
+    async with open_database(Postgres(dsn=SecretStr(migrated_template)), name="test", size=1) as database:
+        rows = await database.read("select name, setting from pg_settings where name = any($1)", [*names])
     found = {row["name"]: row["setting"] for row in rows}
     assert [found[name] for name in names] == ["off", "force_generic_plan", "10", "5", "3"]
 
