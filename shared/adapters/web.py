@@ -107,6 +107,7 @@ class Web:
         url = httpcore2.URL(scheme="https", host=place.host, port=place.port, target=place.target)
         headers = {"Host": place.authority, **_SENT}
         async with (
+            aclosing(checked),
             httpcore2.AsyncConnectionPool(self._tls, network_backend=checked) as pool,
             pool.stream("GET", url, headers=headers) as answer,
         ):
@@ -120,6 +121,12 @@ class _Checked(httpcore2.AnyIOBackend):
         self._place = place
         self._allowed = settings.allow
         self._resolve = resolve
+        self._opened: httpcore2.AsyncNetworkStream | None = None
+
+    async def aclose(self) -> None:
+        """Close what is open: the driver forgets a connection that is given up within TLS's greeting."""
+        if self._opened is not None:
+            await self._opened.aclose()
 
     async def connect_tcp(
         self,
@@ -133,11 +140,12 @@ class _Checked(httpcore2.AnyIOBackend):
         patience_s = CONNECT_TIMEOUT_S if timeout is None else min(timeout, CONNECT_TIMEOUT_S)
         for address in await self._addresses(host):
             try:
-                return await super().connect_tcp(
+                self._opened = await super().connect_tcp(
                     str(address), port, patience_s, local_address, socket_options
                 )
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
                 continue
+            return self._opened
         raise InputDelayed(f"{self._place}: its server cannot be reached")
 
     async def _addresses(self, host: str) -> Sequence[Address]:
@@ -188,7 +196,8 @@ def _reading(place: WebAddress) -> Iterator[None]:
     except TimeoutError as error:
         raise InputDelayed(f"{place}: its server took too long") from error
     except httpcore2.ConnectError as error:
-        if isinstance(error.__cause__, ssl.SSLCertVerificationError):
+        # The driver's pool drops the cause, and keeps it as the argument.
+        if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in error.args):
             raise InputUnavailable(f"{place}: its server's certificate is not valid for it") from error
         raise InputDelayed(f"{place}: no secure connection came about") from error
     except (
