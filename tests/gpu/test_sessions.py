@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gpu_worker.engine.onnx import OnnxSession
 from gpu_worker.engine.spec import SpecError
-from tests.gpu.graphs import PROBE, spec, write_cpu_only_graph
+from tests.gpu.graphs import spec, write_cpu_only_graph
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
 
@@ -145,7 +145,3 @@ def test_what_a_batch_is_worth(graphs: dict[str, Path], measured: list[str]) -> 
             run(session, given)
         rate = 20 * batch / (time.perf_counter() - began)
         measured.append(f"ResNet-50 shape, FP16, batch {batch}, with copies: {rate:.0f} images/s")
-
-
-def test_the_probe_is_there() -> None:
-    assert (PROBE / "probe.py").is_file()
