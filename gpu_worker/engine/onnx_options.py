@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpu_worker.engine import device as devices
 from gpu_worker.engine.graphfile import shapes_of
-from gpu_worker.engine.options import Options, picture_limits
+from gpu_worker.engine.options import Options
 
 if TYPE_CHECKING:
     from gpu_worker.engine.spec import ModelSpec
@@ -81,7 +81,6 @@ def plan_of(spec: ModelSpec, device: str) -> SessionPlan:
     Raises:
         SpecError: One of them, for whichever device, is unknown or of the wrong form.
     """
-    picture_limits(spec.options, spec.folder)  # the first job would be late to hear of them
     options = Options(spec.options, spec.folder)
     shapes = shapes_of(options.table("shapes"))
     plans = {

@@ -46,6 +46,7 @@ class Runner:
 
     def __init__(self, spec: ModelSpec, device: str) -> None:
         devices.require(device)
+        values.check_options(spec)
         self.spec = spec
         self._imports = ModelImports(spec.folder)
         self._own_code = any(spec.folder.rglob("*.py"))
@@ -60,6 +61,7 @@ class Runner:
         self.apart = isinstance(self._steps, ClassSteps) or bool(kinds & _HEAVY)
         self.defaults = spec.defaults()
         self.batching = spec.batching
+        self.weights_mb = spec.path.stat().st_size / 1e6 if spec.file else 0.0
 
     def prepare(self, request: Request, job: Job) -> Any:
         """The item that `infer` takes."""

@@ -40,6 +40,16 @@ _SUFFIXES = {
 }
 
 
+def check_options(spec: ModelSpec) -> None:
+    """Read the options of decoding when the model loads: its first job would be late to hear of a mistake.
+
+    Raises:
+        SpecError: One is of the wrong form.
+    """
+    if "image" in spec.inputs.values():
+        picture_limits(spec.options, spec.folder)
+
+
 def decode_inputs(spec: ModelSpec, given: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """The inputs by name as values; each is given as `{"path": …}` or `{"json": …}`.
 

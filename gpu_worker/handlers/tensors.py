@@ -1,16 +1,8 @@
-"""A handler for any ONNX graph: raw tensors in, raw tensors out. Runs in the engine process.
-
-Nothing is ever unpickled: an .npy or .npz that needs it is refused, and so is one whose header promises more
-than the file holds.
-"""
+"""A handler for any ONNX graph: raw tensors in, raw tensors out. Runs in the engine process."""
 
 from __future__ import annotations
 
-import io
 import math
-import tokenize
-import zipfile
-import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +11,7 @@ import numpy as np
 from gpu_worker.engine.job import BadInputError, BadOutputError
 from gpu_worker.engine.options import OF_THE_ENGINE, Options, suggest
 from gpu_worker.engine.spec import SpecError
+from gpu_worker.handlers.arrays import read_npy, read_npz
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,9 +22,7 @@ if TYPE_CHECKING:
     from gpu_worker.engine.onnx import OnnxSession, Port
 
 _MAX_BYTES = 1 << 30
-_MAX_SIDE = 1 << 31
 _KINDS = {"bytes", "json"}
-_NO_HEADER = (ValueError, KeyError, SyntaxError, TypeError, MemoryError, RecursionError, tokenize.TokenError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,55 +178,6 @@ def _found(options: Options, key: str, chosen: str, ports: Mapping[str, Port]) -
         said = f"the graph has no {chosen!r}" if chosen else "the graph has none left for it"
         raise options.wrong(key, f"{said}; it has {', '.join(map(str, ports.values()))}")
     return ports[chosen]
-
-
-def read_npy(name: str, data: bytes) -> NDArray[Any]:
-    """An array out of an .npy file, sharing its memory.
-
-    Raises:
-        BadInputError: It is none, is cut off, or holds Python objects.
-    """
-    stream = io.BytesIO(data)
-    try:
-        version = np.lib.format.read_magic(stream)
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        shape, columns, dtype = read[version](stream)
-    except _NO_HEADER as error:
-        raise BadInputError(f"inputs.{name}: not an .npy file: {error}") from error
-    if dtype.hasobject:
-        raise BadInputError(f"inputs.{name}: holds Python objects, which are never unpickled")
-    count, size = math.prod(shape), len(data) - stream.tell()
-    if count * dtype.itemsize != size or any(not 0 <= side <= _MAX_SIDE for side in shape):
-        raise BadInputError(
-            f"inputs.{name}: {size} bytes for {dtype} {list(shape)}; the file is cut off or longer"
-        )
-    flat: NDArray[Any] = np.frombuffer(data, dtype, count, stream.tell()) if size else np.empty(0, dtype)
-    return flat.reshape(shape, order="F" if columns else "C")
-
-
-def read_npz(name: str, data: bytes, max_bytes: int) -> dict[str, NDArray[Any]]:
-    """The arrays of an .npz file by name, `max_bytes` in all.
-
-    Raises:
-        BadInputError: It is none, is damaged, holds Python objects, or unpacks to more.
-    """
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = archive.infolist()
-            if sum(member.file_size for member in members) > max_bytes:
-                raise BadInputError(f"inputs.{name}: unpacks to more than {max_bytes} bytes")
-            files = {member.filename.removesuffix(".npy"): archive.read(member) for member in members}
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        OSError,
-        EOFError,
-        RuntimeError,
-        ValueError,
-        MemoryError,
-    ) as error:
-        raise BadInputError(f"inputs.{name}: not an .npz file: {error}") from error
-    return {each: read_npy(f"{name}.{each}", content) for each, content in files.items()}
 
 
 def read_raw(name: str, data: bytes, source: Source) -> NDArray[Any]:

@@ -147,3 +147,36 @@ async def test_an_unknown_option_is_named_with_a_suggestion(host: EngineHost, tm
         AlgorithmError, match=r"options\.max_byte: no such option; did you mean 'max_bytes'\?"
     ):
         await host.load(model)
+
+
+PICTURES = """
+name = "pictures"
+backend = "python"
+handler = "code:work"
+[inputs.image]
+kind = "image"
+[outputs.made]
+kind = "json"
+[options]
+"""
+
+
+async def test_limits_of_pictures_are_checked_when_a_model_loads(host: EngineHost, tmp_path: Path) -> None:
+    # Given two models that differ in their options
+    for name, option in (("bad", 'formats = ["EPS"]'), ("good", 'formats = ["PNG"]\nmax_pixels = 64')):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "model.toml").write_text(PICTURES.replace('"pictures"', f'"{name}"') + option)
+        (folder / "code.py").write_text("def work(image):\n    return image.size\n")
+    # When they load, then one is refused by its option
+    with pytest.raises(AlgorithmError, match=r"options\.formats: EPS is never read"):
+        await host.load(load_model(tmp_path / "bad"))
+    # And the other holds its jobs to them
+    model = load_model(tmp_path / "good")
+    assert json.loads((await host.run(call(model, tmp_path, png("red")))).outputs["made"].read()) == [8, 8]
+    large = io.BytesIO()
+    Image.new("RGB", (9, 8)).save(large, "PNG")
+    with pytest.raises(BadInput, match="9x8 pixels; at most 64 are accepted"):
+        await host.run(call(model, tmp_path, large.getvalue(), number=2))
+    with pytest.raises(BadInput, match="not an image; accepted are PNG"):
+        await host.run(call(model, tmp_path, b"GIF89a", number=3))

@@ -137,7 +137,6 @@ def test_what_is_planned_is_what_the_session_gets(tmp_path: Path) -> None:
         ({"cuda": {"enable_cuda_graph": True, "strict": False}}, r"enable_cuda_graph: needs strict"),
         ({"cuda": 3}, r"options\.cuda: must be a table"),
         ({"shapes": {"x": [0, 3]}}, r"options\.shapes\.x: must be a list of sizes and names"),
-        ({"formats": ["EPS"]}, r"options\.formats: EPS is never read"),
     ],
 )
 def test_a_wrong_option_is_named_on_every_device(tmp_path: Path, options: dict[str, Any], said: str) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from gpu_worker.engine.job import BadInputError
 from gpu_worker.engine.spec import SpecError
-from gpu_worker.handlers.tensors import Tensors, read_npy, read_npz
+from gpu_worker.handlers.arrays import read_npy, read_npz
+from gpu_worker.handlers.tensors import Tensors
 from tests import onnx_graphs as graphs
 from tests.unit.gpu_worker.handlers.loading import count_runs, load_with, named
 
