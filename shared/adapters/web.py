@@ -105,7 +105,7 @@ class Web:
         """One request on a connection of its own."""
         checked = _Checked(place, self._settings, self._resolve)
         url = httpcore2.URL(scheme="https", host=place.host, port=place.port, target=place.target)
-        headers = {"Host": place.authority, **_SENT}
+        headers = [("Host", place.authority), *_SENT.items()]
         async with (
             aclosing(checked),
             httpcore2.AsyncConnectionPool(self._tls, network_backend=checked) as pool,

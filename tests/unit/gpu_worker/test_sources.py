@@ -33,6 +33,9 @@ class Store(Place):
     async def put_file(self, ref: str, path: Path, content_type: str) -> Written:
         return Written(len(ref), f"{path} {content_type}")
 
+    async def put_bytes(self, ref: str, body: bytes, content_type: str) -> Written:
+        return Written(len(body), f"{ref} {content_type}")
+
 
 @pytest.mark.parametrize(
     ("ref", "from_web"),
@@ -54,3 +57,4 @@ async def test_everything_is_written_to_the_store() -> None:
     sources = Sources(Store(), Place())
     assert sources.uri("a") == "s3://leveret/a"
     assert await sources.put_file("abc", Path("out/x"), "image/png") == Written(3, "out/x image/png")
+    assert await sources.put_bytes("abc", b"body", "image/png") == Written(4, "abc image/png")
