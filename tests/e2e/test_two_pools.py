@@ -41,7 +41,7 @@ async def test_both_pools_are_served_each_with_its_own_workers(
     client: AsyncClient, scaler: LoggedProcess, behind: Backstage, books: Books, gate: Gate
 ) -> None:
     # Given a job that holds the only slot of its pool
-    long = await client.submit("doomed", note="long", **gate.params)
+    long = await client.submit("doomed", inputs={"note": "long"}, params=gate.params)
     await gate.until_runs(1)
     # When short ones come, then they do not wait behind it
     short = [await client.submit("thumbnail", image=png(), size=32) for _ in range(6)]
@@ -53,8 +53,8 @@ async def test_both_pools_are_served_each_with_its_own_workers(
     # And each pool's worker is as its queue asks
     jobs = [long.id, *(job.id for job in short)]
     assert await pools(behind, jobs) == {("faults", "cpu", 1), ("quick", "cpu", 3)}
-    for job in jobs:
-        assert await books.attempts(job) == [(1, "succeeded")]
+    for job_id in jobs:
+        assert await books.attempts(job_id) == [(1, "succeeded")]
     scaler.drain()
     assert await scaler.exit_code() == 0
 
