@@ -94,7 +94,8 @@ class Connection(asyncio.Protocol):
         answer = _parse(self._received)
         if answer is not None and self._answered is not None:
             self._received = b""
-            self._answered.set_result(answer)
+            if not self._answered.done():  # the one who asked may have been cancelled
+                self._answered.set_result(answer)
 
     async def exchange(self, wanted: Request) -> Answer:
         """Send a request, wait for its answer.
