@@ -9,6 +9,7 @@ from pathlib import Path
 
 import structlog
 
+from gpu_worker.engine.attempt import Limits
 from gpu_worker.engine.calls import EngineCall, EngineResult
 from gpu_worker.engine.host import EngineHost
 from shared.catalog import Model
@@ -23,11 +24,13 @@ class Engines:
     Args:
         device: ``cpu`` or ``cuda``.
         scratch: An absolute folder for the processes' private files.
+        limits: What each of them may take.
     """
 
-    def __init__(self, *, device: str, scratch: Path) -> None:
+    def __init__(self, *, device: str, scratch: Path, limits: Limits) -> None:
         self._device = device
         self._scratch = scratch
+        self._limits = limits
         self._hosts: dict[str | None, EngineHost] = {}
 
     async def run(
@@ -77,6 +80,9 @@ class Engines:
     def _host(self, model: Model) -> EngineHost:
         if model.interpreter not in self._hosts:
             self._hosts[model.interpreter] = EngineHost(
-                interpreter=model.interpreter, device=self._device, scratch=self._scratch
+                interpreter=model.interpreter,
+                device=self._device,
+                scratch=self._scratch,
+                limits=self._limits,
             )
         return self._hosts[model.interpreter]

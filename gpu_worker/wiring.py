@@ -20,6 +20,7 @@ from uuid_utils.compat import uuid7
 from gpu_worker.announcer import Announcer
 from gpu_worker.catalog import Repertoire
 from gpu_worker.departure import Departure
+from gpu_worker.engine.attempt import Limits
 from gpu_worker.engines import Engines
 from gpu_worker.execution import Execution
 from gpu_worker.gate import Gate
@@ -114,11 +115,16 @@ async def _open(settings: WorkerSettings, me: WorkerIdentity, stack: AsyncExitSt
     web = stack.enter_context(open_web(settings.web))
     bus = await stack.enter_async_context(open_bus(settings.redis))
     publisher = await stack.enter_async_context(open_publisher(settings.rabbitmq, name=me.id))
-    engines = Engines(device=me.device, scratch=scratch)
+    engines = Engines(device=me.device, scratch=scratch, limits=_limits(settings))
     stack.push_async_callback(engines.stop)
     announcer = Announcer(bus, ReadStore(database))
     stack.push_async_callback(announcer.settle)
     return Resources(scratch, database, private, blobs, web, bus, publisher, engines, announcer)
+
+
+def _limits(settings: WorkerSettings) -> Limits:
+    own = settings.worker
+    return Limits(jobs=own.engine_jobs, memory_mb=own.engine_memory_mb, models_mb=own.model_memory_mb)
 
 
 async def _departure(settings: WorkerSettings, lifecycle: Lifecycle, stack: AsyncExitStack) -> Departure:

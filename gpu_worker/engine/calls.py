@@ -89,9 +89,11 @@ class LoadReport:
     Attributes:
         providers: ONNX Runtime's, the first one first.
         nodes: How many of the graph's nodes each provider runs.
+        memory_mb: What the process grew by, or its weights take on the disk where that is more (on a GPU).
     """
 
     load_s: float
+    memory_mb: float = 0.0
     providers: tuple[str, ...] = ()
     nodes: dict[str, int] = field(default_factory=dict)
 
@@ -120,7 +122,8 @@ def load_report_of(reply: Frame) -> LoadReport:
     """The report that a `done` frame tells."""
     try:
         nodes = {clean_text(name): int(count) for name, count in reply.get("nodes", {}).items()}
-        return LoadReport(float(reply["load_s"]), tuple(map(clean_text, reply.get("providers", []))), nodes)
+        providers = tuple(map(clean_text, reply.get("providers", [])))
+        return LoadReport(float(reply["load_s"]), float(reply["memory_mb"]), providers, nodes)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise EngineDied(_FORGED) from error
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Sequence
 
 
 def settled(value: Any) -> Any:
@@ -50,7 +50,7 @@ class _Ended:
         return self.value
 
 
-async def _together(coroutines: list[Coroutine[Any, Any, Any]]) -> list[_Ended]:
+async def _together(coroutines: Sequence[Coroutine[Any, Any, Any]]) -> list[_Ended]:
     return list(await asyncio.gather(*map(_watched, coroutines)))
 
 

@@ -3,6 +3,7 @@
     run:     (start) → (load) → run; as many at once as there are jobs, the process orders them by priority
     cancel:  a graph is told to stop and has a grace; Python code is killed at once
     death:   who was at work in it fails with EngineDied; who stood in line runs in the next process
+    budget:  models that were used longest ago leave for the one that comes, never one in use
     recycle: after so many jobs, or above so much memory, a process ends when it is empty
 
 A call that is left in any other way than by an answer (timeout, cancellation of `run`) kills the process, so
@@ -12,81 +13,36 @@ that nobody ever shares an engine with a run whose state is unknown.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import shutil
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gpu_worker.engine.ask import Ask
+from gpu_worker.engine.attempt import Attempt, Limits, bounded, came_up, done_of, left, within
 from gpu_worker.engine.calls import (
     EngineCall,
     EngineResult,
     LoadReport,
-    failure_of,
     load_frame,
     load_report_of,
     result_of,
     run_frame,
 )
+from gpu_worker.engine.loaded import Loaded
 from gpu_worker.engine.output import OutputTail
-from gpu_worker.engine.process import Ask, EngineProcess
+from gpu_worker.engine.process import EngineProcess
 from shared.catalog import CatalogError
 from shared.errors import DeviceError, EngineDied, JobCanceled, JobTimedOut, LeveretError, ModelUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from gpu_worker.engine.protocol import Frame
     from shared.catalog import Model
 
 _SPARED = 10
 """How often a job may stand in line of a process that ends, before it is told so."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What an engine may take.
-
-    Attributes:
-        cancel_grace_s: For a graph to stop by itself. Python code has none, unless the model's option of this
-            name gives it some.
-        jobs: After which a process is replaced; 0 for never.
-        memory_mb: Resident, above which a process is replaced; 0 for never.
-    """
-
-    start_s: float = 60
-    load_s: float = 600
-    cancel_grace_s: float = 5
-    jobs: int = 0
-    memory_mb: int = 0
-
-
-@dataclass(slots=True)
-class _Attempt:
-    call: EngineCall
-    on_progress: Callable[[float], None]
-    on_begin: Callable[[], None]
-    task: asyncio.Task[object] | None
-    canceled: bool = False
-    ask: Ask | None = None
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def leave(self) -> None:
-        """Stop waiting for its turn: the task's cancellation is turned into JobCanceled by `run`."""
-        if self.task is not None:
-            self.task.cancel()
-
-    def is_own(self, error: BaseException) -> bool:
-        """Whether this error follows from the job's cancellation, and not from that of `run`'s caller."""
-        if not isinstance(error, asyncio.CancelledError) or self.task is None:
-            return True
-        return self.task.uncancel() == 0
-
-    def check(self) -> None:
-        """Leave here if it was canceled."""
-        if self.canceled:
-            raise JobCanceled("canceled before it ran")
 
 
 class EngineHost:
@@ -102,8 +58,8 @@ class EngineHost:
         self._folder = Path(tempfile.mkdtemp(prefix="engine-", dir=scratch))
         self._turn = asyncio.Lock()
         self._process: EngineProcess | None = None
-        self._loaded: dict[str, LoadReport] = {}
-        self._attempts: dict[str, _Attempt] = {}
+        self._loaded = Loaded(self.limits.models_mb)
+        self._attempts: dict[str, Attempt] = {}
         self._inside = 0
         self._empty = asyncio.Event()
         self._jobs = 0
@@ -163,7 +119,7 @@ class EngineHost:
             EngineDied: The process ended under it.
             ModelUnavailable, DeviceError: As for `load`.
         """
-        attempt = _Attempt(call, on_progress, on_begin, asyncio.current_task())
+        attempt = Attempt(call, on_progress, on_begin, asyncio.current_task())
         self._attempts[call.run_id] = attempt
         try:
             return await self._until_charged(attempt)
@@ -192,10 +148,10 @@ class EngineHost:
         """Let the process leave by itself within the deadline, then kill it; removes its private files."""
         process, self._process = self._process, None
         if process is not None:
-            await _left(process, deadline_s)
+            await left(process, deadline_s)
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
-    async def _until_charged(self, attempt: _Attempt) -> EngineResult:
+    async def _until_charged(self, attempt: Attempt) -> EngineResult:
         """Run, and again where the process ended under somebody else."""
         for _ in range(_SPARED):
             try:
@@ -205,37 +161,39 @@ class EngineHost:
                     raise
         raise EngineDied(f"the engine process ended {_SPARED} times before the job could begin")
 
-    async def _run(self, attempt: _Attempt) -> EngineResult:
+    async def _run(self, attempt: Attempt) -> EngineResult:
         call = attempt.call
         fresh = call.model.ref not in self._loaded or not self.alive
         process, report = await self._ready_with(call.model, call.log, attempt)
         self._inside += 1
+        self._loaded.use(call.model.ref)
         try:
             reply = await self._asked(process, attempt)
-            return result_of(_done(reply), call, report if fresh else None)
+            return result_of(done_of(reply), call, report if fresh else None)
         except (DeviceError, EngineDied):
             process.kill()  # a failed GPU context fails every later job, and forged answers are worse
             raise
         finally:
             self._inside -= 1
+            self._loaded.leave(call.model.ref)
             self._jobs += 1
             self._recycle(process)
 
-    async def _asked(self, process: EngineProcess, attempt: _Attempt) -> Frame:
+    async def _asked(self, process: EngineProcess, attempt: Attempt) -> Frame:
         attempt.check()
         call = attempt.call
         attempt.ask = ask = Ask(
             run_frame(call), call.timeout_s, call.log, attempt.on_progress, attempt.on_begin
         )
         try:
-            return await _bounded(process, ask)
+            return await bounded(process, ask)
         except TimeoutError as error:
             raise JobTimedOut(f"ran longer than {call.timeout_s:g} s, so its process was killed") from error
         finally:
             attempt.ask = None
 
     async def _ready_with(
-        self, model: Model, log: OutputTail, attempt: _Attempt | None = None
+        self, model: Model, log: OutputTail, attempt: Attempt | None = None
     ) -> tuple[EngineProcess, LoadReport]:
         if self._process is not None and self._process.alive and self._open and model.ref in self._loaded:
             return self._process, self._loaded[model.ref]
@@ -244,19 +202,27 @@ class EngineHost:
             if attempt is not None:
                 attempt.check()
             if model.ref not in self._loaded:
-                self._loaded[model.ref] = await self._load(process, model, log)
+                await self._make_room(process, model)
+                self._loaded.add(model.ref, await self._load(process, model, log))
+                await self._make_room(process, model)
             return process, self._loaded[model.ref]
+
+    async def _make_room(self, process: EngineProcess, model: Model) -> None:
+        weights = model.path.stat().st_size / 1e6 if model.path else 0.0
+        for ref in self._loaded.surplus(model.ref, weights):
+            self._loaded.drop(ref)
+            await bounded(process, Ask({"op": "unload", "model": ref}, self.limits.load_s))
 
     async def _load(self, process: EngineProcess, model: Model, log: OutputTail) -> LoadReport:
         ask = Ask(load_frame(model), self.limits.load_s, log)
         try:
             await asyncio.to_thread(model.verify)
-            reply = await _bounded(process, ask)
+            reply = await bounded(process, ask)
         except CatalogError as error:
             raise ModelUnavailable(str(error)) from error
         except TimeoutError as error:
             raise ModelUnavailable(f"{model.ref} did not load within {self.limits.load_s:g} s") from error
-        return load_report_of(_done(reply))
+        return load_report_of(done_of(reply))
 
     async def _up(self, log: OutputTail | None = None) -> EngineProcess:
         if self._process is not None and self._process.alive and not self._open:
@@ -270,7 +236,7 @@ class EngineHost:
         self._process = process = await EngineProcess.start(self.interpreter, self.device, self._folder)
         self.starts += 1
         process.output.early = log or process.output.early
-        await _came_up(process, self.limits.start_s)
+        await came_up(process, self.limits.start_s)
         return process
 
     def _recycle(self, process: EngineProcess) -> None:
@@ -289,68 +255,18 @@ class EngineHost:
         while self._inside and process.alive:
             self._empty.clear()
             await self._empty.wait()
-        await _left(process, 5)
+        await left(process, 5)
 
-    async def _interrupt(self, attempt: _Attempt, ask: Ask) -> None:
+    async def _interrupt(self, attempt: Attempt, ask: Ask) -> None:
         process, grace_s = self._process, self._grace_s(attempt.call.model)
         if process is None:
             return
         process.cancel(ask)  # who stands in line answers at once
         if grace_s > 0 or not ask.inside:
-            await _within(grace_s or self.limits.cancel_grace_s, attempt.ended.wait())
+            await within(grace_s or self.limits.cancel_grace_s, attempt.ended.wait())
         if not attempt.ended.is_set():
             process.kill("was killed: a job in it was canceled", over=ask)
 
     def _grace_s(self, model: Model) -> float:
         default = self.limits.cancel_grace_s if model.backend == "onnx" else 0
         return float(model.options.get("cancel_grace_s", default))
-
-
-def _done(reply: Frame) -> Frame:
-    if reply["op"] == "failed":
-        raise failure_of(reply)
-    return reply
-
-
-async def _bounded(process: EngineProcess, ask: Ask) -> Frame:
-    """The answer; left in any other way, the process is killed.
-
-    Raises:
-        TimeoutError: The process was killed because this request's time was up.
-    """
-    try:
-        return await process.request(ask)
-    except EngineDied as error:
-        if ask.overdue:
-            raise TimeoutError from error
-        raise
-    finally:
-        if not ask.answered:
-            process.kill("was killed with a job that was taken away", over=ask)
-
-
-async def _came_up(process: EngineProcess, limit_s: float) -> None:
-    up = False
-    try:
-        async with asyncio.timeout(limit_s):
-            await process.ready()
-        up = True
-    except TimeoutError as error:
-        raise EngineDied(f"the engine did not come up within {limit_s:g} s") from error
-    finally:
-        if not up:
-            process.kill()
-
-
-async def _left(process: EngineProcess, deadline_s: float) -> None:
-    if process.alive:
-        process.send({"op": "stop"})
-    await _within(deadline_s, process.ended())
-    process.kill("was stopped with its worker")
-    await process.ended()
-
-
-async def _within(seconds: float, waiting: Awaitable[object]) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await waiting

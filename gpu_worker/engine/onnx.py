@@ -118,11 +118,16 @@ def open_session(runtime: Any, spec: ModelSpec, plan: SessionPlan) -> Any:
         if plan.strict and _REFUSED_NODES in str(error):
             raise SpecError(_refusal(runtime, spec, plan)) from error
         raise
-    if session.get_providers()[0] != plan.provider:
-        raise DeviceMissingError(
-            f"device cuda: ONNX Runtime chose {session.get_providers()[0]} instead of the GPU"
-        )
+    _ensure_provider(session, plan)
     return session
+
+
+def _ensure_provider(session: Any, plan: SessionPlan) -> None:
+    if (chosen := session.get_providers()[0]) != plan.provider:
+        raise DeviceMissingError(
+            f"device cuda: ONNX Runtime chose {chosen} instead of the GPU: its CUDA or cuDNN libraries are missing "
+            "or of another version than it needs (the extra worker-gpu pins those that fit)"
+        )
 
 
 def _open(runtime: Any, spec: ModelSpec, plan: SessionPlan) -> Any:
@@ -142,9 +147,12 @@ def _errors(runtime: Any) -> tuple[type[Exception], ...]:
 
 
 def _refusal(runtime: Any, spec: ModelSpec, plan: SessionPlan) -> str:
-    kinds = _places(_open(runtime, spec, replace(plan, strict=False)))
+    session = _open(runtime, spec, replace(plan, strict=False))
+    _ensure_provider(
+        session, plan
+    )  # without its libraries all nodes are the CPU's, which is no fault of the graph
     return (
-        f"{spec.ref}: {_left_on_the_cpu(kinds)}, and the model is strict: change the graph, or allow it with "
+        f"{spec.ref}: {_left_on_the_cpu(_places(session))}, and the model is strict: change the graph, or allow it with "
         "strict = false in [options.cuda]"
     )
 

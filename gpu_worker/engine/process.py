@@ -10,80 +10,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import math
 import os
 import signal
 import socket
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpu_worker.engine import launch
+from gpu_worker.engine.ask import Ask
+from gpu_worker.engine.memory import memory_mb
 from gpu_worker.engine.output import OutputPipe, OutputTail
 from gpu_worker.engine.protocol import HEADER, Frame, ProtocolError, body_size, pack, unpack
 from shared.errors import EngineDied, ModelUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pathlib import Path
 
 _LAST_FRAMES_S = 1.0
 _KEEPER_S = 10.0
 _CHUNK = 256 * 1024
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 _LOOK_S = 0.1
 """How often requests are looked at for their time limit."""
-
-
-@dataclass(slots=True, eq=False)
-class Ask:
-    """One request.
-
-    Attributes:
-        limit_s: How long it may be in stages, all of them together.
-        log: Where what it prints goes.
-        on_progress: Called with 0 … 1.
-        on_begin: Called when it enters its first stage.
-        number: On the wire.
-        overdue: Its time was up, so its process was killed.
-    """
-
-    frame: Frame
-    limit_s: float
-    log: OutputTail = field(default_factory=OutputTail)
-    on_progress: Callable[[float], None] | None = None
-    on_begin: Callable[[], None] | None = None
-    number: int = 0
-    overdue: bool = False
-    reply: asyncio.Future[Frame] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    _spent_s: float = 0.0
-    _since: float | None = None
-
-    @property
-    def inside(self) -> bool:
-        """Whether it is in a stage."""
-        return self._since is not None
-
-    @property
-    def answered(self) -> bool:
-        """Whether it has its `done` or `failed`."""
-        return self.reply.done() and not self.reply.cancelled() and self.reply.exception() is None
-
-    def enter(self, now: float) -> None:
-        """A stage begins with it."""
-        if self.on_begin is not None:
-            self.on_begin()
-            self.on_begin = None
-        self._since = now if self._since is None else self._since
-
-    def leave(self, now: float) -> None:
-        """It stands in line again."""
-        if self._since is not None:
-            self._spent_s += now - self._since
-            self._since = None
-
-    def left_s(self, now: float) -> float:
-        """How long it may still be in stages; without limit while it stands in line."""
-        return math.inf if self._since is None else self.limit_s - self._spent_s - (now - self._since)
 
 
 class EngineProcess:
@@ -166,10 +112,8 @@ class EngineProcess:
 
     def memory_mb(self) -> float:
         """Resident memory of the engine below the keeper; 0 where it is gone."""
-        pid = self._ready.result().get("pid") if self._ready.done() and not self._ready.exception() else None
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE / 1e6
-        return 0.0
+        came_up = self._ready.done() and not self._ready.exception()
+        return memory_mb(int(self._ready.result()["pid"])) if came_up else 0.0
 
     async def request(self, ask: Ask) -> Frame:
         """Send a request and wait for its `done` or `failed` frame.

@@ -14,6 +14,7 @@ What was started here ends with the process: see `keeper`.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from gpu_worker.engine.failure import describe
 from gpu_worker.engine.job import CanceledError, Job
 from gpu_worker.engine.line import Line, Work
+from gpu_worker.engine.memory import memory_mb
 from gpu_worker.engine.printing import NOBODY, listen, speaking
 from gpu_worker.engine.protocol import Channel, Frame, ProtocolError
 from gpu_worker.engine.runner import Request, Runner, timed
@@ -72,8 +74,10 @@ class Service:
         while (entry := self._to_infer.take()) is not None:
             if isinstance(entry, Work):
                 self._compute(entry)
-            else:
+            elif entry["op"] == "load":
                 self._load(entry)
+            else:
+                self._unload(entry)
         self._say()
 
     # --- the reader's thread
@@ -83,6 +87,7 @@ class Service:
             "run": self._begin,
             "cancel": self._cancel,
             "load": lambda frame: self._to_infer.put(frame, _LOAD),
+            "unload": lambda frame: self._to_infer.put(frame, _LOAD),
             "stop": lambda _: self._to_infer.put(None, _STOP),
         }
         try:
@@ -221,7 +226,7 @@ class Service:
 
     def _load(self, frame: Frame) -> None:
         self._say({"op": "at", "stage": "device", "ids": [frame["id"]]})
-        began = time.perf_counter()
+        began, before = time.perf_counter(), memory_mb()
         try:
             spec = spec_of(frame["model"], Path(frame["model"]["folder"]))
             with speaking(frame["id"]):
@@ -232,11 +237,18 @@ class Service:
                 else {}
             )
             took = round(time.perf_counter() - began, 6)
-            reply: Frame = {"op": "done", "load_s": took, "apart": runner.apart, **places}
+            grown = round(max(memory_mb() - before, runner.weights_mb), 1)
+            reply: Frame = {"op": "done", "load_s": took, "memory_mb": grown, **places}
         except BaseException as error:  # noqa: BLE001  the execution step: a model's own code is loaded
             reply = {"op": "failed"} | describe(error)
         _flush()
         self._channel.send(reply | {"id": frame["id"]})
+
+    def _unload(self, frame: Frame) -> None:
+        """Let a model go that no job needs: the worker sees to that."""
+        self._models.pop(frame["model"], None)
+        gc.collect()  # sessions and tensors in cycles hold the device's memory
+        self._say({"op": "done", "id": frame["id"]})
 
     def _answer(self, work: Work) -> None:
         self._works.pop(work.number, None)

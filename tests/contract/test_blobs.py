@@ -91,7 +91,7 @@ async def test_a_stream_left_early_frees_its_connection(s3: dict[str, str]) -> N
             stream = blobs.stream("long")
             async for _piece in stream:
                 break
-            await stream.aclose()  # type: ignore[attr-defined]
+            await stream.aclose()
         assert await blobs.head("long")
 
 

@@ -11,14 +11,16 @@ import signal
 import struct
 import sys
 import zlib
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
 
+from gpu_worker.engine.attempt import Limits
 from gpu_worker.engine.calls import EngineCall, Inline
-from gpu_worker.engine.host import EngineHost, Limits
+from gpu_worker.engine.host import EngineHost
 from shared.catalog import Model, load_catalog, load_model, write_index
 from shared.errors import (
     AlgorithmError,
@@ -652,7 +654,7 @@ async def test_an_image_goes_through_upright(host: EngineHost, tmp_path: Path) -
     data = encoded(Image.new("RGB", (400, 200), "red"), tmp_path, format="JPEG", exif=exif)
     output = (await host.run(image_call(tmp_path, data, {"size": 100}))).outputs["thumbnail"]
     assert (output.content_type, output.metadata) == ("image/png", {"width": 50, "height": 100})
-    with Image.open(output.path) as image:
+    with Image.open(BytesIO(output.read())) as image:
         assert image.size == (50, 100)
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from gpu_worker.engine.attempt import Limits
 from gpu_worker.engine.calls import EngineCall, EngineResult, Inline
-from gpu_worker.engine.host import EngineHost, Limits
+from gpu_worker.engine.host import EngineHost
 from shared.catalog import Model, load_model
 from shared.errors import AlgorithmError, EngineDied, JobCanceled, JobTimedOut
 
@@ -69,6 +70,14 @@ class Runs:
         return asyncio.create_task(self.host.run(call, on_begin=on_begin))
 
 
+    async def first_is_computed(self, *given: Any) -> asyncio.Task[EngineResult]:
+        """Start one that stays on the device until it is told; returns when it is there."""
+        task = self.start(*given)
+        while "computing" not in self.calls[-1].log.text():
+            await asyncio.sleep(0.01)
+        return task
+
+
 def made(result: EngineResult) -> Any:
     return json.loads(result.outputs["made"].read())
 
@@ -106,7 +115,7 @@ class Work:
         if given == "go": self.go.set()
         return given
     def infer(self, items):
-        if items == ["first"]: self.go.wait(20)
+        if items == ["first"]: print("computing"); self.go.wait(20)
         if "bad" in items: raise ValueError(f"a bad one among {len(items)}")
         return [[item, len(items)] for item in items]
 """
@@ -115,9 +124,7 @@ BATCHING = "[batching]\nmax_batch_size = 3\n"
 
 async def test_what_waits_together_shares_an_infer(host: EngineHost, tmp_path: Path) -> None:
     runs = Runs(host, write_model(tmp_path, BATCH, extra=BATCHING), tmp_path)
-    begun = asyncio.Event()
-    first = runs.start("first", begun=begun)
-    await begun.wait()
+    first = await runs.first_is_computed("first")
     others = [runs.start(given) for given in ("a", "b", "c", "d", "go")]
 
     results = await asyncio.gather(first, *others)
@@ -130,9 +137,7 @@ async def test_what_waits_together_shares_an_infer(host: EngineHost, tmp_path: P
 
 async def test_one_bad_item_fails_alone(host: EngineHost, tmp_path: Path) -> None:
     runs = Runs(host, write_model(tmp_path, BATCH, extra=BATCHING), tmp_path)
-    begun = asyncio.Event()
-    first = runs.start("first", begun=begun)
-    await begun.wait()
+    first = await runs.first_is_computed("first")
     others = [runs.start(given) for given in ("a", "bad", "go")]
 
     results = await asyncio.gather(first, *others, return_exceptions=True)
@@ -154,7 +159,7 @@ class Work:
         if given == 0: self.go.set()
         return np.zeros(given, np.float32)
     def infer(self, items):
-        if items[0].shape == (9,): self.go.wait(20)
+        if items[0].shape == (9,): print("computing"); self.go.wait(20)
         assert len({item.shape for item in items}) == 1
         return [len(items)] * len(items)
 """
@@ -163,9 +168,7 @@ class Work:
 async def test_only_items_of_one_shape_share_an_infer(host: EngineHost, tmp_path: Path) -> None:
     extra = "[batching]\nmax_batch_size = 8\n"
     runs = Runs(host, write_model(tmp_path, SHAPES, extra=extra), tmp_path)
-    begun = asyncio.Event()
-    first = runs.start(9, begun=begun)
-    await begun.wait()
+    first = await runs.first_is_computed(9)
 
     results = await asyncio.gather(first, *(runs.start(size) for size in (2, 3, 2, 3, 3, 0)))
 
@@ -182,7 +185,7 @@ class Work:
         if given == "go": self.go.set()
         return given
     def infer(self, items):
-        if items == ["first"]: self.go.wait(20)
+        if items == ["first"]: print("computing"); self.go.wait(20)
         seen.extend(items)
         return [len(seen)]
 """
@@ -190,9 +193,7 @@ class Work:
 
 async def test_the_higher_priority_goes_first(host: EngineHost, tmp_path: Path) -> None:
     runs = Runs(host, write_model(tmp_path, ORDER), tmp_path)
-    begun = asyncio.Event()
-    first = runs.start("first", begun=begun)
-    await begun.wait()
+    first = await runs.first_is_computed("first")
     tasks = [runs.start(f"p{priority}", priority=priority) for priority in (1, 9, 5)]
     tasks.append(runs.start("go", priority=0))
 
@@ -253,9 +254,7 @@ async def test_a_job_that_waits_longer_than_its_time_limit_has_not_begun(
 
 async def test_canceling_one_in_line_disturbs_nobody(host: EngineHost, tmp_path: Path) -> None:
     runs = Runs(host, write_model(tmp_path, ORDER), tmp_path)
-    begun = asyncio.Event()
-    first = runs.start("first", begun=begun)
-    await begun.wait()
+    first = await runs.first_is_computed("first")
     waiting = runs.start("never")
     await asyncio.sleep(0.1)  # until it stands before the device; either way it must end canceled
 
@@ -349,3 +348,29 @@ async def test_a_process_that_grew_is_replaced(tmp_path: Path) -> None:
         await host.stop()
     assert counts == [1, 2, 1]
     assert host.starts == 2
+
+
+BIG = """
+class Work:
+    def load(self, model):
+        self.weights = bytearray(b"x") * 60_000_000
+    def prepare(self, given): return given
+    def infer(self, items): return items
+"""
+
+
+async def test_models_leave_for_others_under_a_budget_the_longest_unused_first(tmp_path: Path) -> None:
+    limits = Limits(models_mb=150)
+    host = EngineHost(interpreter=None, device="cpu", scratch=tmp_path / "scratch", limits=limits)
+    models = {name: write_model(tmp_path, BIG, name=name) for name in ("one", "two", "three")}
+    loads = []
+    try:
+        for name in ("one", "two", "one", "three", "one", "two"):
+            result = await Runs(host, models[name], tmp_path / name).start(1)
+            loads.append((name, "load_s" in result.timings))
+    finally:
+        await host.stop()
+    assert loads == [
+        ("one", True), ("two", True), ("one", False), ("three", True), ("one", False), ("two", True),
+    ]  # fmt: skip
+    assert host.starts == 1
