@@ -125,8 +125,8 @@ def open_session(runtime: Any, spec: ModelSpec, plan: SessionPlan) -> Any:
 def _ensure_provider(session: Any, plan: SessionPlan) -> None:
     if (chosen := session.get_providers()[0]) != plan.provider:
         raise DeviceMissingError(
-            f"device cuda: ONNX Runtime chose {chosen} instead of the GPU: its CUDA or cuDNN libraries are missing "
-            "or of another version than it needs (the extra worker-gpu pins those that fit)"
+            f"device cuda: ONNX Runtime chose {chosen} instead of the GPU: its CUDA or cuDNN libraries are "
+            "missing or of another version than it needs (the extra worker-gpu pins those that fit)"
         )
 
 
@@ -148,12 +148,10 @@ def _errors(runtime: Any) -> tuple[type[Exception], ...]:
 
 def _refusal(runtime: Any, spec: ModelSpec, plan: SessionPlan) -> str:
     session = _open(runtime, spec, replace(plan, strict=False))
-    _ensure_provider(
-        session, plan
-    )  # without its libraries all nodes are the CPU's, which is no fault of the graph
+    _ensure_provider(session, plan)  # without its libraries all nodes are the CPU's: no fault of the graph
     return (
-        f"{spec.ref}: {_left_on_the_cpu(_places(session))}, and the model is strict: change the graph, or allow it with "
-        "strict = false in [options.cuda]"
+        f"{spec.ref}: {_left_on_the_cpu(_places(session))}, and the model is strict: "
+        "change the graph, or allow it with strict = false in [options.cuda]"
     )
 
 
