@@ -36,7 +36,7 @@ def model(root: Path, graph: Path, name: str, **cuda: Any) -> Model:
     folder = root / name
     folder.mkdir()
     shutil.copyfile(PROBE / "probe.py", folder / "probe.py")
-    (folder / "graph.onnx").symlink_to(graph)
+    shutil.copyfile(graph, folder / "graph.onnx")
     (folder / "model.toml").write_text(_toml(table(name, {}), cuda))
     return load_model(folder)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from gpu_worker.engine.attempt import Limits
 from gpu_worker.engine.calls import EngineCall, Inline
 from gpu_worker.engine.host import EngineHost
 from shared.catalog import Model
@@ -73,6 +74,26 @@ async def test_two_models_keep_within_their_memory(
     # Then the device holds no more than both, and neither had to be loaded again
     assert used_bytes() - before < 2 * limit + CONTEXT
     assert host.starts == 1
+
+
+async def test_two_models_under_a_budget_for_one_take_turns(graphs: dict[str, Path], tmp_path: Path) -> None:
+    # Given an engine that may hold one model at a time
+    held, limits = [], Limits(models_mb=1)
+    host = EngineHost(interpreter=None, device="cuda", scratch=tmp_path / "scratch", limits=limits)
+    full = model(tmp_path, graphs["float32"], "full")
+    half = model(tmp_path, graphs["float16"], "half")
+    try:
+        # When their jobs alternate
+        for number in range(0, 10, 2):
+            for chosen, dtype in ((full, "float32"), (half, "float16")):
+                job = call(chosen, tmp_path, number + (chosen is half), batch=4, dtype=dtype)
+                assert np.isfinite(made(await host.run(job))).all()
+            held.append(used_bytes())
+        # Then each leaves the device's memory to the other, in one and the same process
+        assert max(held[1:]) - held[0] < 64 * MIB
+        assert host.starts == 1
+    finally:
+        await host.stop()
 
 
 async def test_an_engine_that_ended_gives_its_memory_back(
