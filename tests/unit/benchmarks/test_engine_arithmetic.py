@@ -49,7 +49,7 @@ def test_one_moment_has_no_slope() -> None:
 
 
 def test_a_slow_device_gets_fewer_jobs_and_a_batch_more() -> None:
-    assert [FULL.jobs_of(hold_ms) for hold_ms in (5, 20, 100, 1000)] == [120, 120, 30, 24]
+    assert [FULL.jobs_of(hold_ms) for hold_ms in (5, 20, 100, 1000)] == [120, 120, 50, 24]
     assert FULL.jobs_of(20, batch=8) == 240
 
 
