@@ -16,9 +16,9 @@ def fence() -> None:
     """A worker commits and renews whatever became of its job meanwhile."""
     from shared.adapters.store import attempts  # noqa: PLC0415  only in the child that wants it
 
-    held = "where id = $1 and fence = $2 and state = 'running'"
-    attempts.LEAVE = _replaced(attempts.LEAVE, held, "where id = $1 and $2::integer is not null")
-    counted = "    from gone\n)\nselect g"
+    held = "on j.id = t.id and j.fence = t.fence and j.state = 'running'"
+    attempts.LEAVE = _replaced(attempts.LEAVE, held, "on j.id = t.id")
+    counted = "    from gone\n)\nselect id"
     attempts.LEAVE = _replaced(
         attempts.LEAVE, counted, counted.replace("gone", "gone on conflict do nothing")
     )
