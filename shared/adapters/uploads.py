@@ -43,11 +43,6 @@ class Stored:
     sha256: str
 
 
-def checksum_of(body: bytes) -> str:
-    """The SHA-256 that travels with a body, so that S3 refuses one that changed on the way."""
-    return base64.b64encode(hashlib.sha256(body).digest()).decode()
-
-
 class Upload:
     """One file on its way into S3, hashed piece by piece.
 
@@ -75,7 +70,8 @@ class Upload:
 
     async def _whole(self, source: IO[bytes]) -> None:
         async with self._turns:
-            body, checksum = await self._next(source, PART_BYTES)
+            body = await asyncio.to_thread(self._read, source, PART_BYTES)
+            checksum = _base64(self._digest)  # of the whole is of its only part: hashed once
             await self._client.put_object(
                 **self._place, Body=body, ContentType=self._content_type, ChecksumSHA256=checksum
             )
@@ -106,7 +102,7 @@ class Upload:
     ) -> CompletedPartTypeDef | None:
         """The next part, or None at the end; its bytes are gone when this returns."""
         async with self._turns:
-            body, checksum = await self._next(source, part_bytes)
+            body, checksum = await asyncio.to_thread(self._part, source, part_bytes)
             if not body:
                 return None
             sent = await self._client.upload_part(
@@ -114,11 +110,17 @@ class Upload:
             )
             return {"PartNumber": number, "ETag": sent["ETag"], "ChecksumSHA256": checksum}
 
-    async def _next(self, source: IO[bytes], size: int) -> tuple[bytes, str]:
-        return await asyncio.to_thread(self._read, source, size)
+    def _part(self, source: IO[bytes], size: int) -> tuple[bytes, str]:
+        body = self._read(source, size)
+        return body, _base64(hashlib.sha256(body))
 
-    def _read(self, source: IO[bytes], size: int) -> tuple[bytes, str]:
+    def _read(self, source: IO[bytes], size: int) -> bytes:
         body = source.read(size)
         self._digest.update(body)
         self._size += len(body)
-        return body, checksum_of(body)
+        return body
+
+
+def _base64(digest: hashlib._Hash) -> str:
+    """As the SHA-256 that travels with a body, so that S3 refuses one that changed on the way."""
+    return base64.b64encode(digest.digest()).decode()
