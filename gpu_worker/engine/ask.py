@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from gpu_worker.engine.output import OutputTail
 from gpu_worker.engine.protocol import Frame
 
+_REFUSAL_S = 1.0
+"""What an abandoned request may take to be refused, once its turn has come."""
+
 
 @dataclass(slots=True, eq=False)
 class Ask:
@@ -22,6 +25,8 @@ class Ask:
         on_begin: Called when it enters its first stage.
         number: On the wire.
         overdue: Its time was up, so its process was killed.
+        begun: It has been in a stage.
+        abandoned: Nobody waits for it any more: it was canceled while it stood in line, and is to be refused.
     """
 
     frame: Frame
@@ -31,6 +36,8 @@ class Ask:
     on_begin: Callable[[], None] | None = None
     number: int = 0
     overdue: bool = False
+    begun: bool = False
+    abandoned: bool = False
     reply: asyncio.Future[Frame] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     _spent_s: float = 0.0
     _since: float | None = None
@@ -47,9 +54,9 @@ class Ask:
 
     def enter(self, now: float) -> None:
         """A stage begins with it."""
-        if self.on_begin is not None:
+        if not self.begun and self.on_begin is not None:
             self.on_begin()
-            self.on_begin = None
+        self.begun = True
         self._since = now if self._since is None else self._since
 
     def leave(self, now: float) -> None:
@@ -60,4 +67,7 @@ class Ask:
 
     def left_s(self, now: float) -> float:
         """How long it may still be in stages; without limit while it stands in line."""
-        return math.inf if self._since is None else self.limit_s - self._spent_s - (now - self._since)
+        if self._since is None:
+            return math.inf
+        limit_s = min(self.limit_s, _REFUSAL_S) if self.abandoned else self.limit_s
+        return limit_s - self._spent_s - (now - self._since)

@@ -78,7 +78,7 @@ def done_of(reply: Frame) -> Frame:
 
 
 async def bounded(process: EngineProcess, ask: Ask) -> Frame:
-    """The answer; left in any other way, the process is killed.
+    """The answer; left in any other way, the process is killed, unless the request only stood in line.
 
     Raises:
         TimeoutError: The process was killed because this request's time was up.
@@ -90,7 +90,7 @@ async def bounded(process: EngineProcess, ask: Ask) -> Frame:
             raise TimeoutError from error
         raise
     finally:
-        if not ask.answered:
+        if ask.begun and not ask.answered:
             process.kill("was killed with a job that was taken away", over=ask)
 
 

@@ -7,6 +7,7 @@ client, a background task) is still good at the next one, whichever thread calls
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import threading
@@ -74,5 +75,12 @@ _starting = threading.Lock()
 @functools.cache
 def _started() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="coroutines", daemon=True).start()
+    threading.Thread(target=_run, args=(loop,), name="coroutines", daemon=True).start()
     return loop
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    """For as long as the process lives: a SystemExit in a handler's own task would end the loop for all."""
+    while True:
+        with contextlib.suppress(BaseException):
+            loop.run_forever()

@@ -76,7 +76,8 @@ class ModelImports:
         try:
             yield
         finally:
-            sys.path.remove(str(self.folder))
+            with contextlib.suppress(ValueError):  # the model's code may have done so
+                sys.path.remove(str(self.folder))
             self._take_back(before)
 
     def _take_back(self, before: set[str]) -> None:

@@ -159,7 +159,7 @@ class EngineHost:
             except EngineDied as error:
                 if error.inside:
                     raise
-        raise EngineDied(f"the engine process ended {_SPARED} times before the job could begin")
+        raise EngineDied(f"the engine process ended {_SPARED} times under other jobs")
 
     async def _run(self, attempt: Attempt) -> EngineResult:
         call = attempt.call
@@ -171,9 +171,11 @@ class EngineHost:
             reply = await self._asked(process, attempt)
             return result_of(done_of(reply), call, report if fresh else None)
         except (DeviceError, EngineDied):
-            process.kill()  # a failed GPU context fails every later job, and forged answers are worse
+            # a failed GPU context fails every later job, and forged answers are worse
+            process.kill("was ended with its device, or for what it said", over=attempt.ask)
             raise
         finally:
+            attempt.ask = None
             self._inside -= 1
             self._loaded.leave(call.model.ref)
             self._jobs += 1
@@ -189,8 +191,6 @@ class EngineHost:
             return await bounded(process, ask)
         except TimeoutError as error:
             raise JobTimedOut(f"ran longer than {call.timeout_s:g} s, so its process was killed") from error
-        finally:
-            attempt.ask = None
 
     async def _ready_with(
         self, model: Model, log: OutputTail, attempt: Attempt | None = None
@@ -203,7 +203,8 @@ class EngineHost:
                 attempt.check()
             if model.ref not in self._loaded:
                 await self._make_room(process, model)
-                self._loaded.add(model.ref, await self._load(process, model, log))
+                on_begin = attempt.on_begin if attempt else None
+                self._loaded.add(model.ref, await self._load(process, model, log, on_begin))
                 await self._make_room(process, model)
             return process, self._loaded[model.ref]
 
@@ -213,8 +214,10 @@ class EngineHost:
             self._loaded.drop(ref)
             await bounded(process, Ask({"op": "unload", "model": ref}, self.limits.load_s))
 
-    async def _load(self, process: EngineProcess, model: Model, log: OutputTail) -> LoadReport:
-        ask = Ask(load_frame(model), self.limits.load_s, log)
+    async def _load(
+        self, process: EngineProcess, model: Model, log: OutputTail, on_begin: Callable[[], None] | None
+    ) -> LoadReport:
+        ask = Ask(load_frame(model), self.limits.load_s, log, on_begin=on_begin)
         try:
             await asyncio.to_thread(model.verify)
             reply = await bounded(process, ask)
@@ -261,11 +264,15 @@ class EngineHost:
         process, grace_s = self._process, self._grace_s(attempt.call.model)
         if process is None:
             return
-        process.cancel(ask)  # who stands in line answers at once
-        if grace_s > 0 or not ask.inside:
+        process.cancel(ask)
+        if grace_s > 0 or (ask.begun and not ask.inside):  # who stands between two stages is refused at once
             await within(grace_s or self.limits.cancel_grace_s, attempt.ended.wait())
-        if not attempt.ended.is_set():
+        if ask.answered or attempt.ended.is_set():
+            return
+        if ask.begun:
             process.kill("was killed: a job in it was canceled", over=ask)
+        else:
+            attempt.leave()  # it stood in line: nobody else is disturbed
 
     def _grace_s(self, model: Model) -> float:
         default = self.limits.cancel_grace_s if model.backend == "onnx" else 0

@@ -24,6 +24,7 @@ class Work:
         number: The request's.
         priority: The job's; higher first.
         item: What `prepare` made.
+        kind: Works of the same kind may share an `infer`.
         raw: What `infer` made of it.
         timings: Seconds by stage.
         batch_size: How many jobs shared its `infer`.
@@ -35,14 +36,10 @@ class Work:
     request: Request
     job: Job
     item: Any = None
+    kind: Hashable = None
     raw: Any = None
     timings: dict[str, float] = field(default_factory=dict)
     batch_size: int = 1
-
-    @property
-    def kind(self) -> Hashable:
-        """Works of the same kind may share an `infer`."""
-        return self.runner, self.runner.shape_of(self.item)
 
 
 Entry = Any
@@ -63,8 +60,12 @@ class Line:
             heapq.heappush(self._heap, (-priority, next(self._numbers), entry))
             self._changed.notify()
 
-    def take(self) -> Entry:
-        """The next one; waits for it."""
+    def take(self, idle: Callable[[], None]) -> Entry:
+        """The next one; waits for it, and says so before by `idle`."""
+        with self._changed:
+            if self._heap:
+                return heapq.heappop(self._heap)[2]
+        idle()
         with self._changed:
             while not self._heap:
                 self._changed.wait()
@@ -90,11 +91,6 @@ class Line:
                 self._heap.remove(each)
             heapq.heapify(self._heap)
             return bool(found)
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing waits."""
-        return not self._heap
 
     def _fitting(self, is_like: Callable[[Entry], bool], limit: int) -> list[Entry]:
         if not limit or not self._heap:

@@ -63,6 +63,7 @@ class OutputPipe:
     def open(self, number: int, tail: OutputTail) -> None:
         """From now on this request prints, too."""
         self.drain()
+        self.early = OutputTail()  # what comes now while nobody is there is nobody's
         self._tails[number] = tail
 
     def shut(self, number: int) -> None:

@@ -129,8 +129,24 @@ class EngineProcess:
             self._look_soon()
             return await ask.reply
         finally:
-            del self._asks[ask.number]
-            self.output.shut(ask.number)
+            if not ask.begun and ask.reply.cancelled() and self.alive:
+                self._abandon(ask)
+            else:
+                self._forget(ask)
+
+    def _abandon(self, ask: Ask) -> None:
+        """Its caller left while it stood in line: the process refuses it when its turn comes.
+
+        Until then its time is watched, should it have begun in just this moment.
+        """
+        ask.abandoned = True
+        ask.reply = asyncio.get_running_loop().create_future()
+        ask.reply.add_done_callback(lambda _: self._forget(ask))
+        self.cancel(ask)
+
+    def _forget(self, ask: Ask) -> None:
+        self._asks.pop(ask.number, None)
+        self.output.shut(ask.number)
 
     def cancel(self, ask: Ask) -> None:
         """Ask it to end this request; whether it does is the algorithm's affair."""
@@ -164,7 +180,8 @@ class EngineProcess:
             over: The request that it is about; the others are not to blame.
         """
         self._broken = self._broken or because
-        self._culprit = self._culprit or over
+        if self.alive:  # whoever ended it before this is to blame
+            self._culprit = self._culprit or over
         self._killed = True
         self._signal(signal.SIGTERM)  # for its keeper, who kills the rest
         asyncio.get_running_loop().call_later(_KEEPER_S, self._signal, signal.SIGKILL)
@@ -220,10 +237,10 @@ class EngineProcess:
     def _enter(self, stage: str, numbers: list[int]) -> None:
         now = asyncio.get_running_loop().time()
         entering = [self._asks[number] for number in numbers if number in self._asks]
-        for ask in self._stages.get(stage, ()):
-            if ask not in entering:
+        leaving, self._stages[stage] = self._stages.get(stage, []), entering
+        for ask in leaving:  # it may be in the next stage already
+            if not any(ask in others for others in self._stages.values()):
                 ask.leave(now)
-        self._stages[stage] = entering
         for ask in entering:
             ask.enter(now)
 

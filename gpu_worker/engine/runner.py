@@ -53,7 +53,7 @@ class Runner:
         self.session = OnnxSession(spec, device) if spec.backend == "onnx" else None
         outputs = {name: kind for name, (kind, _) in spec.outputs.items()}
         context = LoadContext(spec.folder, spec.options, device, self.session, spec.inputs, outputs)
-        with self._turn():
+        with self.turn():
             self._steps = make_steps(spec, context)
         if spec.batching and not isinstance(self._steps, ClassSteps):
             raise SpecError(f"{spec.ref}: [batching] wants a class with infer(items), not a plain function")
@@ -64,20 +64,17 @@ class Runner:
         self.weights_mb = spec.path.stat().st_size / 1e6 if spec.file else 0.0
 
     def prepare(self, request: Request, job: Job) -> Any:
-        """The item that `infer` takes."""
-        with self._turn():
-            inputs = values.decode_inputs(self.spec, request.inputs)
-            return self._steps.prepare(self.defaults | request.params | inputs, job)
+        """The item that `infer` takes. This and the other steps are to be run within `turn`."""
+        inputs = values.decode_inputs(self.spec, request.inputs)
+        return self._steps.prepare(self.defaults | request.params | inputs, job)
 
     def infer(self, items: list[Any]) -> list[Any]:
         """One raw result for each item."""
-        with self._turn():
-            return self._steps.infer(items)
+        return self._steps.infer(items)
 
     def finish(self, item: Any, raw: Any, scratch: Path, *, inline: bool = False) -> dict[str, values.Output]:
         """The outputs by name; small texts stand in them (`inline`), all else lies in `scratch`."""
-        with self._turn():
-            return values.encode_outputs(self.spec, self._steps.finish(item, raw), scratch, inline=inline)
+        return values.encode_outputs(self.spec, self._steps.finish(item, raw), scratch, inline=inline)
 
     def shape_of(self, item: Any) -> Hashable:
         """Items of one shape fit into one `infer`: arrays by type and shape, whatever they are nested in."""
@@ -99,15 +96,17 @@ class Runner:
         if job.cancelled:  # asked before the line above forgot it
             raise CanceledError
         timings: dict[str, float] = {}
-        with timed(timings, "prepare_s"):
-            item = self.prepare(request, job)
-        with timed(timings, "infer_s"):
-            (raw,) = self.infer([item])
-        with timed(timings, "finish_s"):
-            outputs = self.finish(item, raw, request.scratch)
+        with self.turn():
+            with timed(timings, "prepare_s"):
+                item = self.prepare(request, job)
+            with timed(timings, "infer_s"):
+                (raw,) = self.infer([item])
+            with timed(timings, "finish_s"):
+                outputs = self.finish(item, raw, request.scratch)
         return {"outputs": outputs, "timings": timings}
 
-    def _turn(self) -> AbstractContextManager[None]:
+    def turn(self) -> AbstractContextManager[None]:
+        """Its own modules are the ones to import within this."""
         return TURNS.of(self._imports) if self._own_code else contextlib.nullcontext()
 
 

@@ -34,7 +34,7 @@ from gpu_worker.engine.runner import Request, Runner, timed
 from gpu_worker.engine.spec import spec_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _LOAD, _STOP = 100, 101
 """Before every job: a load's time is counted from its frame's arrival at the device."""
@@ -44,6 +44,7 @@ def serve(fd: int, device: str) -> None:
     """Serve the worker at the other end of the socket until it says stop or goes away."""
     os.set_inheritable(fd, False)  # noqa: FBT003  the call's own form; an algorithm's own processes must not hold the line open
     listen()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # as an exception it would meet whoever is at the device
     with socket.socket(fileno=fd) as connection:
         Service(Channel(connection), device).run()
 
@@ -59,6 +60,8 @@ class Service:
         self._works: dict[int, Work] = {}
         self._computing: list[Work] = []
         self._canceled: set[int] = set()
+        self._ending = threading.Lock()
+        """Held while it is decided whom a cancel meets."""
         self._answers: list[Frame] = []
         """Of the device's thread, to leave with what it says next."""
 
@@ -71,7 +74,7 @@ class Service:
         ):
             threading.Thread(target=target, name=name, daemon=True).start()
         self._channel.send({"op": "ready", "pid": os.getpid(), "python": sys.version.split()[0]})
-        while (entry := self._to_infer.take()) is not None:
+        while (entry := self._to_infer.take(self._rest)) is not None:
             if isinstance(entry, Work):
                 self._compute(entry)
             elif entry["op"] == "load":
@@ -107,16 +110,21 @@ class Service:
         line.put(work, work.priority)
 
     def _cancel(self, frame: Frame) -> None:
-        self._canceled.add(frame["id"])
         work = self._works.get(frame["id"])
         if work is None:
-            self._canceled.discard(frame["id"])
             return
-        work.job.cancel()
-        if any(line.drop(work) for line in (self._to_prepare, self._to_infer, self._to_finish)):
+        with self._ending:
+            self._canceled.add(work.number)
+            work.job.cancel()
+            if work in self._computing:
+                work.runner.cancel()
+        self._refuse_in_line(work)
+
+    def _refuse_in_line(self, work: Work) -> None:
+        """Answer a canceled job that stands in line, and need not wait for its turn."""
+        lines = (self._to_prepare, self._to_infer, self._to_finish)
+        if work.number in self._canceled and any(line.drop(work) for line in lines):
             self._step(work, _refuse)
-        elif work in self._computing:
-            work.runner.cancel()
 
     def _progress(self, number: int, value: float) -> None:
         self._channel.send({"op": "progress", "id": number, "value": value})
@@ -125,33 +133,43 @@ class Service:
 
     def _prepare_all(self) -> None:
         while True:
-            work: Work = self._to_prepare.take()
-            self._at("prepare", [work])
-            if self._step(work, self._prepare):
-                self._to_infer.put(work, work.priority)
-            self._at_rest("prepare", self._to_prepare)
+            work: Work = self._to_prepare.take(lambda: self._at("prepare", []))
+            with work.runner.turn():
+                self._at("prepare", [work])
+                done = self._step(work, self._prepare)
+            if done:
+                self._pass_on(work, self._to_infer)
 
     def _finish_all(self) -> None:
         while True:
-            work: Work = self._to_finish.take()
-            self._at("finish", [work])
-            if self._step(work, self._finish):
-                self._answer(work)
-            self._at_rest("finish", self._to_finish)
+            work: Work = self._to_finish.take(lambda: self._at("finish", []))
+            with work.runner.turn():
+                self._at("finish", [work])
+                if self._step(work, self._finish):
+                    self._answer(work)
 
     def _compute(self, first: Work) -> None:
         """One batch through the device; a job of a handler whose steps stand together goes through all."""
         batch = [first, *self._others_like(first)]
-        self._say({"op": "at", "stage": "device", "ids": [work.number for work in batch]})
-        if not first.runner.apart:
-            batch = [work for work in batch if self._step(work, self._prepare)]
-        for work in self._inferred(batch):
-            if first.runner.apart:
-                self._to_finish.put(work, work.priority)
-            elif self._step(work, self._finish):
-                self._answer(work)
-        if self._to_infer.empty:
-            self._say({"op": "at", "stage": "device", "ids": []})
+        with first.runner.turn():
+            self._at_device(batch)
+            if not first.runner.apart:
+                batch = [work for work in batch if self._step(work, self._prepare)]
+            for work in self._inferred(batch):
+                if first.runner.apart:
+                    self._pass_on(work, self._to_finish)
+                elif self._step(work, self._finish):
+                    self._answer(work)
+
+    def _pass_on(self, work: Work, line: Line) -> None:
+        line.put(work, work.priority)
+        self._refuse_in_line(work)
+
+    def _at_device(self, works: list[Work]) -> None:
+        self._say({"op": "at", "stage": "device", "ids": [work.number for work in works]})
+
+    def _rest(self) -> None:
+        self._at_device([])
 
     def _say(self, *frames: Frame) -> None:
         """Send what the device's thread has to tell, the answers that it has kept first."""
@@ -163,22 +181,24 @@ class Service:
         batching = first.runner.batching
         if batching is None or first.job.cancelled:
             return []
-        kind = first.kind
         return self._to_infer.take_like(
-            lambda entry: isinstance(entry, Work) and entry.runner is first.runner and entry.kind == kind,
+            lambda entry: (
+                isinstance(entry, Work) and entry.runner is first.runner and entry.kind == first.kind
+            ),
             batching.max_size - 1,
             batching.max_delay_s,
         )
 
-    def _inferred(self, batch: list[Work]) -> list[Work]:
+    def _inferred(self, batch: list[Work]) -> Iterator[Work]:
         """Those that succeeded: together, or, when that failed, one by one."""
-        self._computing = batch
-        try:
-            if len(batch) > 1 and self._together(batch):
-                return batch
-            return [work for work in batch if self._step(work, lambda each: self._infer([each]))]
-        finally:
-            self._computing = []
+        if len(batch) > 1 and self._together(batch):
+            yield from batch
+            return
+        for work in batch:
+            if len(batch) > 1:
+                self._at_device([work])
+            if self._step(work, lambda each: self._infer([each])):
+                yield work
 
     def _together(self, batch: list[Work]) -> bool:
         with contextlib.suppress(BaseException), speaking(NOBODY):
@@ -191,14 +211,22 @@ class Service:
     def _prepare(self, work: Work) -> None:
         with timed(work.timings, "prepare_s"):
             work.item = work.runner.prepare(work.request, work.job)
+            if work.runner.batching is not None:
+                work.kind = work.runner.shape_of(work.item)
 
     def _infer(self, batch: list[Work]) -> None:
         runner = batch[0].runner
-        runner.rearm()
-        for work in batch:  # asked before the line above forgot it
-            self._check(work)
+        with self._ending:  # no cancel falls between these lines
+            runner.rearm()
+            for work in batch:
+                self._check(work)
+            self._computing = batch
         began = time.perf_counter()
-        raws = runner.infer([work.item for work in batch])
+        try:
+            raws = runner.infer([work.item for work in batch])
+        finally:
+            with self._ending:
+                self._computing = []
         took = round(time.perf_counter() - began, 6)
         for work, raw in zip(batch, raws, strict=True):
             work.raw, work.timings["infer_s"], work.batch_size = raw, took, len(batch)
@@ -263,10 +291,6 @@ class Service:
 
     def _at(self, stage: str, works: list[Work]) -> None:
         self._channel.send({"op": "at", "stage": stage, "ids": [work.number for work in works]})
-
-    def _at_rest(self, stage: str, line: Line) -> None:
-        if line.empty and self._works:  # else the next one says it, or nobody is left to be timed
-            self._channel.send({"op": "at", "stage": stage, "ids": []})
 
 
 def _refuse(_: Work) -> None:

@@ -57,10 +57,13 @@ class Turns:
     def _leave(self) -> None:
         with self._changed:
             self._inside -= 1
-            if not self._inside and self._active is not None:
-                self._active.__exit__(None, None, None)
-                self._current = self._active = None
-            self._changed.notify_all()
+            active = self._active
+            try:
+                if not self._inside and active is not None:
+                    self._current = self._active = None
+                    active.__exit__(None, None, None)
+            finally:
+                self._changed.notify_all()
 
 
 TURNS = Turns()

@@ -69,7 +69,6 @@ class Runs:
         on_begin = begun.set if begun else lambda: None
         return asyncio.create_task(self.host.run(call, on_begin=on_begin))
 
-
     async def first_is_computed(self, *given: Any) -> asyncio.Task[EngineResult]:
         """Start one that stays on the device until it is told; returns when it is there."""
         task = self.start(*given)
@@ -373,4 +372,144 @@ async def test_models_leave_for_others_under_a_budget_the_longest_unused_first(t
     assert loads == [
         ("one", True), ("two", True), ("one", False), ("three", True), ("one", False), ("two", True),
     ]  # fmt: skip
+    assert host.starts == 1
+
+
+FINISHES = """
+import time
+class Work:
+    def prepare(self, given): return given
+    def infer(self, items): return items
+    def finish(self, item, raw):
+        if item == "hangs": time.sleep(60)
+        return raw
+"""
+
+
+async def test_a_hang_in_finish_ends_though_the_device_has_gone_on(host: EngineHost, tmp_path: Path) -> None:
+    extra = "[batching]\nmax_batch_size = 2\nmax_queue_delay_ms = 50\n"
+    runs = Runs(host, write_model(tmp_path, FINISHES, extra=extra), tmp_path)
+    hanging = runs.start("hangs", timeout_s=0.5)
+    others = [runs.start(number) for number in range(5)]
+    with pytest.raises(JobTimedOut):
+        await hanging
+    assert [made(result) for result in await asyncio.gather(*others)] == list(range(5))
+
+
+AS_IT_IS = "class Work:\n    def infer(self, items):\n        return [1 for _ in items]\n"
+
+
+async def test_an_odd_item_costs_its_own_job_only(host: EngineHost, tmp_path: Path) -> None:
+    """Items of one shape share a batch, and a shape can be too deep to be told."""
+    deep: Any = 1
+    for _ in range(900):
+        deep = [deep]
+    runs = Runs(host, write_model(tmp_path, AS_IT_IS, extra=BATCHING), tmp_path)
+    file = tmp_path / "deep.json"
+    file.write_text("[" * 900 + "]" * 900)
+    task = runs.start(None)
+    runs.calls[0].inputs["given"] = file
+    await asyncio.wait([task])
+    assert made(await runs.start(1)) == 1
+    assert host.starts == 1
+
+
+TURNS = """
+import time
+class Work:
+    def prepare(self, given): return given
+    def infer(self, items):
+        print("computing")
+        time.sleep(items[0])
+        return items
+"""
+
+
+async def test_waiting_for_another_models_turn_is_no_work(host: EngineHost, tmp_path: Path) -> None:
+    left, right = (
+        Runs(host, write_model(tmp_path, TURNS, name=name), tmp_path / name) for name in ("left", "right")
+    )
+    await right.start(0)
+    slow = await left.first_is_computed(1.5)
+    assert made(await right.start(0, timeout_s=0.5)) == 0
+    assert made(await slow) == 1.5
+    assert host.starts == 1
+
+
+REPEATED = """
+import time
+class Work:
+    def load(self, model):
+        import threading
+        self.go = threading.Event()
+    def prepare(self, given):
+        if given == "go": self.go.set()
+        return given
+    def infer(self, items):
+        if items == ["first"]: print("computing"); self.go.wait(20)
+        elif len(items) > 1: raise ValueError("not together")
+        else: time.sleep(0.4)
+        return items
+"""
+
+
+async def test_each_of_a_batch_that_is_repeated_has_its_own_time(host: EngineHost, tmp_path: Path) -> None:
+    extra = "[batching]\nmax_batch_size = 4\n"
+    runs = Runs(host, write_model(tmp_path, REPEATED, extra=extra), tmp_path)
+    first = await runs.first_is_computed("first")
+    tasks = [runs.start(given, timeout_s=1) for given in ("a", "b", "c", "go")]
+    results = await asyncio.gather(first, *tasks)
+    assert [made(result) for result in results] == ["first", "a", "b", "c", "go"]
+    assert host.starts == 1
+
+
+async def test_canceling_one_whose_model_waits_to_be_loaded_disturbs_nobody(
+    host: EngineHost, tmp_path: Path
+) -> None:
+    left, right = (
+        Runs(host, write_model(tmp_path, TURNS, name=name), tmp_path / name) for name in ("left", "right")
+    )
+    slow = await left.first_is_computed(1.0)
+    waiting = right.start(0)
+    await asyncio.sleep(0.2)  # until its load stands before the device; either way it must end canceled
+
+    assert await host.cancel("right-0")
+
+    with pytest.raises(JobCanceled):
+        await waiting
+    assert made(await slow) == 1.0
+    assert made(await right.start(0)) == 0
+    assert host.starts == 1
+
+
+PREPARES = """
+import threading, time
+class Work:
+    def load(self, model):
+        self.go = threading.Event()
+    def prepare(self, given):
+        if given == "slow": print("computing"); time.sleep(0.5)
+        if given == "go": self.go.set()
+        return given
+    def infer(self, items):
+        if items == ["first"]: print("computing"); self.go.wait(20)
+        return items
+"""
+
+
+async def test_one_canceled_while_it_is_prepared_does_not_wait_for_the_device(
+    host: EngineHost, tmp_path: Path
+) -> None:
+    extra = "[options]\ncancel_grace_s = 5\n"
+    runs = Runs(host, write_model(tmp_path, PREPARES, extra=extra), tmp_path)
+    first = await runs.first_is_computed("first")
+    slow = await runs.first_is_computed("slow")
+
+    assert await host.cancel("mine-1")
+
+    with pytest.raises(JobCanceled):
+        await slow
+    assert not first.done()
+    await runs.start("go")
+    assert made(await first) == "first"
     assert host.starts == 1
