@@ -14,7 +14,7 @@ from tests.chaos.plan import Plan, plan_for
 from tests.chaos.report import shortcomings, table
 from tests.chaos.run import Result, Run
 from tests.chaos.sabotaged import SABOTAGES
-from tests.chaos.scenarios import SCENARIOS
+from tests.chaos.scenarios import NOTICED_BY, SCENARIOS
 from tests.stack import ROOT
 
 INTERRUPTED = 130
@@ -70,8 +70,9 @@ def _show(result: Result) -> None:
 
 def _status(asked: argparse.Namespace, plan: Plan, result: Result, seed: str) -> int:
     if asked.sabotage:
-        noticed = not result.verdict.clean
-        _say(f"\n{'noticed' if noticed else 'NOT NOTICED'}: {asked.sabotage} switched off")
+        column = NOTICED_BY[asked.sabotage]
+        noticed = bool(result.verdict.bold[column])
+        _say(f"\n{'noticed' if noticed else 'NOT NOTICED'}: {asked.sabotage} switched off, in {column!r}")
         return 0 if noticed else 1
     wrong = list(
         shortcomings(

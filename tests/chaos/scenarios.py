@@ -17,6 +17,14 @@ def _plan(*groups: list[Appointment], seconds: float, settle_s: float = 60, rest
     )  # fmt: skip
 
 
+NOTICED_BY = {
+    "fence": "result committed twice",
+    "late-ack": "lost",
+    "relay": "lost",
+    "resync": "terminal event missed",
+}
+"""The column that a promise's absence must show in: any other may be an accident."""
+
 SCENARIOS = {
     # A worker that slept through its lease wakes up and commits what somebody else commits as well.
     "fence": _plan(_every("worker paused 28 s", 2, first=2, step=0.5), seconds=60),
