@@ -11,7 +11,7 @@ from gpu_worker.engine.output import OutputTail
 from gpu_worker.engine.protocol import Frame
 
 _REFUSAL_S = 1.0
-"""What an abandoned request may take to be refused, once its turn has come."""
+"""What an abandoned run may take to be refused, once its turn has come."""
 
 
 @dataclass(slots=True, eq=False)
@@ -26,7 +26,7 @@ class Ask:
         number: On the wire.
         overdue: Its time was up, so its process was killed.
         begun: It has been in a stage.
-        abandoned: Nobody waits for it any more: it was canceled while it stood in line, and is to be refused.
+        abandoned: Canceled while it stood in line: nobody waits for it any more, and a run is to be refused.
     """
 
     frame: Frame
@@ -69,5 +69,6 @@ class Ask:
         """How long it may still be in stages; without limit while it stands in line."""
         if self._since is None:
             return math.inf
-        limit_s = min(self.limit_s, _REFUSAL_S) if self.abandoned else self.limit_s
+        refused = self.abandoned and self.frame["op"] == "run"  # an abandoned load is simply done
+        limit_s = min(self.limit_s, _REFUSAL_S) if refused else self.limit_s
         return limit_s - self._spent_s - (now - self._since)

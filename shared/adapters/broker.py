@@ -214,11 +214,12 @@ class Publisher:
         timeout_s = self._settings.timeout_s
         async with self._declaring:
             async with open_channel(connection) as channel:
-                found = await look_at(channel, name, timeout_s=timeout_s)
-            async with open_channel(connection) as channel:
+                if await look_at(channel, name, timeout_s=timeout_s):
+                    await declare(channel, name, timeout_s=timeout_s)
+                    return
+            async with open_channel(connection) as channel:  # the miss has spent the other one
                 await declare(channel, name, timeout_s=timeout_s)
-            if found is None:
-                self._vanished.add(name)
+            self._vanished.add(name)
 
     async def _drop(self) -> None:
         session, self._session = self._session, None

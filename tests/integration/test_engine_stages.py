@@ -466,9 +466,9 @@ async def test_each_of_a_batch_that_is_repeated_has_its_own_time(host: EngineHos
 async def test_canceling_one_whose_model_waits_to_be_loaded_disturbs_nobody(
     host: EngineHost, tmp_path: Path
 ) -> None:
-    left, right = (
-        Runs(host, write_model(tmp_path, TURNS, name=name), tmp_path / name) for name in ("left", "right")
-    )
+    slowly = "import time\ntime.sleep(1.5)\n" + TURNS
+    left = Runs(host, write_model(tmp_path, TURNS, name="left"), tmp_path / "left")
+    right = Runs(host, write_model(tmp_path, slowly, name="right"), tmp_path / "right")
     slow = await left.first_is_computed(1.0)
     waiting = right.start(0)
     await asyncio.sleep(0.2)  # until its load stands before the device; either way it must end canceled
