@@ -8,10 +8,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,9 +32,10 @@ from tests.e2e.conftest import (
     pytest_runtest_makereport,
     steady,
 )
-from tests.e2e.counting import Books
+from tests.e2e.counting import Books, Tally
 from tests.e2e.processes import House
 from tests.faults.ground import Ground
+from tests.faults.scene import counted
 from tests.gateway_process import Backstage, GatewayProcess, backstage
 
 __all__ = [
@@ -52,6 +54,15 @@ MODELS = Path(__file__).parent.parent / "e2e" / "models"
 QUEUES = {"gated": "steady", "doomed": "faults", "lonely": "apart"}
 """The same algorithm by the names of its models, each with a queue and so with workers of its own."""
 _measured: list[str] = []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call() -> Any:
+    """No fault is tested without a count of what it cost, and none is counted in silence."""
+    before = len(_measured)
+    answer = yield
+    assert any("Tally(" in line for line in _measured[before:]), "this test printed no tally"
+    return answer
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -137,6 +148,10 @@ class Stage:
     behind: Backstage
     gateway: GatewayProcess
     measured: list[str]
+
+    async def counted(self, ids: Sequence[str], *, runs: int | None = None) -> Tally:
+        """The tally of these jobs, of which none is lost or doubled."""
+        return await counted(self.books, ids, runs=runs)
 
     async def relay_may_judge(self) -> None:
         """Wait out the grace: no lease is judged just after a start of PostgreSQL or of the gateway."""

@@ -85,6 +85,10 @@ class Ground:
         """Let the next requests that say this through to the server, and lose the answers."""
         return await self._call(lambda: self._wires[name].lose_answer(needle, loss, times=times))
 
+    def tried(self, name: str) -> int:
+        """Connections that the product began to make to this server so far."""
+        return self._wires[name].tried
+
     async def settings_at(self, address: str) -> dict[str, str]:
         """The settings for a process that reaches this machine at another address than 127.0.0.1."""
         return {**self.settings, **await self._there(self._open_at(address))}

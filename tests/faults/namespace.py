@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import pytest
+from tests import stack
 
 RULES = """
 table inet faults {
@@ -45,9 +45,9 @@ class Namespace:
 
 @contextmanager
 def namespace() -> Iterator[Namespace]:
-    """Made for the block; the test is skipped where that is not allowed."""
+    """Made for the block; where that is not allowed the test is skipped, and fails in CI."""
     if os.geteuid() != 0 or not all(map(shutil.which, ("ip", "nft"))):
-        pytest.skip("a network namespace needs root, iproute2 and nftables")
+        stack.skip_or_fail("a network namespace needs root, iproute2 and nftables")
     mark = os.getpid() % 60000
     name, outside, inside = f"faults-{mark}", f"flt{mark}o", f"flt{mark}i"
     net = f"10.{200 + mark % 50}.{mark // 250}"
@@ -57,7 +57,7 @@ def namespace() -> Iterator[Namespace]:
         _run("ip", "link", "add", outside, "type", "veth", "peer", "name", inside, "netns", name)
     except subprocess.CalledProcessError as refused:
         subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
-        pytest.skip(f"no network namespace here: {refused.stderr}")
+        stack.skip_or_fail(f"no network namespace here: {refused.stderr}")
     try:
         _run("ip", "addr", "add", f"{net}.1/24", "dev", outside)
         _run("ip", "link", "set", outside, "up")

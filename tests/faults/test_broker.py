@@ -1,8 +1,9 @@
-"""The broker killed, wiped, robbed of a queue, out of memory or disk, silent, out of patience."""
+"""The broker killed, stopped, wiped, robbed of a queue, out of memory or disk, out of patience, unheard."""
 
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,7 +18,14 @@ from tests.faults.conftest import Stage
 pytestmark = [pytest.mark.anyio, pytest.mark.stack]
 
 SUBMIT_S = 5
-"""A submit waits 1 s for the broker's confirm and then answers without; the rest is a busy machine's."""
+"""Published. A submit waits 1 s for the broker's confirm; the rest is a busy machine's."""
+AGAIN_S = 45
+"""Published: what waited starts this soon after the broker is back, or its queue is gone. Where no submit and
+no due row meets the broker before, the relay does, at a look every 10 s, 30 s after the last confirm; then
+two ticks of the relay, the consumer's second, and their connections."""
+CLEARED_S = 20
+"""Published: after an alarm. A publish that was not taken gives up after 10 s, and is due again 5 s later;
+then a tick of the relay."""
 WAITING = 5
 QUEUE = "leveret.steady"
 ALARMS = {
@@ -55,22 +63,21 @@ async def work(stage: Stage, gate: Gate, what: str) -> AsyncIterator[list[AsyncJ
     yield jobs
     gate.open()
     began = time.monotonic()
-    await asyncio.gather(*(job.wait() for job in jobs))
+    await asyncio.gather(*(job.wait(timeout_s=2 * AGAIN_S) for job in jobs))
     took = time.monotonic() - began
     ids = [job.id for job in jobs]
     for job_id in ids:
         assert await stage.books.attempts(job_id) == [(1, "succeeded")]
     assert len(gate.runs()) == 1
-    tally = await stage.books.tally(ids)
-    assert (tally.accepted, tally.lost, tally.duplicated) == (len(jobs), 0, 0)
-    stage.measured.append(
-        f"broker {what}: {len(jobs)} accepted, 0 lost, 0 run again; all ended {took:.1f} s after healing"
-    )
+    tally = await stage.counted(ids, runs=len(ids))
+    stage.measured.append(f"broker {what}: all ended {took:.1f} s after healing (<= {AGAIN_S}), {tally}")
+    assert took <= AGAIN_S
 
 
-async def test_killed(stage: Stage, gate: Gate, steady: WorkerProcess) -> None:
-    async with work(stage, gate, "kill -9") as jobs:
-        await stage.ground.kill("rabbitmq")
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+async def test_killed(stage: Stage, gate: Gate, steady: WorkerProcess, how: signal.Signals) -> None:
+    async with work(stage, gate, f"ended by {how.name} and started again") as jobs:
+        await stage.ground.kill("rabbitmq", how)
         jobs.append(await accepted(stage, "dead", 10))
         with stage.house.worker("steady", ready=False) as other:
             await stage.ground.restart("rabbitmq")
@@ -82,28 +89,37 @@ async def test_killed(stage: Stage, gate: Gate, steady: WorkerProcess) -> None:
     assert steady.process.poll() is None
 
 
-async def test_wiped(stage: Stage, gate: Gate, steady: WorkerProcess) -> None:
-    async with work(stage, gate, "data deleted") as jobs:
+QUIET = [pytest.param(False, id="with a submit"), pytest.param(True, id="quiet", marks=pytest.mark.slow)]
+"""Whether anybody submits meanwhile, and so meets the broker before the relay looks for what was lost."""
+
+
+@pytest.mark.parametrize("quiet", QUIET)
+async def test_wiped(stage: Stage, gate: Gate, steady: WorkerProcess, *, quiet: bool) -> None:
+    async with work(stage, gate, f"data deleted{', no submit meanwhile' if quiet else ''}") as jobs:
         await stage.ground.kill("rabbitmq")
         stage.ground.wipe("rabbitmq")
-        jobs.append(await accepted(stage, "dead and wiped", 11))
+        if not quiet:
+            jobs.append(await accepted(stage, "dead and wiped", 11))
         await stage.ground.restart("rabbitmq")
     assert steady.process.poll() is None
 
 
-async def test_queue_deleted(stage: Stage, gate: Gate, steady: WorkerProcess) -> None:
-    async with work(stage, gate, "queue deleted") as jobs:
+@pytest.mark.parametrize("quiet", QUIET)
+async def test_queue_deleted(stage: Stage, gate: Gate, steady: WorkerProcess, *, quiet: bool) -> None:
+    async with work(stage, gate, f"queue deleted{', no submit meanwhile' if quiet else ''}") as jobs:
         connection = await aio_pika.connect(stage.ground.direct["LEVERET_RABBITMQ_URL"], timeout=10)
         async with connection:
             channel = await connection.channel()
             deleted = await channel.queue_delete(QUEUE, timeout=10)
         assert deleted.message_count == WAITING
-        jobs.append(await accepted(stage, "without the queue", 12))
+        if not quiet:
+            jobs.append(await accepted(stage, "without the queue", 12))
     assert steady.process.poll() is None
 
 
 @pytest.mark.parametrize("resource", ALARMS)
-async def test_alarm(stage: Stage, gate: Gate, steady: WorkerProcess, resource: str) -> None:
+@pytest.mark.parametrize("for_s", [0, pytest.param(30, marks=pytest.mark.slow)])
+async def test_alarm(stage: Stage, gate: Gate, steady: WorkerProcess, resource: str, for_s: int) -> None:
     raise_, clear = ALARMS[resource]
     gate.open()
     ran = await stage.client.submit("gated", note="before", params=gate.params)
@@ -112,17 +128,19 @@ async def test_alarm(stage: Stage, gate: Gate, steady: WorkerProcess, resource: 
     await stage.ground.rabbitmqctl(*raise_)
     try:
         jobs = [await accepted(stage, f"in {resource} alarm", n) for n in range(2)]
+        await asyncio.sleep(for_s)  # beyond every publish's own patience
         assert [(await job.refresh()).state for job in jobs] == ["queued", "queued"]
     finally:
         await stage.ground.rabbitmqctl(*clear)
     # Then what it did not take is run when it does again
     began = time.monotonic()
-    await asyncio.gather(*(job.wait() for job in jobs))
+    await asyncio.gather(*(job.wait(timeout_s=2 * CLEARED_S) for job in jobs))
+    took = time.monotonic() - began
+    tally = await stage.counted([ran.id, *(job.id for job in jobs)], runs=1 + len(jobs))
     stage.measured.append(
-        f"broker {resource} alarm: ended {time.monotonic() - began:.1f} s after it was cleared"
+        f"broker {resource} alarm of {for_s} s: ended {took:.1f} s after its end (<= {CLEARED_S}), {tally}"
     )
-    tally = await stage.books.tally([job.id for job in jobs])
-    assert (tally.lost, tally.duplicated, tally.runs) == (0, 0, len(jobs))
+    assert took <= CLEARED_S
 
 
 async def test_acks_count_in_an_alarm(stage: Stage, gate: Gate, steady: WorkerProcess) -> None:
@@ -137,7 +155,7 @@ async def test_acks_count_in_an_alarm(stage: Stage, gate: Gate, steady: WorkerPr
 
 
 @pytest.mark.slow
-async def test_out_of_patience(stage: Stage, gate: Gate) -> None:
+async def test_out_of_patience(stage: Stage, gate: Gate, steady: WorkerProcess) -> None:
     # Given a broker that waits for an ack for two seconds
     await stage.ground.rabbitmqctl("eval", PATIENCE.format(timeout=2_000, tick=1_000))
     try:
@@ -151,16 +169,19 @@ async def test_out_of_patience(stage: Stage, gate: Gate) -> None:
             await worker.until_logged("consumer.disconnected")
             await other.until_logged("worker.ready")
             await stage.books.until_renewed_past_doubt(job.id)
+            second = await accepted(stage, "out of patience", 14)
             # Then the job goes on where it is
             assert other.logged("job.claimed", job_id=job.id) is None
             gate.open()
             await job.wait()
+            await second.wait()
             assert worker.logged("job.left", job_id=job.id, state="succeeded")
     finally:
         await stage.ground.rabbitmqctl("eval", PATIENCE.format(timeout=90_000_000, tick=60_000))
     assert await stage.books.attempts(job.id) == [(1, "succeeded")]
     assert len(gate.runs()) == 1
-    stage.measured.append("broker's ack timeout on a long job: run once, 1 attempt")
+    tally = await stage.counted([job.id, second.id], runs=2)
+    stage.measured.append(f"broker's ack timeout on a long job: run once, 1 attempt, {tally}")
 
 
 @pytest.mark.parametrize("loss", ["reset", "swallow"])
@@ -176,8 +197,9 @@ async def test_confirm_lost(stage: Stage, gate: Gate, steady: WorkerProcess, los
     await next_.wait()
     # Then the job is accepted, and runs once though the relay says it again
     assert trap.sprung >= 1
-    stage.measured.append(f"broker's confirm lost ({loss}): accepted after {took:.1f} s (<= {SUBMIT_S})")
-    assert took <= SUBMIT_S
     assert len(gate.runs()) == 1
-    tally = await stage.books.tally([job.id, next_.id])
-    assert (tally.accepted, tally.lost, tally.duplicated, tally.runs) == (2, 0, 0, 2)
+    tally = await stage.counted([job.id, next_.id], runs=2)
+    stage.measured.append(
+        f"broker's confirm lost ({loss}): accepted after {took:.1f} s (<= {SUBMIT_S}), {tally}"
+    )
+    assert took <= SUBMIT_S

@@ -47,9 +47,14 @@ class Wire:
 
     Args:
         address: Where it listens.
+
+    Attributes:
+        traps: That wait.
+        tried: Connections that somebody began to make.
     """
 
     address: str = "127.0.0.1"
+    tried: int = 0
     traps: list[Trap] = field(default_factory=list)
     _calls: set[asyncio.Task[None]] = field(default_factory=set)
     _target: tuple[str, int] = ("", 0)
@@ -87,6 +92,7 @@ class Wire:
         task = asyncio.current_task()
         assert task is not None
         self._calls.add(task)
+        self.tried += 1
         try:
             await self._relay(reader, writer)
         finally:
