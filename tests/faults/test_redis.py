@@ -100,7 +100,10 @@ class Watch:
         assert [(each.seqs, each.code) for each in self.seen] == [([1, 2, 3], 1000)] * len(self.seen)
         tally = await self.stage.counted([job.id for job in self.jobs], runs=len(self.jobs))
         lag = max(lag for each in self.seen for lag in each.lags)
-        worst = f"Redis {fault}: pushed ≤ {lag:.2f} s after the commit, /livez ≤ {max(alive):.2f} s"
+        worst = (
+            f"Redis {fault}: pushed {lag:.2f} s after the commit (<= {RESYNCED_S:g}),"
+            f" /livez after {max(alive):.2f} s (<= {STALL_S})"
+        )
         assert lag <= RESYNCED_S, worst
         assert max(alive) <= STALL_S, worst
         return f"{worst}, {tally}"
@@ -216,6 +219,21 @@ def _progress(job: AsyncJob) -> bytes:
 
 def _losses(stage: Scene) -> int:
     return stage.gateway.log.read_text().count('"bus.listener_lost"')
+
+
+async def test_the_pulse_feels_a_stall(stage: Scene, watch: Watch, measured: list[str]) -> None:
+    # When nothing runs in the gateway for twice what is published
+    async with pulse(stage.gateway) as alive, watch.over() as gate:
+        stage.gateway.process.send_signal(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(2 * STALL_S)
+        finally:
+            stage.gateway.process.send_signal(signal.SIGCONT)
+        gate.open()
+    # Then the pulse tells, as it would of a loop that waits for Redis
+    tally = await stage.counted([job.id for job in watch.jobs], runs=1)
+    measured.append(f"gateway stopped for {2 * STALL_S:g} s: /livez ≤ {max(alive):.2f} s, {tally}")
+    assert max(alive) > 1.5 * STALL_S
 
 
 @pytest.mark.parametrize("for_s", [12, pytest.param(60, marks=pytest.mark.slow)])
