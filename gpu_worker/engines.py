@@ -1,9 +1,13 @@
-"""The engine processes of this worker: one for each interpreter that its models name."""
+"""The engine processes of this worker: for each interpreter that its models name, one for each device.
+
+A job goes to the engine that has least to do, of those to one that holds its model.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -12,8 +16,9 @@ import structlog
 from gpu_worker.engine.attempt import Limits
 from gpu_worker.engine.calls import EngineCall, EngineResult
 from gpu_worker.engine.host import EngineHost
+from gpu_worker.engine.launch import Device
 from shared.catalog import Model
-from shared.errors import DeviceError, LeveretError
+from shared.errors import DeviceError, LeveretError, Misconfigured
 
 log = structlog.get_logger()
 
@@ -22,16 +27,16 @@ class Engines:
     """Chooses the process for a call; a process starts when it is first needed.
 
     Args:
-        device: ``cpu`` or ``cuda``.
+        devices: What they compute on: as many processes for each interpreter.
         scratch: An absolute folder for the processes' private files.
         limits: What each of them may take.
     """
 
-    def __init__(self, *, device: str, scratch: Path, limits: Limits) -> None:
-        self._device = device
+    def __init__(self, *, devices: Sequence[Device], scratch: Path, limits: Limits) -> None:
+        self._devices = devices
         self._scratch = scratch
         self._limits = limits
-        self._hosts: dict[str | None, EngineHost] = {}
+        self._hosts: dict[str | None, tuple[EngineHost, ...]] = {}
 
     async def run(
         self,
@@ -54,7 +59,7 @@ class Engines:
 
     async def cancel(self, run_id: str) -> bool:
         """End a job's run, wherever it is; False when it is nowhere."""
-        return any([await host.cancel(run_id) for host in list(self._hosts.values())])
+        return any([await host.cancel(run_id) for host in self._all()])
 
     async def preload(self, models: Iterable[Model]) -> None:
         """Load and warm models. One that cannot be loaded is told, and fails its own jobs only.
@@ -63,26 +68,57 @@ class Engines:
             DeviceError: The device is missing: this worker would fail every job.
         """
         for model in models:
-            try:
-                report = await self._host(model).load(model)
-            except DeviceError:
-                raise
-            except LeveretError as error:
-                log.warning("model.unloadable", model=model.ref, code=error.code, reason=str(error))
-            else:
-                took = round(report.load_s, 3)
-                log.info("model.loaded", model=model.ref, load_s=took, nodes=report.nodes or None)
+            await asyncio.gather(*(_load(host, model) for host in self._hosts_of(model)))
 
     async def stop(self) -> None:
         """End the processes."""
-        await asyncio.gather(*(host.stop() for host in self._hosts.values()))
+        await asyncio.gather(*(host.stop() for host in self._all()))
+
+    def _all(self) -> list[EngineHost]:
+        return [host for hosts in self._hosts.values() for host in hosts]
 
     def _host(self, model: Model) -> EngineHost:
+        return min(self._hosts_of(model), key=lambda host: (host.busy, not host.holds(model)))
+
+    def _hosts_of(self, model: Model) -> tuple[EngineHost, ...]:
         if model.interpreter not in self._hosts:
-            self._hosts[model.interpreter] = EngineHost(
-                interpreter=model.interpreter,
-                device=self._device,
-                scratch=self._scratch,
-                limits=self._limits,
+            self._hosts[model.interpreter] = tuple(
+                EngineHost(
+                    interpreter=model.interpreter, device=device, scratch=self._scratch, limits=self._limits
+                )
+                for device in self._devices
             )
         return self._hosts[model.interpreter]
+
+
+def devices_of(kind: str, engines: int) -> tuple[Device, ...]:
+    """What so many engine processes compute on: the CPU together, or a GPU each.
+
+    Raises:
+        Misconfigured: CUDA_VISIBLE_DEVICES names fewer GPUs.
+    """
+    if kind == "cpu" or engines == 1:
+        return tuple(Device(kind, share=engines) for _ in range(engines))
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = [str(number) for number in range(engines)] if seen is None else _names(seen)
+    if len(gpus) < engines:
+        raise Misconfigured(f"{engines} engines want a GPU each, CUDA_VISIBLE_DEVICES names {len(gpus)}")
+    return tuple(Device(kind, gpu=gpu, share=engines) for gpu in gpus[:engines])
+
+
+def _names(listed: str) -> list[str]:
+    return [name.strip() for name in listed.split(",") if name.strip()]
+
+
+async def _load(host: EngineHost, model: Model) -> None:
+    try:
+        report = await host.load(model)
+    except DeviceError:
+        raise
+    except LeveretError as error:
+        log.warning("model.unloadable", model=model.ref, code=error.code, reason=str(error))
+    else:
+        took = round(report.load_s, 3)
+        log.info(
+            "model.loaded", model=model.ref, gpu=host.device.gpu, load_s=took, nodes=report.nodes or None
+        )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from shared.settings import Port, ProcessSettings, Seconds, Section
 
@@ -20,6 +20,7 @@ class WorkerSection(Section):
     queue: str = "default"
     slots: int = Field(default=1, ge=1, le=256, description="jobs in hand: the prefetch")
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="cuda is strict: never the CPU instead")
+    engines: int = Field(default=1, ge=1, le=64, description="processes per interpreter; on cuda a GPU each")
     drain_s: Seconds = Field(default=100.0, description="what a drain gives the jobs in hand")
     preemption: Literal["none", "ec2"] = Field(
         default="none",
@@ -35,6 +36,12 @@ class WorkerSection(Section):
     scratch: Path = Field(default_factory=lambda: Path(tempfile.gettempdir()))
     admin_host: str = "127.0.0.1"
     admin_port: Port = 0
+
+    @model_validator(mode="after")
+    def _used(self) -> Self:
+        if self.engines > self.slots:
+            raise ValueError("LEVERET_WORKER_ENGINES is above LEVERET_WORKER_SLOTS: some get no job")
+        return self
 
 
 class WorkerSettings(ProcessSettings):

@@ -21,7 +21,7 @@ from gpu_worker.announcer import Announcer
 from gpu_worker.catalog import Repertoire
 from gpu_worker.departure import Departure
 from gpu_worker.engine.attempt import Limits
-from gpu_worker.engines import Engines
+from gpu_worker.engines import Engines, devices_of
 from gpu_worker.execution import Execution
 from gpu_worker.gate import Gate
 from gpu_worker.handover import Handover
@@ -115,7 +115,8 @@ async def _open(settings: WorkerSettings, me: WorkerIdentity, stack: AsyncExitSt
     web = stack.enter_context(open_web(settings.web))
     bus = await stack.enter_async_context(open_bus(settings.redis))
     publisher = await stack.enter_async_context(open_publisher(settings.rabbitmq, name=me.id))
-    engines = Engines(device=me.device, scratch=scratch, limits=_limits(settings))
+    devices = devices_of(me.device, settings.worker.engines)
+    engines = Engines(devices=devices, scratch=scratch, limits=_limits(settings))
     stack.push_async_callback(engines.stop)
     announcer = Announcer(bus, ReadStore(database))
     stack.push_async_callback(announcer.settle)

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from gpu_worker.engine.job import DeviceMissingError
+from gpu_worker.engine.launch import SHARE
 
 _CGROUP = Path("/sys/fs/cgroup")
 _OWN_CGROUP = Path("/proc/self/cgroup")
@@ -31,10 +32,11 @@ def require(device: str) -> None:
 
 
 def cpu_threads() -> int:
-    """How many cores this process may really use: its affinity, bounded by the cgroup's quota."""
+    """How many cores this process may really use: its affinity, bounded by the cgroup's quota; its share."""
     cores = len(os.sched_getaffinity(0))
     quota = _quota()
-    return cores if quota is None else max(1, min(cores, math.ceil(quota)))
+    usable = cores if quota is None else min(cores, math.ceil(quota))
+    return max(1, usable // int(os.environ.get(SHARE, "1")))
 
 
 def _quota() -> float | None:

@@ -29,6 +29,7 @@ from gpu_worker.engine.calls import (
     result_of,
     run_frame,
 )
+from gpu_worker.engine.launch import Device
 from gpu_worker.engine.loaded import Loaded
 from gpu_worker.engine.output import OutputTail
 from gpu_worker.engine.process import EngineProcess
@@ -49,7 +50,7 @@ class EngineHost:
     """One engine: `start`, `load`, `run` (several at once), `cancel`, `stop`."""
 
     def __init__(
-        self, *, interpreter: str | None, device: str, scratch: Path, limits: Limits | None = None
+        self, *, interpreter: str | None, device: Device, scratch: Path, limits: Limits | None = None
     ) -> None:
         self.interpreter = interpreter
         self.device = device
@@ -76,6 +77,15 @@ class EngineHost:
     def pid(self) -> int | None:
         """The process's id while it is up."""
         return self._process.pid if self._process is not None and self._process.alive else None
+
+    @property
+    def busy(self) -> int:
+        """Jobs in its hands, those that wait for a load among them."""
+        return len(self._attempts)
+
+    def holds(self, model: Model) -> bool:
+        """Whether the model is loaded."""
+        return self.alive and model.ref in self._loaded
 
     async def start(self) -> None:
         """Start the process, if it is not up.

@@ -11,7 +11,11 @@ import ctypes
 import os
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+
+SHARE = "LEVERET_ENGINE_SHARE"
+"""The variable that tells an engine how many of them share the cores."""
 
 _PR_SET_DUMPABLE = 4
 _ENGINE = Path(__file__).resolve().parent
@@ -22,6 +26,21 @@ _ALLOWED = re.compile(
     r"|(CUDA|NVIDIA|PYTORCH|TORCH|TF|XLA|KERAS|ORT|OMP|MKL|KMP|OPENBLAS)_\w+"
 )
 _SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|CREDENTIAL|_KEY\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What one engine process computes on.
+
+    Attributes:
+        kind: ``cpu`` or ``cuda``.
+        gpu: The one GPU it sees, as CUDA_VISIBLE_DEVICES names it; None for those the worker sees.
+        share: So many processes share the cores.
+    """
+
+    kind: str
+    gpu: str | None = None
+    share: int = 1
 
 
 def hide_worker() -> None:
@@ -46,7 +65,7 @@ def python_path(folder: Path) -> Path:
     return package.parent
 
 
-def environment(folder: Path, *, device: str) -> dict[str, str]:
+def environment(folder: Path, *, device: Device) -> dict[str, str]:
     """The scrubbed environment of an engine whose private files lie in `folder`."""
     allowed = {name: value for name, value in os.environ.items() if _ALLOWED.fullmatch(name)}
     kept = {name: value for name, value in allowed.items() if not _SECRET.search(name)}
@@ -61,9 +80,15 @@ def environment(folder: Path, *, device: str) -> dict[str, str]:
         "PYTHONFAULTHANDLER": "1",  # a segfault leaves the line that caused it
         "PYTHONIOENCODING": "utf-8:backslashreplace",
         "TMPDIR": str(temporary),
+        SHARE: str(device.share),
     }
-    # On the CPU no framework may find a GPU by itself.
-    return kept | own | ({"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {})
+    return kept | own | _visible(device)
+
+
+def _visible(device: Device) -> dict[str, str]:
+    if device.kind == "cpu":
+        return {"CUDA_VISIBLE_DEVICES": ""}  # no framework may find a GPU by itself
+    return {} if device.gpu is None else {"CUDA_VISIBLE_DEVICES": device.gpu}
 
 
 def command(interpreter: str | None, *arguments: str) -> list[str]:

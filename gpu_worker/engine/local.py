@@ -107,7 +107,7 @@ def _again_in_its_own_python(arguments: list[str], folder: Path, table: dict[str
     interpreter = table.get("interpreter")
     json_table = json.dumps(table, default=str)
     with tempfile.TemporaryDirectory(prefix="leveret-local-") as private:
-        environment = launch.environment(Path(private), device=device)
+        environment = launch.environment(Path(private), device=launch.Device(device))
         command = launch.command(interpreter, "local", *arguments, "--table", json_table)
         signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for the algorithm, or its debugger
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

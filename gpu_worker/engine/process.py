@@ -58,7 +58,7 @@ class EngineProcess:
         self._ending = asyncio.create_task(self._watch(), name=f"engine-end-{process.pid}")
 
     @classmethod
-    async def start(cls, interpreter: str | None, device: str, folder: Path) -> EngineProcess:
+    async def start(cls, interpreter: str | None, device: launch.Device, folder: Path) -> EngineProcess:
         """Start `interpreter` (None: this one) with its private files in `folder`.
 
         Raises:
@@ -71,7 +71,7 @@ class EngineProcess:
         )  # before the start: nothing may come between it and us
         try:
             process = await asyncio.create_subprocess_exec(
-                *launch.command(interpreter, "serve", "--fd", str(theirs.fileno()), "--device", device),
+                *launch.command(interpreter, "serve", "--fd", str(theirs.fileno()), "--device", device.kind),
                 env=launch.environment(folder, device=device),
                 cwd=folder,
                 stdin=asyncio.subprocess.DEVNULL,

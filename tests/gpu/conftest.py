@@ -11,6 +11,7 @@ import pytest
 from gpu_worker.engine import device
 from gpu_worker.engine.host import EngineHost
 from gpu_worker.engine.job import DeviceMissingError
+from gpu_worker.engine.launch import Device
 from tests.gpu.memory import device_name
 
 HERE = Path(__file__).parent
@@ -83,6 +84,6 @@ def graphs(gpu: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[
 @pytest.fixture
 async def host(tmp_path: Path) -> AsyncIterator[EngineHost]:
     """An engine process on the GPU."""
-    host = EngineHost(interpreter=None, device="cuda", scratch=tmp_path / "scratch")
+    host = EngineHost(interpreter=None, device=Device("cuda"), scratch=tmp_path / "scratch")
     yield host
     await host.stop()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gpu_worker.engine.attempt import Limits
 from gpu_worker.engine.calls import EngineCall, Inline
 from gpu_worker.engine.host import EngineHost
+from gpu_worker.engine.launch import Device
 from shared.catalog import Model
 from shared.errors import AlgorithmError, DeviceError
 from tests.gpu.graphs import model
@@ -79,7 +80,7 @@ async def test_two_models_keep_within_their_memory(
 async def test_two_models_under_a_budget_for_one_take_turns(graphs: dict[str, Path], tmp_path: Path) -> None:
     # Given an engine that may hold one model at a time
     held, limits = [], Limits(models_mb=1)
-    host = EngineHost(interpreter=None, device="cuda", scratch=tmp_path / "scratch", limits=limits)
+    host = EngineHost(interpreter=None, device=Device("cuda"), scratch=tmp_path / "scratch", limits=limits)
     full = model(tmp_path, graphs["float32"], "full")
     half = model(tmp_path, graphs["float16"], "half")
     try:
@@ -110,7 +111,7 @@ async def test_without_a_visible_gpu_the_job_fails_and_does_not_run_on_the_cpu(
     graphs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    host = EngineHost(interpreter=None, device="cuda", scratch=tmp_path / "scratch")
+    host = EngineHost(interpreter=None, device=Device("cuda"), scratch=tmp_path / "scratch")
     try:
         chosen = model(tmp_path, graphs["float32"], "plain")
         with pytest.raises(DeviceError, match="device cuda"):

@@ -16,6 +16,7 @@ from skimage import data
 from examples.models.install import InstallError, install
 from gpu_worker.engine.calls import EngineCall
 from gpu_worker.engine.host import EngineHost
+from gpu_worker.engine.launch import Device
 from shared.catalog import Catalog, Model, load_catalog
 from shared.errors import AlgorithmError, JobCanceled
 
@@ -47,7 +48,7 @@ def cutout(catalog: Catalog) -> Model:
 
 @pytest.fixture
 async def host(tmp_path: Path) -> AsyncIterator[EngineHost]:
-    host = EngineHost(interpreter=None, device="cpu", scratch=tmp_path / "scratch")
+    host = EngineHost(interpreter=None, device=Device("cpu"), scratch=tmp_path / "scratch")
     yield host
     await host.stop()
 

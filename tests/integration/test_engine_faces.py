@@ -17,6 +17,7 @@ from examples.models.install import InstallError, install
 from gpu_worker.engine.calls import EngineCall
 from gpu_worker.engine.graphfile import with_shapes
 from gpu_worker.engine.host import EngineHost
+from gpu_worker.engine.launch import Device
 from shared.catalog import Model, load_catalog
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 @pytest.fixture
 async def host(tmp_path: Path) -> AsyncIterator[EngineHost]:
-    host = EngineHost(interpreter=None, device="cpu", scratch=tmp_path / "scratch")
+    host = EngineHost(interpreter=None, device=Device("cpu"), scratch=tmp_path / "scratch")
     yield host
     await host.stop()
 

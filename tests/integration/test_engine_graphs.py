@@ -13,6 +13,7 @@ from PIL import Image
 
 from gpu_worker.engine.calls import EngineCall
 from gpu_worker.engine.host import EngineHost
+from gpu_worker.engine.launch import Device
 from shared.catalog import load_model
 from shared.errors import AlgorithmError, BadInput
 from tests import onnx_graphs as graphs
@@ -58,7 +59,7 @@ kind = "bytes"
 
 @pytest.fixture
 async def host(tmp_path: Path) -> AsyncIterator[EngineHost]:
-    host = EngineHost(interpreter=None, device="cpu", scratch=tmp_path / "scratch")
+    host = EngineHost(interpreter=None, device=Device("cpu"), scratch=tmp_path / "scratch")
     yield host
     await host.stop()
 

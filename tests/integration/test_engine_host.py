@@ -21,6 +21,7 @@ from PIL import Image
 from gpu_worker.engine.attempt import Limits
 from gpu_worker.engine.calls import EngineCall, Inline
 from gpu_worker.engine.host import EngineHost
+from gpu_worker.engine.launch import Device
 from shared.catalog import Model, load_catalog, load_model, write_index
 from shared.errors import (
     AlgorithmError,
@@ -459,7 +460,8 @@ def work(given):
 
 @contextlib.asynccontextmanager
 async def running(root: Path, **settings: Any) -> AsyncIterator[EngineHost]:
-    host = EngineHost(**{"interpreter": None, "device": "cpu", "scratch": root / "scratch"} | settings)
+    common = {"interpreter": None, "device": Device("cpu"), "scratch": root / "scratch"}
+    host = EngineHost(**common | settings)
     try:
         yield host
     finally:
@@ -583,10 +585,11 @@ import asyncio, pathlib, sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from gpu_worker.engine.calls import EngineCall, Inline
 from gpu_worker.engine.host import EngineHost
+from gpu_worker.engine.launch import Device
 from shared.catalog import load_model
 async def main():
     here = pathlib.Path({str(tmp_path)!r})
-    host = EngineHost(interpreter=None, device="cpu", scratch=here)
+    host = EngineHost(interpreter=None, device=Device("cpu"), scratch=here)
     call = EngineCall("1", load_model({str(model.folder)!r}), {{"given": Inline("go")}}, {{}}, here, 30)
     await host.run(call)
     print(host.pid, call.log.text(), flush=True)
@@ -623,7 +626,7 @@ async def test_a_missing_gpu_is_an_error(tmp_path: Path) -> None:
 
 
 async def test_stop_leaves_nothing_behind(tmp_path: Path) -> None:
-    host = EngineHost(interpreter=None, device="cpu", scratch=tmp_path / "scratch")
+    host = EngineHost(interpreter=None, device=Device("cpu"), scratch=tmp_path / "scratch")
     await host.start()
     pid = host.pid
     assert pid is not None

@@ -13,6 +13,7 @@ import pytest
 from gpu_worker.engine.attempt import Limits
 from gpu_worker.engine.calls import EngineCall, EngineResult, Inline
 from gpu_worker.engine.host import EngineHost
+from gpu_worker.engine.launch import Device
 from shared.catalog import Model, load_model
 from shared.errors import AlgorithmError, EngineDied, JobCanceled, JobTimedOut
 
@@ -33,7 +34,7 @@ kind = "json"
 @pytest.fixture
 async def host(tmp_path: Path) -> AsyncIterator[EngineHost]:
     async with asyncio.timeout(60):
-        host = EngineHost(interpreter=None, device="cpu", scratch=tmp_path / "scratch")
+        host = EngineHost(interpreter=None, device=Device("cpu"), scratch=tmp_path / "scratch")
         try:
             yield host
         finally:
@@ -323,7 +324,9 @@ async def test_two_models_at_once_keep_their_modules_apart(host: EngineHost, tmp
 
 
 async def test_a_process_that_had_its_share_is_replaced_between_jobs(tmp_path: Path) -> None:
-    host = EngineHost(interpreter=None, device="cpu", scratch=tmp_path / "scratch", limits=Limits(jobs=4))
+    host = EngineHost(
+        interpreter=None, device=Device("cpu"), scratch=tmp_path / "scratch", limits=Limits(jobs=4)
+    )
     model = write_model(tmp_path, SLEEPS.replace("time.sleep(items[0])", ""))
     runs = Runs(host, model, tmp_path)
     try:
@@ -338,7 +341,7 @@ async def test_a_process_that_had_its_share_is_replaced_between_jobs(tmp_path: P
 
 async def test_a_process_that_grew_is_replaced(tmp_path: Path) -> None:
     limits = Limits(memory_mb=200)
-    host = EngineHost(interpreter=None, device="cpu", scratch=tmp_path / "scratch", limits=limits)
+    host = EngineHost(interpreter=None, device=Device("cpu"), scratch=tmp_path / "scratch", limits=limits)
     code = "kept = []\ndef work(given):\n    kept.append(b'x' * given)\n    return len(kept)\n"
     runs = Runs(host, write_model(tmp_path, code, handler="work"), tmp_path)
     try:
@@ -360,7 +363,7 @@ class Work:
 
 async def test_models_leave_for_others_under_a_budget_the_longest_unused_first(tmp_path: Path) -> None:
     limits = Limits(models_mb=150)
-    host = EngineHost(interpreter=None, device="cpu", scratch=tmp_path / "scratch", limits=limits)
+    host = EngineHost(interpreter=None, device=Device("cpu"), scratch=tmp_path / "scratch", limits=limits)
     models = {name: write_model(tmp_path, BIG, name=name) for name in ("one", "two", "three")}
     loads = []
     try:

@@ -19,28 +19,37 @@ def test_the_environment_is_an_allow_list(tmp_path: Path, monkeypatch: pytest.Mo
     }
     for name, value in (kept | dropped).items():
         monkeypatch.setenv(name, value)
-    made = launch.environment(tmp_path, device="cuda")
+    made = launch.environment(tmp_path, device=launch.Device("cuda"))
     assert made.items() >= kept.items()
     assert not made.keys() & dropped.keys()
 
 
 def test_a_gpu_is_hidden_from_a_cpu_engine_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
-    assert launch.environment(tmp_path, device="cpu")["CUDA_VISIBLE_DEVICES"] == ""
-    assert launch.environment(tmp_path, device="cuda")["CUDA_VISIBLE_DEVICES"] == "3"
+    assert launch.environment(tmp_path, device=launch.Device("cpu"))["CUDA_VISIBLE_DEVICES"] == ""
+    assert launch.environment(tmp_path, device=launch.Device("cuda"))["CUDA_VISIBLE_DEVICES"] == "3"
+
+
+def test_an_engine_with_a_gpu_of_its_own_sees_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b")
+    made = launch.environment(tmp_path, device=launch.Device("cuda", gpu="GPU-b", share=2))
+    assert made["CUDA_VISIBLE_DEVICES"] == "GPU-b"
 
 
 SPY = """
-import ctypes, os, subprocess, sys
+import ctypes, os, subprocess, sys, types
 if os.getuid() == 0:
     os.setgid(65534); os.setuid(65534)
     ctypes.CDLL(None).prctl(4, 1)  # changing the user closed it already
 spy = "import os; print('s3cret' in open(f'/proc/{os.getppid()}/environ').read())"
 look = lambda: subprocess.run([sys.executable, '-c', spy], env={}, capture_output=True, text=True)
 before = look().stdout
-launch = {'__file__': '/', '__name__': 'launch'}
-exec(sys.argv[1], launch)
-launch['hide_worker']()
+launch = sys.modules['launch'] = types.ModuleType('launch')
+launch.__file__ = '/'
+exec(sys.argv[1], launch.__dict__)
+launch.hide_worker()
 print(before.strip(), 'PermissionError' in look().stderr)
 """
 

@@ -1,0 +1,160 @@
+"""Several engine processes of one worker: who gets a job, what each computes on, and who suffers a death."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gpu_worker.engine.attempt import Limits
+from gpu_worker.engine.calls import EngineCall, EngineResult, Inline
+from gpu_worker.engine.launch import Device
+from gpu_worker.engines import Engines, devices_of
+from shared.catalog import Model, load_model
+from shared.errors import EngineDied, Misconfigured
+
+pytestmark = pytest.mark.anyio
+
+TABLE = """
+name = "{name}"
+backend = "python"
+handler = "{name}:run"
+[inputs.given]
+kind = "json"
+[outputs.made]
+kind = "json"
+"""
+WAITS = """
+import json, os, time
+from pathlib import Path
+
+def run(given):
+    Path(given["started"]).touch()
+    while not Path(given["until"]).exists():
+        time.sleep(0.01)
+    if given.get("exit"):
+        os._exit(3)
+    return {"pid": os.getpid(), "share": os.environ["LEVERET_ENGINE_SHARE"],
+            "gpu": os.environ.get("CUDA_VISIBLE_DEVICES")}
+"""
+
+
+@contextlib.asynccontextmanager
+async def engines(root: Path, *devices: Device) -> AsyncIterator[Engines]:
+    async with asyncio.timeout(60):
+        made = Engines(devices=devices, scratch=root / "scratch", limits=Limits())
+        try:
+            yield made
+        finally:
+            await made.stop()
+
+
+def write_model(root: Path, name: str = "waits") -> Model:
+    folder = root / name
+    folder.mkdir()
+    (folder / "model.toml").write_text(TABLE.format(name=name))
+    (folder / f"{name}.py").write_text(WAITS)
+    return load_model(folder)
+
+
+class Calls:
+    """Jobs that say where they run, and stay until they are let go."""
+
+    def __init__(self, made: Engines, model: Model, root: Path) -> None:
+        self.engines, self.model, self.root = made, model, root
+        self.count = 0
+
+    async def start(self, **given: Any) -> asyncio.Task[EngineResult]:
+        """Returns once it is at work."""
+        self.count += 1
+        started = self.root / f"started-{self.count}"
+        task = asyncio.create_task(
+            self._run({"started": str(started), "until": str(self.root / "go")} | given)
+        )
+        while not started.exists():
+            assert not task.done(), task.result()
+            await asyncio.sleep(0.01)
+        return task
+
+    async def _run(self, given: dict[str, Any]) -> EngineResult:
+        scratch = self.root / "scratch" / f"out-{self.count}"
+        call = EngineCall(f"job-{self.count}", self.model, {"given": Inline(given)}, {}, scratch, 30)
+        return await self.engines.run(
+            call, entering=contextlib.nullcontext(), on_progress=lambda _: None, on_begin=lambda: None
+        )
+
+    def let_go(self) -> None:
+        (self.root / "go").touch()
+
+
+def said(result: EngineResult) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(result.outputs["made"].body)
+    return answer
+
+
+async def test_two_jobs_of_one_model_compute_at_the_same_time_in_two_processes(tmp_path: Path) -> None:
+    async with engines(tmp_path, *devices_of("cpu", 2)) as made:
+        calls = Calls(made, write_model(tmp_path), tmp_path)
+        tasks = [await calls.start(), await calls.start()]
+        calls.let_go()
+        first, second = [said(await task) for task in tasks]
+    assert all("load_s" in task.result().timings for task in tasks)
+    assert first["pid"] != second["pid"]
+    assert first["share"] == second["share"] == "2"
+
+
+async def test_a_death_in_one_engine_does_not_touch_the_other(tmp_path: Path) -> None:
+    async with engines(tmp_path, *devices_of("cpu", 2)) as made:
+        calls = Calls(made, write_model(tmp_path), tmp_path)
+        (tmp_path / "now").touch()
+        neighbour = await calls.start()
+        with pytest.raises(EngineDied):
+            await (await calls.start(until=str(tmp_path / "now"), exit=True))
+        assert not neighbour.done()
+        calls.let_go()
+        assert said(await neighbour)["pid"]
+
+
+async def test_a_model_is_loaded_in_every_engine_before_it_is_needed(tmp_path: Path) -> None:
+    async with engines(tmp_path, *devices_of("cpu", 2)) as made:
+        model = write_model(tmp_path)
+        await made.preload([model])
+        calls = Calls(made, model, tmp_path)
+        tasks = [await calls.start(), await calls.start()]
+        calls.let_go()
+        results = [await task for task in tasks]
+    assert ["load_s" in result.timings for result in results] == [False, False]
+
+
+async def test_of_idle_engines_the_one_that_holds_the_model_gets_the_job(tmp_path: Path) -> None:
+    async with engines(tmp_path, *devices_of("cpu", 2)) as made:
+        ours, other = (
+            Calls(made, write_model(tmp_path, name), tmp_path / name) for name in ("waits", "other")
+        )
+        keeping = await ours.start()
+        theirs = said_soon(await other.start(), other)  # in the second process: the first is busy
+        ours.let_go()
+        await keeping
+        pid = (await theirs)["pid"]
+        again = await other.start()
+        assert said(await again)["pid"] == pid
+
+
+async def said_soon(task: asyncio.Task[EngineResult], calls: Calls) -> dict[str, Any]:
+    calls.let_go()
+    return said(await task)
+
+
+def test_a_gpu_for_each_engine_of_those_the_worker_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a, GPU-b,GPU-c")
+    assert [device.gpu for device in devices_of("cuda", 2)] == ["GPU-a", "GPU-b"]
+    assert devices_of("cuda", 1) == (Device("cuda"),)
+    with pytest.raises(Misconfigured, match="4 engines want a GPU each, CUDA_VISIBLE_DEVICES names 3"):
+        devices_of("cuda", 4)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert [device.gpu for device in devices_of("cuda", 2)] == ["0", "1"]
