@@ -64,28 +64,31 @@ def _show(result: Result) -> None:
     for line in table(result.verdict, result.faults, result.overlap):
         _say(line)
     _say(f"cpu: {result.cpu_s[0]:.0f} s this process, {result.cpu_s[1]:.0f} s gateways and workers")
-    for line in result.tracebacks[:3]:
-        _say(f"a process logged an exception: {line}")
 
 
 def _status(asked: argparse.Namespace, plan: Plan, result: Result, seed: str) -> int:
     if asked.sabotage:
-        column = NOTICED_BY[asked.sabotage]
-        noticed = bool(result.verdict.bold[column])
-        _say(f"\n{'noticed' if noticed else 'NOT NOTICED'}: {asked.sabotage} switched off, in {column!r}")
-        return 0 if noticed else 1
-    wrong = list(
-        shortcomings(
-            result.verdict, result.faults, result.overlap,
-            kinds=[] if asked.control else plan.kinds, least=plan.least,
-        )
-    )  # fmt: skip
+        wrong, good = _unnoticed(asked.sabotage, result), f"noticed: {asked.sabotage} switched off"
+    else:
+        found = (plan, result.verdict, result.faults, result.overlap, result.tracebacks)
+        wrong, good = list(shortcomings(*found)), "all zero"
     for line in wrong:
         _say(f"FAILED: {line}")
-    _say("\nfailed" if wrong else "\nall zero")
-    how = f"--control {asked.control}" if asked.control else f"--minutes {asked.minutes:g}"
-    _say(f"replay: python -m tests.chaos --seed {seed} {how} (commit {_commit()})")
+    _say(f"\n{'failed' if wrong else good}")
+    _say(f"replay: python -m tests.chaos --seed {seed} {_how(asked)} (commit {_commit()})")
     return 1 if wrong else 0
+
+
+def _unnoticed(what: str, result: Result) -> list[str]:
+    column = NOTICED_BY[what]
+    return [] if result.verdict.bold[column] else [f"{what} was switched off, and {column!r} is 0"]
+
+
+def _how(asked: argparse.Namespace) -> str:
+    """The arguments that, with the seed, make the same run."""
+    if asked.sabotage or asked.control:
+        return f"--sabotage {asked.sabotage}" if asked.sabotage else f"--control {asked.control}"
+    return f"--minutes {asked.minutes:g}"
 
 
 def _commit() -> str:

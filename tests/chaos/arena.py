@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
 from typing import TypeVar
@@ -18,8 +18,14 @@ from tests.chaos.servers import Servers
 from tests.chaos.testimony import Testimony
 
 LIVE = "select id::text, state, worker from jobs where state in ('waiting', 'queued', 'running')"
+IN_STATE = """
+select id::text from jobs
+where state = any($1) and ($2::text is null or worker = $2) and ($3::uuid[] is null or id = any($3))
+"""
 LOOK_S = 0.25
 PATIENCE_S = 90
+AGAIN_S = 0.1
+AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
 T = TypeVar("T")
 
 
@@ -45,11 +51,6 @@ class Arena:
     locks: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
     @property
-    def in_flight(self) -> frozenset[str]:
-        """Jobs that wait in the broker or run."""
-        return frozenset(self.live["queued"] | self.live["running"])
-
-    @property
     def running(self) -> frozenset[str]:
         """Jobs that some worker has in hand."""
         return frozenset(self.live["running"])
@@ -66,7 +67,7 @@ class Arena:
             try:
                 connection = connection or await self.servers.postgres()
                 self._note(await connection.fetch(LIVE))
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            except AWAY:
                 if connection is not None:
                     connection.terminate()
                 connection = None
@@ -81,12 +82,27 @@ class Arena:
                 held[worker].add(job_id)
         self.live, self.held, self.looked_at = live, held, time.monotonic()
 
-    async def until(self, find: Callable[[], T | None]) -> T | None:
+    async def jobs(
+        self, states: Iterable[str], *, worker: str | None = None, among: Iterable[str] | None = None
+    ) -> frozenset[str]:
+        """Jobs that PostgreSQL has in one of these states at this moment; none while it is away."""
+        asked = None if among is None else list(among)
+        try:
+            connection = await self.servers.postgres()
+            try:
+                rows = await connection.fetch(IN_STATE, list(states), worker, asked)
+            finally:
+                connection.terminate()
+        except AWAY:
+            return frozenset()
+        return frozenset(row["id"] for row in rows)
+
+    async def until(self, find: Callable[[], Awaitable[T | None]]) -> T | None:
         """What the call finds, as soon as it finds something; None when it does not in time."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE_S):
-                while not (found := find()):
-                    await asyncio.sleep(0.05)
+                while not (found := await find()):
+                    await asyncio.sleep(AGAIN_S)
                 return found
         return None
 
@@ -103,15 +119,10 @@ class Arena:
             await asyncio.sleep(1)
 
     def busy_gateway(self) -> Member | None:
-        """One that somebody is connected to, while every other one is up: with none nobody can resume."""
+        """One where somebody follows a job, while every other one is up: with none nobody can resume."""
         if len(self.open_doors) < len(self.crew.gateways):
             return None
-        asked = self.testimony.requests
-        busy = [
-            each
-            for each in self.crew.gateways
-            if each.pid and (asked[each.url] or self.testimony.watching(each.url))
-        ]
+        busy = [each for each in self.crew.gateways if each.pid and self.testimony.watching(each.url)]
         return self.dice.choice(busy) if busy else None
 
 

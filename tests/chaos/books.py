@@ -72,7 +72,7 @@ from chaos_audit order by id
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A job as PostgreSQL has it at the end; `last` is the data of its newest event."""
+    """A job as PostgreSQL has it when the run is judged; `last` is the data of its newest event."""
 
     id: str
     state: str
@@ -120,11 +120,18 @@ async def install(connection: asyncpg.Connection[asyncpg.Record]) -> None:
     await connection.execute(INSTALL)
 
 
+async def read_rows(connection: asyncpg.Connection[asyncpg.Record]) -> dict[str, Row]:
+    """Every job as it is now."""
+    return {each["id"]: _row(each) for each in await connection.fetch(JOBS)}
+
+
 async def read(
-    connection: asyncpg.Connection[asyncpg.Record], s3: Mapping[str, str], executions: Path
+    connection: asyncpg.Connection[asyncpg.Record],
+    s3: Mapping[str, str],
+    executions: Path,
+    rows: Mapping[str, Row],
 ) -> Books:
-    """Read everything; `s3` are the `LEVERET_S3_` variables of the store itself."""
-    rows = {each["id"]: _row(each) for each in await connection.fetch(JOBS)}
+    """Read all but the rows; `s3` are the `LEVERET_S3_` variables of the store itself."""
     changes: defaultdict[str, list[Change]] = defaultdict(list)
     for line in await connection.fetch(AUDIT):
         fields = dict(line)

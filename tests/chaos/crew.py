@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deploy.local.ports import free_ports
+from tests.chaos.complaints import complaints
 from tests.stack import ROOT, process_environment
 
 RESTART_S = 0.3
@@ -53,6 +54,16 @@ class Member:
             return False
         os.kill(self.pid, number)
         return True
+
+    def stop(self) -> bool:
+        """Let it stand still, for one fault alone; False where there is nobody."""
+        self.paused = self.signal(signal.SIGSTOP)
+        return self.paused
+
+    def go_on(self) -> None:
+        """Let it run again, if it still lives."""
+        self.paused = False
+        self.signal(signal.SIGCONT)
 
     def engines(self) -> list[int]:
         """The pids of its engine processes."""
@@ -128,11 +139,11 @@ class Crew:
                 os.kill(pid, signal.SIGKILL)
 
     def failures(self) -> list[str]:
-        """Tracebacks that the processes logged: no fault may end in one."""
+        """What the processes logged that no fault excuses."""
         lines = []
         for member in self.members:
             text = member._log.read_text(errors="replace") if member._log.exists() else ""
-            lines += [f"{member.name}: {line}" for line in text.splitlines() if _is_defect(line)]
+            lines += [f"{member.name}: {line}" for line in complaints(text.splitlines())]
         return lines
 
     def _keep(self, member: Member) -> None:
@@ -164,11 +175,6 @@ class Crew:
         if not self._sabotage:
             return [sys.executable, "-m", module]
         return [sys.executable, "-m", "tests.chaos.sabotaged", module, self._sabotage]
-
-
-def _is_defect(line: str) -> bool:
-    """Ours, and no driver's complaint about a connection that was cut."""
-    return '"exception"' in line and '"level": "error"' in line
 
 
 async def _ready(member: Member) -> None:

@@ -9,6 +9,10 @@ from tests.chaos.faults import KINDS
 
 ROUND_S = 60.0
 TIMES = 3
+FLOOR = 5000
+"""Jobs that must be accepted in the three minutes of a whole run, on two quiet cores."""
+SHORT_FLOOR_PER_MINUTE = 500
+"""The same of a shorter run, as CI makes it on machines of any speed: it only shows that there was work."""
 POSTGRES_FIRST = {
     "postgres restart": 3.0,
     "postgres answers cut": 4.5,
@@ -54,7 +58,10 @@ class Plan:
         backlog: Jobs without an end above which the clients wait.
         settle_s: After healing, until whatever has not ended counts as lost.
         restless: Share of the subscribers that leave at random.
-        least: How often every kind must have struck somebody.
+        least: How often every kind must have struck jobs in flight.
+        each_needs_victims: Whether a single strike that met no job fails the run.
+        overlap: Share of the jobs that must have met a fault.
+        floor: Jobs that must have been accepted.
         appointments: The faults.
     """
 
@@ -67,6 +74,9 @@ class Plan:
     settle_s: float = 60
     restless: float = 0.5
     least: int = TIMES
+    each_needs_victims: bool = True
+    overlap: float = 0.2
+    floor: int = 0
 
     @property
     def kinds(self) -> list[str]:
@@ -83,10 +93,14 @@ def plan_for(seed: str, minutes: float) -> Plan:
     """Rounds of a minute with every kind once; below three minutes fewer kinds, three times each."""
     rounds = round(minutes)
     if rounds < TIMES:
-        return Plan(seconds=minutes * 60, appointments=_short(dice(seed, "faults"), minutes * 60))
+        appointments = _short(dice(seed, "faults"), minutes * 60)
+        return Plan(
+            seconds=minutes * 60, appointments=appointments, floor=round(SHORT_FLOOR_PER_MINUTE * minutes)
+        )
     numbers = dice(seed, "faults")
     found = [each for number in range(rounds) for each in _round(numbers, number * ROUND_S)]
-    return Plan(seconds=rounds * ROUND_S, appointments=tuple(sorted(found)))
+    floor = FLOOR * rounds // TIMES
+    return Plan(seconds=rounds * ROUND_S, appointments=tuple(sorted(found)), floor=floor)
 
 
 def _round(numbers: Random, begins: float) -> list[Appointment]:

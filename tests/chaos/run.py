@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import resource
 import shutil
 import subprocess
@@ -18,7 +17,8 @@ from pathlib import Path
 from shared.catalog import write_index
 from tests.chaos import books
 from tests.chaos.arena import Arena
-from tests.chaos.checker import Verdict, judge
+from tests.chaos.books import Row
+from tests.chaos.checker import TERMINAL, Verdict, judge
 from tests.chaos.crew import Crew
 from tests.chaos.faults import strike
 from tests.chaos.load import Load
@@ -26,11 +26,13 @@ from tests.chaos.plan import Appointment, Plan, dice
 from tests.chaos.servers import Servers
 from tests.chaos.strikes import Strike, Tally, overlapping, tallies
 from tests.chaos.subscribers import Subscribers
-from tests.chaos.testimony import Testimony
+from tests.chaos.testimony import Subscription, Testimony
 from tests.stack import ROOT, process_environment
 
 HERE = Path(__file__).parent
 PROGRESS_S = 5.0
+GRACE_S = 10.0
+"""For followers after the rows were read: twice what a missed push may take."""
 Say = Callable[[str], None]
 
 
@@ -57,7 +59,7 @@ class Run:
         self._keep = keep
         self._seen = Testimony()
         self._strikes: list[Strike] = []
-        self._began = time.monotonic()
+        self._began = self._healed = time.monotonic()
 
     async def result(self) -> Result:
         """Do all of it; whatever happens, everything is stopped and removed."""
@@ -66,8 +68,8 @@ class Run:
             await self._audited(servers)
             async with self._crew(folder, servers) as crew:
                 arena = Arena(servers, crew, self._seen, dice(self._seed, "victims"))
-                await self._drive(arena, key)
-            return await self._judged(folder, servers, crew)
+                rows = await self._drive(arena, key)
+            return await self._judged(folder, servers, crew, rows)
 
     @asynccontextmanager
     async def _folder(self) -> AsyncIterator[Path]:
@@ -117,61 +119,75 @@ class Run:
         finally:
             await connection.close(timeout=5)
 
-    async def _drive(self, arena: Arena, key: str) -> None:
+    async def _drive(self, arena: Arena, key: str) -> Mapping[str, Row]:
+        """The run itself; returns the jobs as they were when their time was up, the product still at work."""
         urls = [each.url for each in arena.crew.gateways]
         subscribers = Subscribers(
             urls, key, self._seen, dice(self._seed, "subscribers"), restless=self._plan.restless
         )
         load = Load(urls, key, self._seen, subscribers, room=self._room(arena), dice=dice(self._seed, "load"))
+        submitting = asyncio.create_task(load.run(self._plan.clients, self._plan.rate))
         looking = [asyncio.create_task(work) for work in (arena.look(), arena.knock(), self._tell(arena))]
         try:
-            await self._act(arena, load)
-            await self._settle(arena)
+            await self._act(arena)
+            load.stop()
+            await self._settle(arena, submitting)
+            rows = await self._rows(arena.servers)
+            await self._grace(rows)
+            return rows
         finally:
-            for task in looking:
+            for task in (submitting, *looking):
                 task.cancel()
-            await asyncio.gather(*looking, return_exceptions=True)
+            await asyncio.gather(submitting, *looking, return_exceptions=True)
             await load.close()
             await subscribers.close()
 
-    async def _act(self, arena: Arena, load: Load) -> None:
-        """Load and faults side by side; returns when both are over and every outcome is known."""
-        submitting = asyncio.create_task(load.run(self._plan.clients, self._plan.rate))
-        try:
-            self._began = time.monotonic()
-            async with asyncio.TaskGroup() as faults:
-                for appointment in self._plan.appointments:
-                    faults.create_task(self._strike(arena, appointment))
-                faults.create_task(asyncio.sleep(self._plan.seconds))
-            load.stop()
-            arena.servers.calm()
-            self._say(f"{self._at()} all is healed")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._plan.settle_s / 2):
-                    await submitting
-        finally:
-            submitting.cancel()
-            await asyncio.gather(submitting, return_exceptions=True)
+    async def _act(self, arena: Arena) -> None:
+        """Every fault; returns when the last one is over, and the time of the load."""
+        self._began = time.monotonic()
+        async with asyncio.TaskGroup() as faults:
+            for appointment in self._plan.appointments:
+                faults.create_task(self._strike(arena, appointment))
+            faults.create_task(asyncio.sleep(self._plan.seconds))
+        arena.servers.calm()
 
     async def _strike(self, arena: Arena, appointment: Appointment) -> None:
         await asyncio.sleep(appointment.at_s)
         done = await strike(arena, appointment.kind)
+        self._healed = time.monotonic()
         self._strikes.append(done)
-        self._say(f"{self._at()} {done.kind}: {done.victims} victims, {done.healed - done.began:.1f} s")
+        aimed = "all in flight" if done.aimed is None else f"{len(done.aimed)} jobs"
+        self._say(f"{self._at()} {done.kind}: {done.hits} hits, {aimed}, {done.healed - done.began:.1f} s")
 
-    async def _settle(self, arena: Arena) -> None:
-        """Until every job has ended and every follower knows, or the time is up."""
-        healed = time.monotonic()
-        while time.monotonic() - healed < self._plan.settle_s:
-            await asyncio.sleep(0.5)
-            if arena.looked_at > healed and not arena.backlog and not _waiting(self._seen):
+    async def _settle(self, arena: Arena, submitting: asyncio.Task[None]) -> None:
+        """Until all is known and has ended, or the time since the last fault was over is up."""
+        stopped = time.monotonic()
+        while (now := time.monotonic()) < self._healed + self._plan.settle_s:
+            ended = arena.looked_at > stopped and not arena.backlog and not _waiting(self._seen)
+            if ended and submitting.done():
+                submitting.result()
                 break
-        self._say(f"{self._at()} settled {time.monotonic() - healed:.1f} s after the last answer")
+            await asyncio.sleep(0.1)
+        self._say(f"{self._at()} judged {now - self._healed:.1f} s after the last fault was over")
 
-    async def _judged(self, folder: Path, servers: Servers, crew: Crew) -> Result:
+    async def _rows(self, servers: Servers) -> Mapping[str, Row]:
         connection = await servers.postgres()
         try:
-            read = await books.read(connection, servers.direct, folder / "executions.log")
+            return await books.read_rows(connection)
+        finally:
+            await connection.close(timeout=5)
+
+    async def _grace(self, rows: Mapping[str, Row]) -> None:
+        """Who follows a job that has ended in time may be told of it a moment later."""
+        ended = {row.id for row in rows.values() if row.state in TERMINAL}
+        until = time.monotonic() + GRACE_S
+        while any(each.job_id in ended for each in _waiting(self._seen)) and time.monotonic() < until:
+            await asyncio.sleep(0.1)
+
+    async def _judged(self, folder: Path, servers: Servers, crew: Crew, rows: Mapping[str, Row]) -> Result:
+        connection = await servers.postgres()
+        try:
+            read = await books.read(connection, servers.direct, folder / "executions.log", rows)
         finally:
             await connection.close(timeout=5)
         return Result(
@@ -203,8 +219,8 @@ class Run:
         return f"[{time.monotonic() - self._began:6.1f} s]"
 
 
-def _waiting(seen: Testimony) -> bool:
-    return any(not each.ended for each in seen.subscriptions)
+def _waiting(seen: Testimony) -> list[Subscription]:
+    return [each for each in seen.subscriptions if not each.ended]
 
 
 def _memory_mib() -> int:

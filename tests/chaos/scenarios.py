@@ -13,7 +13,7 @@ def _plan(*groups: list[Appointment], seconds: float, settle_s: float = 60, rest
     found = sorted(each for group in groups for each in group)
     return Plan(
         seconds=seconds, appointments=tuple(found), rate=25, clients=16, backlog=120,
-        settle_s=settle_s, restless=restless,
+        settle_s=settle_s, restless=restless, least=1, each_needs_victims=False, overlap=0, floor=100,
     )  # fmt: skip
 
 

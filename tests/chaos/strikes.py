@@ -11,6 +11,12 @@ from tests.chaos.checker import TERMINAL
 from tests.chaos.testimony import Subscription
 
 AFTERMATH_S = 2.0
+RUNNING = frozenset({"running"})
+QUEUED = frozenset({"queued"})
+IN_FLIGHT = RUNNING | QUEUED
+"""A worker has the job in hand, or it waits in the queue."""
+Stays = Sequence[tuple[str, float, float]]
+"""The states of one job in flight: which, from when, until when; seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,17 +27,22 @@ class Strike:
         kind: Which.
         began: Seconds since the epoch.
         healed: The same; of a mere blow equal to `began`.
-        victims: Of whatever it hits: jobs in hand, connections, requests.
-        jobs: In flight under it.
+        hits: Of whatever it strikes at once: processes, connections, sessions, requests.
+        jobs: Running when it struck, whose next step is waited for.
         watchers: Subscriptions it cut off or left deaf.
+        aimed: The only jobs that can be its victims: those of the worker it struck, or those that were
+            followed there; None for all.
+        suits: States in which a job is its victim.
     """
 
     kind: str
     began: float
     healed: float
-    victims: int
+    hits: int
     jobs: frozenset[str] = frozenset()
     watchers: tuple[Subscription, ...] = ()
+    aimed: frozenset[str] | None = None
+    suits: frozenset[str] = IN_FLIGHT
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +51,16 @@ class Tally:
 
     Attributes:
         times: How often.
-        idle: How often without a victim.
-        victims: All of them.
+        idle: How often it struck nothing, or no job in flight.
+        jobs: In flight under it by the audit, in a state that suits; summed over its strikes.
+        hits: What it struck, summed as well.
         recovery_s: The longest from healing until the last victim had moved on.
     """
 
     times: int
     idle: int
-    victims: int
+    jobs: int
+    hits: int
     recovery_s: float
 
 
@@ -56,16 +69,42 @@ def tallies(strikes: Sequence[Strike], books: Books) -> Mapping[str, Tally]:
     kinds: defaultdict[str, list[Strike]] = defaultdict(list)
     for strike in strikes:
         kinds[strike.kind].append(strike)
-    return {kind: _tally(found, books) for kind, found in sorted(kinds.items())}
+    stays = {job_id: _stays(changes) for job_id, changes in books.changes.items()}
+    return {kind: _tally(found, books, stays) for kind, found in sorted(kinds.items())}
 
 
-def _tally(strikes: Sequence[Strike], books: Books) -> Tally:
+def _tally(strikes: Sequence[Strike], books: Books, stays: Mapping[str, Stays]) -> Tally:
+    jobs = [len(victims(strike, stays)) for strike in strikes]
     return Tally(
         times=len(strikes),
-        idle=sum(not strike.victims for strike in strikes),
-        victims=sum(strike.victims for strike in strikes),
+        idle=sum(not (strike.hits and count) for strike, count in zip(strikes, jobs, strict=True)),
+        jobs=sum(jobs),
+        hits=sum(strike.hits for strike in strikes),
         recovery_s=max(recovery_s(strike, books) for strike in strikes),
     )
+
+
+def victims(strike: Strike, stays: Mapping[str, Stays]) -> list[str]:
+    """The jobs that were in flight under it, whatever it believed of them when it struck."""
+    candidates = stays if strike.aimed is None else strike.aimed
+    return [job_id for job_id in candidates if _met(strike, stays.get(job_id, ()))]
+
+
+def _met(strike: Strike, stays: Stays) -> bool:
+    return any(
+        state in strike.suits and begins <= strike.healed and ends >= strike.began
+        for state, begins, ends in stays
+    )
+
+
+def _stays(changes: Sequence[Change]) -> Stays:
+    moves = [each for each in changes if each.what.startswith("job ")]
+    ends = [each.at for each in moves[1:]] + [float("inf")]
+    return [
+        (each.state, each.at, end)
+        for each, end in zip(moves, ends, strict=True)
+        if each.state in IN_FLIGHT and each.state is not None
+    ]
 
 
 def recovery_s(strike: Strike, books: Books) -> float:

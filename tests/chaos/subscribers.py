@@ -10,13 +10,17 @@ from random import Random
 from typing import Any
 
 import httpx2
-from websockets.asyncio.client import connect
-from websockets.exceptions import WebSocketException
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from tests.chaos.testimony import Subscription, Testimony
 
 SILENCE_S = 20
 """SSE says something every ten seconds; who hears nothing for so long comes back."""
+GRANTED, AWAY = 200, 503
+"""Whoever follows an accepted job is let in, or told that a server is away."""
+RESTART, TRY_LATER = 1012, 1013
+"""How a socket may be closed before its job has ended."""
 
 
 class Subscribers:
@@ -69,8 +73,8 @@ class Subscribers:
             try:
                 async with asyncio.timeout(patience_s):
                     await listen(subscription, url)
-            except (OSError, TimeoutError, WebSocketException, httpx2.HTTPError, EOFError):
-                pass
+            except (OSError, TimeoutError, WebSocketException, httpx2.HTTPError, EOFError) as error:
+                self._note_refusal(error)
             finally:
                 subscription.gateway = ""
             if not subscription.ended:
@@ -85,13 +89,15 @@ class Subscribers:
             self._connected(subscription, url)
             async for message in socket:
                 self._hear(subscription, json.loads(message))
+            self._note_goodbye(subscription, socket)
 
     async def _by_sse(self, subscription: Subscription, url: str) -> None:
         headers = {"Accept": "text/event-stream", "Last-Event-ID": str(subscription.cursor)}
         async with self._http.stream(
             "GET", f"{url}/v1/jobs/{subscription.job_id}/events", headers=headers
         ) as answer:
-            if answer.status_code != 200:
+            if answer.status_code != GRANTED:
+                self._note_status("event stream", answer.status_code)
                 return
             self._connected(subscription, url)
             async for line in answer.aiter_lines():
@@ -103,6 +109,26 @@ class Subscribers:
     def _connected(self, subscription: Subscription, url: str) -> None:
         subscription.gateway = url
         subscription.connected += 1
+
+    def _note_status(self, asked_for: str, status: int) -> None:
+        if status != AWAY:
+            self._testimony.unexpected[f"{asked_for}: {status}"] += 1
+
+    def _note_refusal(self, error: Exception) -> None:
+        """Connections that fail or break are what the run is about; an answer that refuses is not."""
+        if isinstance(error, InvalidStatus):
+            self._note_status("socket", error.response.status_code)
+        elif isinstance(error, ConnectionClosed) and error.rcvd is not None:
+            self._note_code(error.rcvd.code, error.rcvd.reason)
+
+    def _note_goodbye(self, subscription: Subscription, socket: ClientConnection) -> None:
+        """Closed as if all had been said."""
+        if not subscription.ended and socket.close_code is not None:
+            self._note_code(socket.close_code, socket.close_reason or "")
+
+    def _note_code(self, code: int, reason: str) -> None:
+        if code not in {RESTART, TRY_LATER}:
+            self._testimony.unexpected[f"socket closed: {code} {reason}"] += 1
 
     def _hear(self, subscription: Subscription, event: dict[str, Any]) -> None:
         with suppress(KeyError):

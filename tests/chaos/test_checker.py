@@ -13,7 +13,7 @@ from tests.chaos.books import Books, Change, Row
 from tests.chaos.checker import judge
 from tests.chaos.plan import LOSES_LEASE, TIMES, plan_for
 from tests.chaos.sabotaged import SABOTAGES
-from tests.chaos.strikes import Strike, overlapping, recovery_s, tallies
+from tests.chaos.strikes import QUEUED, RUNNING, Strike, overlapping, recovery_s, tallies
 from tests.chaos.testimony import Submission, Subscription, Testimony
 from tests.stack import ROOT
 
@@ -25,8 +25,8 @@ def event(at: float, seq: int, kind: str) -> Change:
     return Change(at, "event", seq=seq, type=f"job.{kind}")
 
 
-def move(at: float, old: str, new: str, *, fences: tuple[int, int] = (1, 1)) -> Change:
-    return Change(at, "job changed", old, new, fences[0], fences[1], 1)
+def move(at: float, old: str, new: str, *, fences: tuple[int, int] = (1, 1), attempt: int = 1) -> Change:
+    return Change(at, "job changed", old, new, fences[0], fences[1], attempt)
 
 
 class Story:
@@ -128,8 +128,34 @@ def claim_under_the_old_fence(story: Story) -> None:
     story.changes[2] = move(2.0, "queued", "running", fences=(1, 1))
 
 
-def try_four_times(story: Story) -> None:
-    story.rows[JOB] = replace(story.rows[JOB], attempt=4)
+def start_anew(story: Story, times: int, back: str, *, attempts: tuple[int, int]) -> None:
+    """So many starts before the one that is told, each ended by a move back; the row says 1 all the same."""
+    before: list[Change] = []
+    for fence in range(1, times + 1):
+        before += [
+            move(1.1, "queued", "running", fences=(fence - 1, fence), attempt=attempts[0]),
+            move(1.2, "running", back, fences=(fence, fence), attempt=attempts[1]),
+        ]
+        before += [move(1.3, back, "queued", fences=(fence, fence))] if back != "queued" else []
+    story.changes[2] = move(2.0, "queued", "running", fences=(times, times + 1))
+    story.changes[2:2] = before
+
+
+def start_four_times_and_never_count(story: Story) -> None:
+    start_anew(story, 3, "queued", attempts=(1, 1))
+
+
+def give_back_what_asked_for_another_try(story: Story) -> None:
+    start_anew(story, 3, "waiting", attempts=(1, 0))
+
+
+def give_back_for_ever(story: Story) -> None:
+    start_anew(story, 21, "queued", attempts=(1, 0))
+
+
+def never_let_in(story: Story) -> None:
+    story.subscription.got.clear()
+    story.subscription.connected = 0
 
 
 def answer_500(story: Story) -> None:
@@ -151,7 +177,10 @@ LIES: list[tuple[Callable[[Story], None], set[str]]] = [
     (commit_stale_bytes, {"stale result"}),
     (skip_running, {"illegal move"}),
     (claim_under_the_old_fence, {"claim without new fence"}),
-    (try_four_times, {"too many attempts"}),
+    (start_four_times_and_never_count, {"too many attempts"}),
+    (give_back_what_asked_for_another_try, {"too many attempts"}),
+    (give_back_for_ever, {"too many attempts"}),
+    (never_let_in, {"terminal event missed"}),
     (answer_500, {"undocumented answer"}),
 ]
 
@@ -170,11 +199,17 @@ def test_a_job_that_nobody_was_told_of_counts_as_well() -> None:
     assert story.found() == {"lost": 1}
 
 
-def test_a_subscriber_that_was_never_let_in_missed_nothing() -> None:
+def test_starts_that_were_given_back_are_free() -> None:
     story = Story()
-    story.subscription.got.clear()
-    story.subscription.connected = 0
+    start_anew(story, 20, "queued", attempts=(1, 0))
     assert story.found() == {}
+
+
+def test_a_follower_of_a_job_without_an_end_missed_none() -> None:
+    story = Story()
+    stay_running(story)
+    never_let_in(story)
+    assert story.found() == {"lost": 1}
 
 
 def test_what_a_fault_hit_and_how_long_it_took() -> None:
@@ -182,13 +217,31 @@ def test_what_a_fault_hit_and_how_long_it_took() -> None:
     story.subscription.got[2] = (3, "job.succeeded", 7.5)
     blow = Strike("cut", 2.5, 2.5, 1, frozenset({JOB}))
     hole = Strike("hole", 2.5, 5.0, 1, watchers=(story.subscription,))
-    idle = Strike("hole", 90.0, 91.0, 0)
+    idle = Strike("hole", 90.0, 91.0, 1)
     found = tallies([blow, hole, idle], story.books)
-    assert (found["hole"].times, found["hole"].idle) == (2, 1)
+    assert (found["hole"].times, found["hole"].idle, found["hole"].jobs, found["hole"].hits) == (2, 1, 1, 2)
     assert recovery_s(blow, story.books) == pytest.approx(0.5)
     assert recovery_s(hole, story.books) == pytest.approx(2.5)
     assert overlapping([blow], story.books) == 1.0
     assert overlapping([idle], story.books) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("strike", "idle"),
+    [
+        (Strike("running", 2.5, 2.5, 1, suits=RUNNING, aimed=frozenset({JOB})), False),
+        (Strike("only queued yet", 1.5, 1.5, 1, suits=RUNNING, aimed=frozenset({JOB})), True),
+        (Strike("claimed meanwhile", 1.5, 2.5, 1, suits=RUNNING), False),
+        (Strike("queued", 1.5, 1.5, 1, suits=QUEUED), False),
+        (Strike("running already", 2.5, 2.6, 1, suits=QUEUED), True),
+        (Strike("aimed at another", 2.5, 2.5, 1, aimed=frozenset({"job-2"})), True),
+        (Strike("over", 3.5, 4.0, 9), True),
+        (Strike("in flight, but nothing was struck", 2.5, 2.5, 0), True),
+    ],
+    ids=lambda value: getattr(value, "kind", str(value)),
+)
+def test_a_fault_without_a_job_in_flight_is_idle(strike: Strike, *, idle: bool) -> None:
+    assert tallies([strike], Story().books)[strike.kind].idle == idle
 
 
 @pytest.mark.parametrize("what", SABOTAGES)
