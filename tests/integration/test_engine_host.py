@@ -620,7 +620,7 @@ async def test_a_changed_model_file_is_refused(host: EngineHost, tmp_path: Path)
 
 @pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="there is a GPU here")
 async def test_a_missing_gpu_is_an_error(tmp_path: Path) -> None:
-    async with running(tmp_path, device="cuda") as host:
+    async with running(tmp_path, device=Device("cuda")) as host:
         with pytest.raises(DeviceError, match="device cuda"):
             await host.run(call(write_model(tmp_path, "def work(given):\n    return 1\n"), tmp_path))
 
