@@ -169,7 +169,7 @@ class EngineProcess:
         """What was sent in one turn of the loop leaves in one piece: each piece wakes the process."""
         data = b"".join(self._outbox)
         self._outbox.clear()
-        if not self._over:
+        if not (self._over or self._writer.is_closing()):  # it may just have died: `_watch` tells everybody
             self._writer.write(data)  # small frames to a process that reads all the time: no drain
 
     def kill(self, because: str = "", *, over: Ask | None = None) -> None:
