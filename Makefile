@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 LOCK := $(PYTHON) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--quiet --constraint requirements/constraints.txt
 
-.PHONY: help up down clean test test-gpu check fmt faults bench bench-engine chaos lock dev tools
+.PHONY: help up down clean test test-gpu check fmt faults bench bench-engine chaos chaos-sabotage lock dev tools
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ bench-engine: dev ## how busy a worker keeps its device, beside Celery, taskiq, 
 
 chaos: dev ## break everything for three minutes, count what is lost (SEED=, MINUTES=)
 	$(PYTHON) -m tests.chaos $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),3) $(ARGS)
+
+chaos-sabotage: dev ## take one promise after the other out of the product: the chaos run must notice (ARGS=fence)
+	$(PYTHON) -m tests.chaos.proof $(ARGS)
 
 lock: tools ## pin requirements/*.txt anew
 	$(LOCK) pyproject.toml requirements/build.in --extra local --output-file requirements/local.txt

@@ -27,19 +27,19 @@ NOTICED_BY = {
 
 SCENARIOS = {
     # A worker that slept through its lease wakes up and commits what somebody else commits as well.
-    "fence": _plan(_every("worker paused 28 s", 2, first=2, step=0.5), seconds=60),
+    "fence": _plan(_every("worker paused 28 s", 2, first=2, step=0.5), seconds=36, settle_s=30),
     # Workers die between a message's arrival and its claim, which a slow PostgreSQL draws out.
     "late-ack": _plan(
         _every("postgres slow", 6, first=3, step=3),
         _every("worker kill -9", 6, first=4, step=2.5),
         seconds=22,
-        settle_s=28,
+        settle_s=25,
     ),
-    "relay": _plan(_every("worker kill -9", 2, first=3, step=4), seconds=12, settle_s=45),
+    "relay": _plan(_every("worker kill -9", 2, first=3, step=4), seconds=12, settle_s=30),
     "resync": _plan(
         _every("redis pub/sub killed", 4, first=3, step=1.5),
         _every("redis black hole 8 s", 1, first=9, step=1),
         seconds=20,
-        settle_s=20,
+        settle_s=15,
     ),
 }
