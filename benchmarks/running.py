@@ -76,6 +76,11 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
     return {**kept, **variables}
 
 
+def engine_of(pid: int) -> int:
+    """The engine that a worker's keeper started."""
+    return child_of(child_of(pid)["child"])["child"]
+
+
 def child_of(pid: int) -> dict[str, int]:
     """The first process that a worker started, which is the one that runs the jobs."""
     files = Path(f"/proc/{pid}/task").glob("*/children")  # listed under the thread that started it

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from benchmarks.load import Request
     from benchmarks.running import Running
 
-CELERY, TASKIQ, DRAMATIQ = "peer", "taskiq", "dramatiq"
-DATABASES = {CELERY: 1, TASKIQ: 2, DRAMATIQ: 3}
+CELERY, TASKIQ, DRAMATIQ, BY_HAND = "peer", "taskiq", "dramatiq", "by-hand"
+DATABASES = {CELERY: 1, TASKIQ: 2, DRAMATIQ: 3, BY_HAND: 4}
 """Each peer has a virtual host of this name, and a database of Redis to itself."""
 
 
@@ -165,6 +165,7 @@ def variables_of(kind: str, settings: Mapping[str, str], in_hand: int) -> dict[s
     }
     return s3 | {
         "BENCH_PEER_BROKER": settings["LEVERET_RABBITMQ_URL"] + kind,
+        "BENCH_PEER_POSTGRES": settings["LEVERET_POSTGRES_DSN"],
         "BENCH_PEER_RESULTS": results_of(kind, settings),
         "BENCH_PEER_IN_HAND": str(in_hand),
         "dramatiq_queue_prefetch": str(in_hand),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.engine.contenders import (
+    BY_HAND,
     CELERY,
     DRAMATIQ,
     TASKIQ,
@@ -15,7 +16,7 @@ from benchmarks.engine.contenders import (
     results_of,
     variables_of,
 )
-from benchmarks.engine.plan import BATCH, MANY_IN_HAND
+from benchmarks.engine.plan import BATCH, FLOOR, MANY_IN_HAND
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from benchmarks.load import Request
 
 DEVICE_APP, NOOP_APP = "benchmarks.engine.peers.celery_app", "benchmarks.peer.tasks"
-SUCCESS = {CELERY: b'"status": "SUCCESS"', TASKIQ: b'"is_err": false', DRAMATIQ: b""}
+SUCCESS = {CELERY: b'"status": "SUCCESS"', TASKIQ: b'"is_err": false', DRAMATIQ: b"", BY_HAND: b"1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +100,15 @@ class Entries:
         for in_hand in (1, MANY_IN_HAND):
             yield in_hand, self._leveret(f"Leveret, {_slots(in_hand)}, no output", "noop", in_hand)
             yield in_hand, self._leveret(f"Leveret, {_slots(in_hand)}, 1 byte to S3", "byte", in_hand)
+            yield in_hand, self._by_hand(in_hand)
             for contender in self._noop_peers(in_hand):
                 yield in_hand, contender
+
+    def _by_hand(self, in_hand: int) -> Contender:
+        command = ("benchmarks.engine.peers.by_hand",)
+        return self._peer(
+            f"{FLOOR}, {in_hand} at once", BY_HAND, command, in_hand=in_hand, fills=("by_hand", ())
+        )
 
     def _noop_peers(self, in_hand: int) -> Iterator[Contender]:
         yield self._celery(f"Celery, prefork -c 1, prefetch {in_hand}", "prefork", 1, in_hand)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
+import signal
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis.asyncio
 
+from benchmarks import running
 from benchmarks.engine import cpu
 from benchmarks.engine.arithmetic import Weight
 from benchmarks.engine.contenders import LeveretContender
@@ -21,6 +24,7 @@ from benchmarks.engine.plan import HANDED_BYTES, MANY_IN_HAND, WEIGH_EVERY_S
 from benchmarks.figures import Spread, spread_of
 from benchmarks.load import connected
 from deploy.local.applications import run_module
+from deploy.local.processes import Process
 from deploy.local.state import State
 from deploy.local.together import together
 
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
 
 TENSOR_BYTES = 4 * 3 * 224 * 224
 WARM_UP_JOBS = 10
+RELOADS = 5
 SETTLE_S = 2.0
 SERVERS = ("seaweedfs", "postgresql", "rabbitmq", "redis")
 RAW_CALLS_S = 2.0
@@ -59,6 +64,14 @@ class Latency:
     stages: Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """The first job after the engine was killed between two jobs: the client's seconds, and the load's."""
+
+    client_s: float
+    load_s: float
+
+
 @dataclass(slots=True)
 class Figures:
     """Everything measured; a list holds one entry per round.
@@ -67,6 +80,7 @@ class Figures:
         raw: By what is computed.
         devices: By what is computed and who did it; `batches` has the largest batch of each.
         stages: The medians of the last round's receipts, by the same.
+        reloads: By model.
         drains: By messages in hand and who it was.
         memory: Of the worker's parent and its engine, as it went.
     """
@@ -77,6 +91,7 @@ class Figures:
     stages: dict[tuple[int | str, str], dict[str, float]] = field(default_factory=dict)
     drains: dict[tuple[int, str], list[Turn]] = field(default_factory=lambda: defaultdict(list))
     latencies: dict[str, Latency] = field(default_factory=dict)
+    reloads: dict[str, list[Reload]] = field(default_factory=lambda: defaultdict(list))
     memory: dict[str, list[Weight]] = field(default_factory=lambda: defaultdict(list))
 
 
@@ -181,10 +196,25 @@ class Measuring:
             request = self._side.job(model, inputs_, wait=True)
             count = self._plan.latency_jobs // (4 if model == "resnet" else 1)
             client, job_ids = await self._one_by_one(request, count)
+            for _ in range(RELOADS):
+                self.figures.reloads[model].append(await self._reload(request))
             await self._side.stop_worker()
             raw = await self._raw_p50("resnet" if model == "resnet" else "noop")
             self.figures.latencies[model] = Latency(client, raw, await self._side.stages(job_ids))
             self._progress.say(f"latency of {model}: p50 {client.p50 * 1000:.1f} ms")
+
+    async def _reload(self, request: Request) -> Reload:
+        """Kill the engine while it is idle, and time the next job."""
+        engine = running.engine_of(self._side.worker.pid)
+        os.kill(engine, signal.SIGKILL)
+        while Process.of(engine) is not None:  # noqa: ASYNC110  another process's end is no event of this loop
+            await asyncio.sleep(0.01)
+        began = time.perf_counter()
+        async with connected(self._side.url) as connection:
+            answer = await connection.exchange(request)
+        took = time.perf_counter() - began
+        stages = await self._side.stages([self._side.job_id(answer.body)])
+        return Reload(took, stages["load_s"])
 
     async def _raw_p50(self, work: str) -> float:
         await self._raw(work)

@@ -10,6 +10,8 @@ GOAL = 0.9
 GOAL_HOLD_MS = 20
 BATCH = 8
 MANY_IN_HAND = 16
+FLOOR = "the two commits by hand"
+"""No peer, and no goal: what the promise about a row costs on these servers."""
 READ_EVERY_S = 0.02
 WEIGH_EVERY_S = 0.5
 

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from benchmarks.engine.arithmetic import busy_share, ceiling, slope
-from benchmarks.engine.plan import GOAL, GOAL_HOLD_MS, MANY_IN_HAND
+from benchmarks.engine.plan import FLOOR, GOAL, GOAL_HOLD_MS, MANY_IN_HAND
 from benchmarks.figures import median
 from benchmarks.memory import LIMIT_MB
 from benchmarks.tables import brackets, markdown
@@ -39,6 +39,8 @@ def tables(figures: Figures) -> Iterator[str]:
         yield from _drain_goals(figures)
     if figures.latencies:
         yield "One job at a time, one slot, ms\n\n" + markdown(_latencies(figures))
+    if figures.reloads:
+        yield "First job after the engine was killed, ms\n\n" + markdown([_RELOAD_HEAD, *_reloads(figures)])
     if figures.memory:
         yield "Memory, no-op jobs, 16 slots\n\n" + markdown([_MEMORY_HEAD, *_memory(figures)])
 
@@ -66,6 +68,7 @@ _DRAIN_HEAD = (
     "PSS MB: parent",
     "child",
 )
+_RELOAD_HEAD = ("job", "client p50", "most", "of it loading the model, p50", "warm client p50")
 _MEMORY_HEAD = ("process", "idle MB PSS", "after MB PSS", "jobs", "KB more per 1,000 jobs")
 
 
@@ -178,7 +181,7 @@ def _drain_goals(figures: Figures) -> Iterator[str]:
         rivals = [
             who
             for hand, who in figures.drains
-            if hand == in_hand and not who.startswith("Leveret") and who.startswith(peers)
+            if hand == in_hand and not who.startswith(("Leveret", FLOOR)) and who.startswith(peers)
         ]
         ratio, who = min((drain_ratio(figures, in_hand, who), who) for who in rivals)
         verdict = "met" if ratio >= goal else "missed"
@@ -203,6 +206,14 @@ def _latencies(figures: Figures) -> list[tuple[str, ...]]:
         for model, latency in figures.latencies.items()
     ]
     return [(*fixed, *(name.removesuffix("_s") for name in names)), *rows]
+
+
+def _reloads(figures: Figures) -> Iterator[tuple[str, ...]]:
+    for model, reloads in figures.reloads.items():
+        took = [each.client_s * 1000 for each in reloads]
+        loading = median(each.load_s * 1000 for each in reloads)
+        warm = figures.latencies[model].client.p50 * 1000
+        yield model, f"{median(took):.0f}", f"{max(took):.0f}", f"{loading:.1f}", f"{warm:.2f}"
 
 
 def _memory(figures: Figures) -> Iterator[tuple[str, ...]]:

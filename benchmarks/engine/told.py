@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from benchmarks.engine.plan import BATCH, HANDED_BYTES
+from benchmarks.engine.plan import BATCH, FLOOR, HANDED_BYTES
 
 if TYPE_CHECKING:
     from benchmarks.engine.plan import Plan
@@ -32,7 +32,7 @@ share at which this machine's cores would be full, with that CPU time a job: no 
 gets beyond it here.
 """
 
-_DRAIN = """
+_DRAIN = f"""
 No-op: a JSON number in. Leveret: python -m gpu_worker, LEVERET_WORKER_SLOTS as said (that is its
 prefetch), the handler in its engine process; the result is the committed row and event, and the
 job's document in Redis; "1 byte to S3" also stores an output. Celery: acks late, started tracked,
@@ -42,13 +42,15 @@ process, --max-async-tasks and qos as said, an async task, ack-type when_saved, 
 JSON (its default is pickle), uvloop. dramatiq: one process, threads and dramatiq_queue_prefetch as
 said, default middleware, Results in Redis; its acks are always late. One process runs the jobs on
 every side, and each has its parent beside it. No peer commits anything to a database: Leveret does
-so three times a job.
+so three times a job. "{FLOOR}" is the floor for that: one asyncio process that claims a row, calls the
+function in itself, commits result and event, writes Redis and acknowledges, and does nothing else.
 """
 
 _REST = """
 Latency: one client, Prefer: wait over HTTP, so gateway and push are in it; "added" is over calling
 the handler or session.run in a bare process. Receipts tell the stages; "claim to commit" is the
-attempt's row. Memory: PSS; the slope is least squares over the last three quarters.
+attempt's row. After a kill: the idle engine gets SIGKILL, and the next job waits for a new process
+and for its model. Memory: PSS; the slope is least squares over the last three quarters.
 """
 
 

@@ -36,6 +36,13 @@ def dramatiq(count: int) -> None:
     broker.close()
 
 
+def by_hand(count: int) -> None:
+    """Rows, and messages for them."""
+    from benchmarks.engine.peers.by_hand import fill  # noqa: PLC0415  idem
+
+    asyncio.run(fill(count))
+
+
 def taskiq(count: int) -> None:
     """`kiq`, some at once."""
     asyncio.run(_taskiq(count))
@@ -53,6 +60,7 @@ async def _taskiq(count: int) -> None:
 if __name__ == "__main__":
     _, whose, count, *rest = sys.argv
     fills: dict[str, Callable[..., None]] = {
+        "by_hand": by_hand,
         "celery": celery,
         "device": device,
         "dramatiq": dramatiq,
