@@ -40,6 +40,8 @@ class Audit:
 
     Attributes:
         max_releases: Attempts given back at most.
+        entered: Attempts that an engine began with.
+        at_work: Those of them of which PostgreSQL must know it.
         excused: Whether the worker that holds an attempt had troubles of its own, so that it may be lost.
         row: The row as it is now.
     """
@@ -51,6 +53,7 @@ class Audit:
     starts: Counter[UUID] = field(default_factory=Counter)
     runs: Counter[Key] = field(default_factory=Counter)
     entered: set[Key] = field(default_factory=set)
+    at_work: set[Key] = field(default_factory=set)
     slots: dict[str, int] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     changes: int = 0
@@ -153,7 +156,11 @@ class Audit:
         self.counts["lost_worker"] += 1
         self._must(self.excused(worker, key), new, f"taken from {worker}, which lives and renews")
         inside = key in self.entered or self.slots.get(worker) == 1 or old.releases >= self.max_releases
-        self._must(inside or new.attempt < old.attempt, new, "blamed, and was in no engine")
+        blamed = new.attempt == old.attempt
+        self._must(inside or not blamed, new, "blamed, and was in no engine")
+        self._must(
+            blamed or key not in self.at_work, new, "was at work in a worker that died, and is not blamed"
+        )
 
     def _must(self, holds: bool, row: Row, why: str) -> None:  # noqa: FBT001  a condition
         if not holds:

@@ -57,6 +57,9 @@ class Broker:
         server: On the network.
         delivered: Told of every message handed out.
         acked: Told of every message forgotten because a worker said so.
+
+    Attributes:
+        doubling: So many of the next messages are sent twice, by a publisher whose connection broke.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class Broker:
         self.dead: list[bytes] = []
         self.consumers: list[Consumer] = []
         self.sent: list[Message] = []
+        self.doubling = 0
         self._delivered = delivered
         self._acked = acked
 
@@ -77,6 +81,9 @@ class Broker:
     def put(self, queue: str, body: bytes, priority: int) -> None:
         message = Message(queue, priority, body, len(self.sent))
         self.sent.append(message)
+        if self.doubling:
+            self.doubling -= 1
+            self.queues[queue].append(message)
         self._add(message)
 
     def repeat(self, message: Message) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,6 @@ from gateway.settings import Gateway
 from gateway.submit import Submitter
 from gpu_worker.announcer import Announcer
 from gpu_worker.departure import Departure
-from gpu_worker.engine.calls import EngineCall, EngineResult, Inline, OutputFile
 from gpu_worker.execution import Execution
 from gpu_worker.gate import Gate
 from gpu_worker.handover import Handover
@@ -35,23 +33,14 @@ from gpu_worker.serving import Server as MessageServer
 from gpu_worker.worker import Worker
 from shared.adapters.store.workers import WorkerIdentity
 from shared.catalog import Catalog, Model
-from shared.errors import (
-    AlgorithmError,
-    AlgorithmRetry,
-    DeviceError,
-    EngineDied,
-    JobCanceled,
-    JobTimedOut,
-    OutcomeUnknown,
-    Unavailable,
-)
+from shared.errors import OutcomeUnknown, Unavailable
 from shared.events import Event
-from shared.jobs import Claim
 from tests.fakes.blobs import FakeBlobs
 from tests.fakes.bus import FakeBus, FakeListener
 from tests.fakes.worker import FakeObjects
 from tests.machine.audit import Audit
 from tests.machine.broker import Broker, Consumer, Publisher
+from tests.machine.engine import Engine
 from tests.machine.wire import Link, Process, Remote, Server
 
 READS = {"job", "events", "attempts", "last_event", "seqs", "recover", "left", "silent"}
@@ -174,7 +163,7 @@ class WorkerProcess(Process):
         heartbeat = Heartbeat(
             around.remote(self, around.stores.beats(identity)), self.leases, retire=self.retire
         )
-        self.engine = Engine(self, around)
+        self.engine = Engine(self, around, stages=(slots + 1) // 2)
         self._gate, self._marks = Gate(), Marks(attempts, self.leases)
         self.consumer = Consumer(around.broker, self, queue=queue, slots=slots)
         worker = Worker(
@@ -233,77 +222,3 @@ class WorkerProcess(Process):
             tell_progress=partial(self.announcer.tell_progress, hold.claim),
             begun=partial(self._marks.begun, hold),
         )
-
-
-class Engine:
-    """Does what the job's text says: ``<seconds> <end>``."""
-
-    def __init__(self, process: Process, around: Surroundings) -> None:
-        self.claims: dict[str, Claim] = {}
-        self._process = process
-        self._around = around
-        self._stops: dict[str, asyncio.Event] = {}
-        self._ended: dict[str, asyncio.Event] = {}
-
-    async def run(
-        self,
-        call: EngineCall,
-        *,
-        entering: AbstractAsyncContextManager[None],
-        on_progress: Callable[[float], None],
-        on_begin: Callable[[], None],
-    ) -> EngineResult:
-        async with entering:
-            on_begin()
-            claim = self.claims[call.run_id]
-            self._around.audit.entered.add((claim.id, claim.fence))
-            stop, ended = asyncio.Event(), asyncio.Event()
-            self._stops[call.run_id], self._ended[call.run_id] = stop, ended
-            try:
-                await self._compute(call, stop)
-                on_progress(0.5)
-                return self._result(call)
-            finally:
-                self._stops.pop(call.run_id, None)
-                ended.set()
-
-    async def cancel(self, run_id: str) -> bool:
-        if run_id not in self._stops:
-            return False
-        ended = self._ended[run_id]
-        self._stops[run_id].set()
-        await ended.wait()
-        return True
-
-    async def _compute(self, call: EngineCall, stop: asyncio.Event) -> None:
-        said = call.inputs["text"]
-        assert isinstance(said, Inline)
-        seconds, end = said.value.split()
-        if await self._stopped_within(stop, min(float(seconds), call.timeout_s)):
-            raise JobCanceled("stopped")
-        if float(seconds) > call.timeout_s:
-            raise JobTimedOut("too long")
-        match end:
-            case "raises":
-                raise AlgorithmError("no face", exception="ValueError")
-            case "again":
-                raise AlgorithmRetry("later", after_s=7.0)
-            case "device":
-                raise DeviceError("the GPU is away")
-            case "crashes":
-                raise EngineDied("segmentation fault")
-            case "kills":
-                self._around.die(self._process)
-                await asyncio.Event().wait()
-
-    async def _stopped_within(self, stop: asyncio.Event, seconds: float) -> bool:
-        try:
-            async with asyncio.timeout(seconds):
-                return await stop.wait()
-        except TimeoutError:
-            return False
-
-    def _result(self, call: EngineCall) -> EngineResult:
-        path = call.scratch / "text"
-        path.write_bytes(b"done")
-        return EngineResult({"text": OutputFile(path, "text/plain", {})}, {}, "")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.machine.processes import WorkerProcess
+from tests.machine.submissions import SUBMISSIONS
 from tests.machine.wire import Fault
 from tests.machine.world import World
 
@@ -22,27 +23,12 @@ TURNS = st.integers(1, 40)
 GATEWAYS = 2
 WORKERS = 3
 
-PLAIN: dict[str, st.SearchStrategy[Any]] = {
-    "model": st.sampled_from([*["echo@1"] * 6, "echo@2", "night@1"]),
-    "inputs": st.builds(
-        lambda seconds, end: {"text": {"json": f"{seconds} {end}"}},
-        st.sampled_from([0, 0.5, 4, 30, 60, 90, 500]),
-        st.sampled_from([*["done"] * 6, "raises", "again", "device", "crashes", "kills"]),
-    ),
-    "priority": st.sampled_from([0, 5, 9, 10]),
-    "max_attempts": st.integers(1, 3),
-}
-TIMED: dict[str, st.SearchStrategy[Any]] = {
-    "delay_s": st.sampled_from([5.0, 60.0]),
-    "start_timeout_s": st.sampled_from([2.0, 40.0]),
-}
-SUBMISSIONS = st.one_of(
-    *[st.fixed_dictionaries(PLAIN)] * 4,
-    st.fixed_dictionaries(PLAIN, optional=TIMED),
-)
 KEYS = st.sampled_from([None, "a", "b", "c"])
 FAULTS: st.SearchStrategy[list[Fault]] = st.lists(
     st.sampled_from(["refused", "lost", "landed", "late"]), min_size=1, max_size=4
+)
+LOST_ANSWERS: st.SearchStrategy[list[Fault]] = st.lists(
+    st.sampled_from(["landed", "landed", "lost", "late"]), min_size=1, max_size=4
 )
 
 
@@ -93,6 +79,14 @@ class Machine(RuleBasedStateMachine):
         for each in said:
             self.world.submit(gateway % GATEWAYS, each, None)
         self._pass(seconds)
+
+    @rule(gateway=PICK, said=SUBMISSIONS, faults=LOST_ANSWERS)
+    def submit_twice_sent(self, gateway: int, said: dict[str, Any], faults: list[Fault]) -> None:
+        """Both copies reach one worker, where there is room, and the answers to their claims are lost."""
+        self.world.broker.doubling = 1
+        self.world.postgres.traps["claim"] = list(faults)
+        self.world.submit(gateway % GATEWAYS, said, None)
+        self._pass(0.1)
 
     @precondition(lambda self: self.world.said)
     @rule(gateway=PICK, pick=PICK)
@@ -218,7 +212,7 @@ class Machine(RuleBasedStateMachine):
         self.world.postgres.leave()
         self._pass(seconds)
         if fails_over:
-            self.world.truth.fail_over()
+            self.world.fail_over()
         self.world.postgres.away = False
 
     @rule(latency_s=st.sampled_from([0.0, 0.0, 0.02, 0.3]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from uuid import UUID
 
 import pytest
 from hypothesis import settings
@@ -11,8 +12,12 @@ from hypothesis.stateful import run_state_machine_as_test
 from gateway import relay as relay_module
 from gpu_worker.leases import Leases
 from gpu_worker.serving import Server
+from gpu_worker.worker import Worker
+from shared.adapters.store.attempts import Refusal
+from shared.jobs import Claim, State
 from tests.machine.memory import MemoryStores
 from tests.machine.profile import SABOTAGE
+from tests.machine.rows import MemoryAttempts
 from tests.machine.rules import Machine
 from tests.machine.world import World
 
@@ -56,6 +61,52 @@ def without_renewals(patch: Patch) -> World:
     return World()
 
 
+def without_marks(patch: Patch) -> World:
+    """Nobody is known to be at work: a dying worker charges none of several."""
+
+    def enter(self: MemoryAttempts, claim: Claim) -> None: ...
+
+    patch.setattr(MemoryAttempts, "enter", enter)
+    return World()
+
+
+def with_marks_at_the_claim(patch: Patch) -> World:
+    """Everybody in hand is taken to be at work: a dying worker charges all of them."""
+    claim = MemoryAttempts.claim
+
+    def claim_and_enter(self: MemoryAttempts, job_id: UUID) -> Claim | Refusal:
+        answer = claim(self, job_id)
+        if isinstance(answer, Claim):
+            self.enter(answer)
+        return answer
+
+    patch.setattr(MemoryAttempts, "claim", claim_and_enter)
+    return World()
+
+
+def with_claims_taken_up_twice(patch: Patch) -> World:
+    """Two copies of a message whose claims' answers were lost: each takes the row's claim for its own."""
+
+    async def recovered(self: Worker, job_id: UUID) -> Claim | None:
+        return await self._attempts.recover(job_id)
+
+    patch.setattr(Worker, "_recovered", recovered)
+    return World()
+
+
+def with_two_winners(patch: Patch) -> World:
+    """A row that runs can be claimed as one that is queued."""
+    claim = MemoryAttempts.claim
+
+    def claim_anyway(self: MemoryAttempts, job_id: UUID) -> Claim | Refusal:
+        row = self._table.rows.get(job_id)
+        runs = row is not None and row.state is State.RUNNING and row.ref in self._models
+        return row.claim() if row is not None and runs else claim(self, job_id)
+
+    patch.setattr(MemoryAttempts, "claim", claim_anyway)
+    return World()
+
+
 @pytest.mark.parametrize(
     ("sabotage", "promise"),
     [
@@ -64,6 +115,10 @@ def without_renewals(patch: Patch) -> World:
         (with_early_ack, "acknowledged, and nobody owns"),
         (without_lease_grace, "which lives and renews"),
         (without_renewals, "which lives and renews"),
+        (without_marks, "was at work in a worker that died, and is not blamed"),
+        (with_marks_at_the_claim, "blamed, and was in no engine"),
+        (with_claims_taken_up_twice, "runs one claim twice"),
+        (with_two_winners, "runs one claim twice"),
     ],
 )
 def test_a_protocol_less_one_part_is_found_out(

@@ -25,6 +25,7 @@ class Server:
     Attributes:
         away: Nobody reaches it.
         faults: Of the next calls, in order.
+        traps: By the name of a call, the faults that its next ones meet.
         latency_s: Of each hop.
         session: Connections of earlier sessions are dead.
     """
@@ -32,12 +33,23 @@ class Server:
     name: str
     away: bool = False
     faults: list[Fault] = field(default_factory=list)
+    traps: dict[str, list[Fault]] = field(default_factory=dict)
     latency_s: float = 0.0
     session: int = 0
 
     def leave(self) -> None:
         self.away = True
         self.session += 1
+
+    def heal(self) -> None:
+        self.away, self.latency_s = False, 0.0
+        self.faults.clear()
+        self.traps.clear()
+
+    def next_fault(self, call: str) -> Fault | None:
+        """What becomes of this call; None: nothing bad."""
+        faults = self.traps.get(call) or self.faults
+        return faults.pop(0) if faults else None
 
 
 class Process:
@@ -51,6 +63,12 @@ class Process:
         self.running.set()
         self.tasks: list[asyncio.Task[Any]] = []
         self.disturbed_at = float("-inf")
+        self.refused_at = float("-inf")
+
+    def untroubled_since(self, moment: float) -> bool:
+        """Whether it has lived, and all that it asked of a server was answered, from that moment on."""
+        lives = self.running.is_set() and not (self.dead or self.cut)
+        return lives and max(self.disturbed_at, self.refused_at) < moment
 
     def kill(self) -> None:
         """Nothing that it says from now on reaches anybody."""
@@ -66,20 +84,27 @@ class Link:
         self.process = process
         self.server = server
 
-    async def call(self, effect: Callable[[], T], *, lost: type[LeveretError]) -> T:
+    async def call(self, effect: Callable[[], T], *, lost: type[LeveretError], name: str = "") -> T:
         """Run `effect` on the server, unless the network has other plans.
 
         Raises:
             Unavailable: Nothing happened.
             LeveretError: `lost`: nobody knows.
         """
+        try:
+            return await self._call(effect, lost, name)
+        except (Unavailable, lost):
+            self.process.refused_at = asyncio.get_running_loop().time()
+            raise
+
+    async def _call(self, effect: Callable[[], T], lost: type[LeveretError], name: str) -> T:
         await self.hop()
         if self.server.away:
             raise Unavailable(f"{self.server.name} is away")
         if self.process.cut:
             raise self._disturbed(Unavailable)
         session = self.server.session
-        fault = self.server.faults.pop(0) if self.server.faults else None
+        fault = self.server.next_fault(name)
         if fault == "refused":
             raise self._disturbed(Unavailable)
         if fault == "late":
@@ -131,6 +156,6 @@ class Remote:
         method = getattr(self._store, name)
 
         async def call(*values: Any, **named: Any) -> Any:
-            return await self._link.call(lambda: method(*values, **named), lost=self._lost(name))
+            return await self._link.call(lambda: method(*values, **named), lost=self._lost(name), name=name)
 
         return call

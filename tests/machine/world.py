@@ -199,11 +199,15 @@ class World:
         except (JobEnded, LeveretError):
             return
 
+    def fail_over(self) -> None:
+        """PostgreSQL comes up anew, and may have lost who was at work."""
+        self.truth.fail_over()
+        self.audit.at_work.clear()
+
     def heal(self) -> None:
         """Everything comes back: servers, gateways, and a worker for each queue that knows its models."""
         for server in (self.postgres, self.redis, self.broker.server):
-            server.away, server.latency_s = False, 0.0
-            server.faults.clear()
+            server.heal()
         self.objects.failures.clear()
         for process in (*self.gateways, *self.workers):
             process.cut = False
