@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import structlog
@@ -14,11 +14,14 @@ from scaler.launches import Launches
 from scaler.leader import Leader
 from scaler.observer import Problems, Sight
 from scaler.policy import decide
-from scaler.ports import Clock, Fleet, Ledger
+from scaler.ports import Clock, Fleet, LastLaunch, Ledger
 from scaler.snapshot import Config, Decision, Snapshot, Unknown, WorkerState
-from shared.errors import LeveretError
+from shared.errors import LeveretError, OutcomeUnknown
 
 log = structlog.get_logger()
+
+REPEATED_S = 300.0
+"""A launch without an answer is asked for again for so long; then what it started is on the fleet's list."""
 
 
 class Keeper:
@@ -44,12 +47,13 @@ class Keeper:
         self._problems = problems
         self._launches = Launches(queue)
         self._written: Decision | None = None
+        self._answered = ""
         self._alarms: tuple[str, ...] = ()
 
     async def keep(self, sight: Sight, taken_at: float) -> Decision:
         """One turn; returns what was decided. What fails is logged and tried again at the next one."""
         snapshot = await self._snapshot(sight, taken_at)
-        decision = decide(snapshot, self._config, self._clock.now())
+        decision = self._warned(decide(snapshot, self._config, self._clock.now()))
         gauges.show(self.queue, snapshot, decision)
         self._raise_alarms(decision.alarms)
         if dead := _dead_with_open_row(snapshot):
@@ -70,7 +74,7 @@ class Keeper:
     async def _note_hold(self, snapshot: Snapshot, decision: Decision) -> None:
         """Only the first of a series is worth a line."""
         if self._written is None or self._written.want is not None:
-            await self._write(snapshot, decision)
+            await self._write(snapshot, decision, "")
 
     async def _snapshot(self, sight: Sight, taken_at: float) -> Snapshot:
         found = await self._problems.known(f"fleet {self.queue}", self._fleet.machines)
@@ -86,16 +90,40 @@ class Keeper:
             failures=self._launches.failures,
         )
 
+    def _warned(self, decision: Decision) -> Decision:
+        """With the fleet's own alarms, and a launch cut down to what failures before it advise."""
+        alarms = (*decision.alarms, *self._launches.alarms, *self._fleet.alarms())
+        most = self._launches.most
+        if most is None or decision.launch <= most:
+            return replace(decision, alarms=alarms)
+        return replace(
+            decision, alarms=alarms, launch=most, reason=f"{decision.reason}; only {most}: launches failed"
+        )
+
     async def _act(self, snapshot: Snapshot, decision: Decision) -> None:
+        open_launch = await self._unanswered() if decision.launch else None
+        if open_launch:
+            decision = replace(
+                decision, launch=0, reason=f"{decision.reason}; first an earlier launch's answer"
+            )
         token = await self._token()
-        if not self._repeats(decision):
-            await self._write(snapshot, decision)
+        if decision.acts and not self._repeats(decision):
+            await self._write(snapshot, decision, token)
         if decision.drain and await self._leader.confirm():
             await self._ledger.drain(decision.drain)
         if decision.terminate and await self._leader.confirm():
             await self._fleet.terminate(decision.terminate)
-        if decision.launch and await self._leader.confirm():
+        if open_launch and await self._leader.confirm():
+            await self._launch(open_launch.count, open_launch.token)
+        elif decision.launch and await self._leader.confirm():
             await self._launch(decision.launch, token)
+
+    async def _unanswered(self) -> LastLaunch | None:
+        """The last launch, if its answer was lost, or went to a scaler that is no more (or leads as well)."""
+        last = await self._ledger.last_launch(self.queue)
+        if last is None or last.token == self._answered or last.age_s > REPEATED_S:
+            return None
+        return last
 
     async def _token(self) -> str:
         """Two leaders for a moment see the same last decision, make the same token, and launch once."""
@@ -105,10 +133,15 @@ class Keeper:
     async def _launch(self, count: int, token: str) -> None:
         try:
             started = await self._fleet.launch(count, token=token)
+        except OutcomeUnknown as error:
+            self._launches.failed(str(error), self._clock.now())
+            return
         except LeveretError as error:
             self._launches.failed(str(error), self._clock.now())
         else:
-            log.info("scaler.launched", fleet=self.queue, machines=list(started))
+            missing = count - len(started)
+            log.info("scaler.launched", fleet=self.queue, machines=list(started), missing=missing)
+        self._answered = token
 
     def _repeats(self, decision: Decision) -> bool:
         """A machine may take several turns to end, and a worker that got a job just now is asked in vain."""
@@ -119,7 +152,7 @@ class Keeper:
             and (decision.drain, decision.terminate) == (before.drain, before.terminate)
         )
 
-    async def _write(self, snapshot: Snapshot, decision: Decision) -> None:
+    async def _write(self, snapshot: Snapshot, decision: Decision, token: str) -> None:
         """Before anything is done: what is not written down does not happen."""
         actions = _actions(decision)
         self._written = None if decision.acts else decision
@@ -138,7 +171,7 @@ class Keeper:
             have=decision.have,
             reason=decision.reason,
             snapshot=asdict(snapshot),
-            actions=actions,
+            actions={**actions, "token": token} if decision.launch else actions,
         )
         self._written = decision
 

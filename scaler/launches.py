@@ -13,7 +13,7 @@ log = structlog.get_logger()
 SETTLED_S = 10.0
 """A machine that lived longer than this with a ready worker was a good launch, whatever ended it."""
 ALARMING = 3
-"""So many failures in a row are somebody's business."""
+"""So many failures in a row are somebody's business, and from then on one machine at a time is tried."""
 
 
 class Launches:
@@ -23,6 +23,7 @@ class Launches:
         self._queue = queue
         self._served: set[str] = set()
         self._judged: set[str] = set()
+        self._settled: set[str] = set()
         self.failures = Failures()
 
     def watch(
@@ -37,6 +38,18 @@ class Launches:
         present = {machine.id for machine in machines}
         self._served &= present
         self._judged &= present
+        self._settled &= present
+
+    @property
+    def most(self) -> int | None:
+        """How many may be launched at once; None where nothing speaks against any number."""
+        return 1 if self.failures.count >= ALARMING else None
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """In words that stay the same while it lasts."""
+        failing = self.failures.count >= ALARMING
+        return (f"{ALARMING} launches in a row or more came to nothing",) if failing else ()
 
     def failed(self, why: str, now: float, machine: str | None = None) -> None:
         """Count a launch that came to nothing."""
@@ -60,7 +73,11 @@ class Launches:
             self._judge(machine, record, now)
 
     def _settle(self, machine: Machine) -> None:
-        if self.failures.count and machine.id in self._served and machine.age_s >= SETTLED_S:
+        """Once for each machine: one that has served for hours says nothing of today's launches."""
+        if machine.id in self._settled or machine.id not in self._served or machine.age_s < SETTLED_S:
+            return
+        self._settled.add(machine.id)
+        if self.failures.count:
             log.info("scaler.launches_work_again", fleet=self._queue, machine=machine.id)
             self.failures = Failures()
 

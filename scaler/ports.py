@@ -93,7 +93,11 @@ class Fleet(Protocol):
         ...
 
     async def launch(self, count: int, *, token: str) -> Sequence[str]:
-        """Start machines and return their ids; the same token starts them once."""
+        """Start machines and return their ids; the same token starts them once.
+
+        Fewer than asked for come where there is a shortage, which is no error. Raises OutcomeUnknown when the
+        answer was lost: the same token finds out.
+        """
         ...
 
     async def terminate(self, ids: Sequence[str]) -> None:
@@ -120,6 +124,26 @@ class Depths(Protocol):
         """Ready messages and consumers of a queue."""
         ...
 
+
+    def alarms(self) -> Sequence[str]:
+        """What somebody should look at, in words that stay the same while it lasts."""
+        ...
+
+
+class LastLaunch(Protocol):
+    """The launch that was written down last."""
+
+    @property
+    def token(self) -> str:
+        """It was asked for with this one."""
+
+    @property
+    def count(self) -> int:
+        """Machines asked for."""
+
+    @property
+    def age_s(self) -> float:
+        """Written down so long ago."""
 
 class Ledger(Protocol):
     """Where decisions are written down and workers are asked to drain."""
@@ -152,6 +176,10 @@ class Ledger(Protocol):
 
 class Lock(Protocol):
     """What only one scaler holds."""
+
+    async def last_launch(self, fleet: str) -> LastLaunch | None:
+        """The latest decision that launched, whoever made it; None where there is none within the hour."""
+        ...
 
     async def acquire(self) -> bool:
         """Try to get it, without waiting."""

@@ -88,6 +88,10 @@ class ProcessFleet:
         """
         await self._in_turn(lambda: self._terminate(ids))
 
+    def alarms(self) -> Sequence[str]:
+        """None: what goes wrong here is an error of the call."""
+        return ()
+
     async def close(self, *, within_s: float) -> None:
         """Drain all workers and wait until they left; what is left over then is killed."""
         for number, patience_s in ((signal.SIGTERM, within_s), (signal.SIGKILL, KILL_S)):

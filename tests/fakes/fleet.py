@@ -109,6 +109,18 @@ class FakeFleet:
 
 
 class FakeStore:
+    def alarms(self) -> Sequence[str]:
+        return ()
+
+
+@dataclass(frozen=True)
+class FakeLaunch:
+    """Satisfies `scaler.ports.LastLaunch`."""
+
+    token: str
+    count: int
+    age_s: float
+
     """Satisfies `scaler.ports.Rows` and `scaler.ports.Ledger`."""
 
     def __init__(self, world: World) -> None:
@@ -152,13 +164,21 @@ class FakeStore:
         *,
         want: int | None,
         have: int,
+    async def last_launch(self, fleet: str) -> FakeLaunch | None:
+        self.world.ask("ledger")
+        launches = [decision for decision in self.world.decisions if "token" in decision["actions"]]
+        if not launches:
+            return None
+        actions, at = launches[-1]["actions"], launches[-1]["at"]
+        return FakeLaunch(actions["token"], actions["launch"], self.world.clock.now() - at)
+
         reason: str,
         snapshot: Mapping[str, Any],
         actions: Mapping[str, Any],
     ) -> int:
         self.world.ask("ledger")
         record = {"fleet": fleet, "want": want, "have": have, "reason": reason, "snapshot": snapshot}
-        self.world.decisions.append(record | {"actions": actions})
+        self.world.decisions.append(record | {"actions": actions, "at": self.world.clock.now()})
         return len(self.world.decisions)
 
     async def drain(self, ids: Sequence[str]) -> Sequence[str]:

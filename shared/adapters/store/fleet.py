@@ -67,6 +67,14 @@ LAST = """
 select coalesce((select id from decisions where fleet = $1 order by id desc limit 1), 0) as id
 """
 
+LAST_LAUNCH = """
+select actions ->> 'token' as token, (actions ->> 'launch')::int as count,
+       greatest(0, extract(epoch from clock_timestamp() - at))::float8 as age_s
+from decisions
+where fleet = $1 and actions ? 'token' and at > clock_timestamp() - interval '1 hour'
+order by id desc limit 1
+"""
+
 HELD = """
 select exists (select 1 from pg_locks where locktype = 'advisory' and pid = pg_backend_pid() and granted
                and classid = ($1::bigint >> 32)::int::oid and objid = ($1::bigint & 4294967295)::oid) as held
@@ -108,6 +116,21 @@ class WorkerRow:
     heartbeat_s: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchRow:
+    """A launch that was written down.
+
+    Attributes:
+        token: It was asked for with this one.
+        count: Machines asked for.
+        age_s: Written down so long ago.
+    """
+
+    token: str
+    count: int
+    age_s: float
+
+
 class FleetStore:
     """The scaler's view of the database. Every method raises Unavailable when it is away."""
 
@@ -147,6 +170,11 @@ class FleetStore:
     async def last_decision(self, fleet: str) -> int:
         """The number of the fleet's latest decision, 0 before the first."""
         return int((await self._database.read(LAST, fleet))[0]["id"])
+
+    async def last_launch(self, fleet: str) -> LaunchRow | None:
+        """The fleet's latest decision that launched, if it was made within the hour."""
+        rows = await self._database.read(LAST_LAUNCH, fleet)
+        return LaunchRow(**dict(rows[0])) if rows else None
 
     async def ping(self) -> None:
         """Return when the database answers."""

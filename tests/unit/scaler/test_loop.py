@@ -67,8 +67,8 @@ async def test_a_job_starts_a_worker_which_leaves_when_idle() -> None:
     await given.turns(20)
     assert given.world.alive == []
     assert given.world.killed_busy == []
-    did = [{name: bool(done) for name, done in d["actions"].items() if done} for d in given.world.decisions]
-    assert did == [{"launch": True}, {"drain": True}]
+    did = [{name for name, done in d["actions"].items() if done} for d in given.world.decisions]
+    assert did == [{"launch", "token"}, {"drain"}]
 
 
 async def test_two_hundred_jobs_share_the_maximum_and_nothing_busy_is_killed() -> None:

@@ -1,0 +1,60 @@
+"""How much a fleet may change in a minute and in an hour: whatever goes wrong above, the bill is bounded."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+
+from scaler.ports import Clock
+
+MINUTE_S, HOUR_S = 60.0, 3600.0
+
+
+class Budget:
+    """Counts what was done within sliding windows.
+
+    Args:
+        what: Named in the alarm: launches, terminations.
+        limits: At most so many within so many seconds.
+    """
+
+    def __init__(self, what: str, limits: Mapping[float, int], clock: Clock) -> None:
+        self._what = what
+        self._limits = limits
+        self._clock = clock
+        self._done: deque[float] = deque()
+        self._refused_at: float | None = None
+
+    def take(self, wanted: int) -> int:
+        """How many of these may be done now; they count as done."""
+        now = self._clock.now()
+        self._forget(now)
+        granted = max(0, min(wanted, self._room(now)))
+        self._done.extend([now] * granted)
+        if granted < wanted:
+            self._refused_at = now
+        return granted
+
+    def give_back(self, count: int) -> None:
+        """So many of those that were granted last did not happen."""
+        for _ in range(min(count, len(self._done))):
+            self._done.pop()
+
+    @property
+    def alarm(self) -> str | None:
+        """In words, for a minute after something was refused."""
+        if self._refused_at is None or self._clock.now() - self._refused_at > MINUTE_S:
+            return None
+        limits = ", ".join(f"{most} in {within_s:g} s" for within_s, most in sorted(self._limits.items()))
+        return f"more {self._what} were asked for than are allowed ({limits})"
+
+    def _room(self, now: float) -> int:
+        return min(most - self._within(within_s, now) for within_s, most in self._limits.items())
+
+    def _within(self, within_s: float, now: float) -> int:
+        return sum(now - at < within_s for at in self._done)
+
+    def _forget(self, now: float) -> None:
+        longest = max(self._limits)
+        while self._done and now - self._done[0] >= longest:
+            self._done.popleft()
