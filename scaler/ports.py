@@ -104,6 +104,26 @@ class Fleet(Protocol):
         """End machines whose worker is gone; ids that ended already are no error."""
         ...
 
+    def alarms(self) -> Sequence[str]:
+        """What somebody should look at, in words that stay the same while it lasts."""
+        ...
+
+
+class LastLaunch(Protocol):
+    """The launch that was written down last."""
+
+    @property
+    def token(self) -> str:
+        """It was asked for with this one."""
+
+    @property
+    def count(self) -> int:
+        """Machines asked for."""
+
+    @property
+    def age_s(self) -> float:
+        """Written down so long ago."""
+
 
 class Rows(Protocol):
     """The truth about jobs and workers."""
@@ -125,31 +145,15 @@ class Depths(Protocol):
         ...
 
 
-    def alarms(self) -> Sequence[str]:
-        """What somebody should look at, in words that stay the same while it lasts."""
-        ...
-
-
-class LastLaunch(Protocol):
-    """The launch that was written down last."""
-
-    @property
-    def token(self) -> str:
-        """It was asked for with this one."""
-
-    @property
-    def count(self) -> int:
-        """Machines asked for."""
-
-    @property
-    def age_s(self) -> float:
-        """Written down so long ago."""
-
 class Ledger(Protocol):
     """Where decisions are written down and workers are asked to drain."""
 
     async def last_decision(self, fleet: str) -> int:
         """The number of the latest decision."""
+        ...
+
+    async def last_launch(self, fleet: str) -> LastLaunch | None:
+        """The latest decision that launched, whoever made it; None where there is none within the hour."""
         ...
 
     async def record(
@@ -176,10 +180,6 @@ class Ledger(Protocol):
 
 class Lock(Protocol):
     """What only one scaler holds."""
-
-    async def last_launch(self, fleet: str) -> LastLaunch | None:
-        """The latest decision that launched, whoever made it; None where there is none within the hour."""
-        ...
 
     async def acquire(self) -> bool:
         """Try to get it, without waiting."""

@@ -107,8 +107,6 @@ class FakeFleet:
                 self.world.killed_busy.append(name)
             machine.ended = self.world.clock.now()
 
-
-class FakeStore:
     def alarms(self) -> Sequence[str]:
         return ()
 
@@ -121,6 +119,8 @@ class FakeLaunch:
     count: int
     age_s: float
 
+
+class FakeStore:
     """Satisfies `scaler.ports.Rows` and `scaler.ports.Ledger`."""
 
     def __init__(self, world: World) -> None:
@@ -158,12 +158,6 @@ class FakeLaunch:
         assert fleet == self.world.queue
         return len(self.world.decisions)
 
-    async def record(
-        self,
-        fleet: str,
-        *,
-        want: int | None,
-        have: int,
     async def last_launch(self, fleet: str) -> FakeLaunch | None:
         self.world.ask("ledger")
         launches = [decision for decision in self.world.decisions if "token" in decision["actions"]]
@@ -172,6 +166,12 @@ class FakeLaunch:
         actions, at = launches[-1]["actions"], launches[-1]["at"]
         return FakeLaunch(actions["token"], actions["launch"], self.world.clock.now() - at)
 
+    async def record(
+        self,
+        fleet: str,
+        *,
+        want: int | None,
+        have: int,
         reason: str,
         snapshot: Mapping[str, Any],
         actions: Mapping[str, Any],
