@@ -14,6 +14,8 @@ HAVE = Gauge("leveret_scaler_have_workers", "Workers that serve or are about to"
 BACKLOG = Gauge("leveret_scaler_backlog_jobs", "Queued jobs; NaN when unknown", ["queue", "tier"])
 OLDEST = Gauge("leveret_scaler_oldest_job_age_seconds", "Age of the job queued longest", ["queue", "tier"])
 RUNNING = Gauge("leveret_scaler_running_jobs", "Running jobs; NaN when unknown", ["queue"])
+SERVICE = Gauge("leveret_scaler_service_seconds", "A job's time in a slot; NaN before the first", ["queue"])
+BOOT = Gauge("leveret_scaler_boot_seconds", "From launch to ready; NaN before the first", ["queue"])
 FAILED_LAUNCHES = Gauge("leveret_scaler_failed_launches", "Launches in a row that came to nothing", ["queue"])
 ALARMS = Gauge("leveret_scaler_alarms", "Contradictions somebody should look at", ["queue"])
 DECISIONS = Counter("leveret_scaler_decisions_total", "Decisions by what they did", ["queue", "action"])
@@ -25,6 +27,8 @@ def show(queue: str, snapshot: Snapshot, decision: Decision) -> None:
     HAVE.labels(queue).set(decision.have)
     FAILED_LAUNCHES.labels(queue).set(snapshot.failures.count)
     ALARMS.labels(queue).set(len(decision.alarms))
+    SERVICE.labels(queue).set(_known(snapshot.pace.service_s))
+    BOOT.labels(queue).set(_known(snapshot.pace.boot_s))
     for tier in Tier:
         _show_backlog(queue, tier, snapshot)
     running = math.nan if isinstance(snapshot.demand, Unknown) else snapshot.demand.running
@@ -48,3 +52,7 @@ def _show_backlog(queue: str, tier: Tier, snapshot: Snapshot) -> None:
         waiting, oldest_s = backlog.waiting, backlog.oldest_s
     BACKLOG.labels(queue, tier.value).set(waiting)
     OLDEST.labels(queue, tier.value).set(oldest_s)
+
+
+def _known(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -88,6 +88,7 @@ class Keeper:
             machines=machines,
             broker=sight.broker_of(self.queue),
             failures=self._launches.failures,
+            pace=sight.pace_of(self.queue, machines, workers),
         )
 
     def _warned(self, decision: Decision) -> Decision:

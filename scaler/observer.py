@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import structlog
 
-from scaler.ports import BacklogRow, Clock, Depths, Rows, WorkerRow
+from scaler.learning import Learning
+from scaler.ports import BacklogRow, Clock, Depths, Rows, ServedRow, WorkerRow
 from scaler.snapshot import (
     UNKNOWN,
     Backlog,
     Broker,
     Demand,
+    Machine,
+    Pace,
     Tier,
     Unknown,
     Worker,
@@ -70,6 +73,7 @@ class Sight:
     brokers: dict[str, Broker | Unknown]
     unheard_s: float = 0.0
     """Silence that no worker could have broken: taken off every heartbeat's age."""
+    learning: Learning = field(default_factory=Learning)
 
     @property
     def queues(self) -> set[str]:
@@ -94,6 +98,13 @@ class Sight:
         """The queue as the broker sees it."""
         return self.brokers[queue]
 
+    def pace_of(
+        self, queue: str, machines: Iterable[Machine] | Unknown, workers: Iterable[Worker] | Unknown
+    ) -> Pace:
+        """What is known of the queue's times, its latest boots included."""
+        self.learning.watch(queue, machines, workers)
+        return self.learning.pace_of(queue)
+
 
 class Outage:
     """Remembers the last gap in what was known of the workers.
@@ -117,10 +128,18 @@ class Outage:
 
 
 class Observer:
-    """Looks at all queues at once: two statements, and one question to the broker for each queue."""
+    """Looks at all queues at once: three statements, and one question to the broker for each queue."""
 
-    def __init__(self, rows: Rows, depths: Depths, problems: Problems, clock: Clock) -> None:
+    def __init__(
+        self,
+        rows: Rows,
+        depths: Depths,
+        problems: Problems,
+        clock: Clock,
+        learning: Learning | None = None,
+    ) -> None:
         self._rows = rows
+        self._learning = learning or Learning()
         self._outage = Outage(clock)
         self._depths = depths
         self._problems = problems
@@ -132,13 +151,20 @@ class Observer:
         async with asyncio.TaskGroup() as looks:
             backlog = looks.create_task(self._problems.known("rows", self._rows.backlog))
             workers = looks.create_task(self._problems.known("workers", self._rows.workers))
+            served = looks.create_task(self._problems.known("service times", self._served))
             brokers = {name: looks.create_task(self._broker(name)) for name in names}
+        if not isinstance(rows := served.result(), Unknown):
+            self._learning.serve(rows)
         return Sight(
             backlog.result(),
             workers.result(),
             {name: look.result() for name, look in brokers.items()},
             0.0 if isinstance(workers.result(), Unknown) else self._outage.heard(),
+            self._learning,
         )
+
+    async def _served(self) -> Sequence[ServedRow]:
+        return await self._rows.served(self._learning.served_until)
 
     async def _broker(self, queue: str) -> Broker | Unknown:
         depth = await self._problems.known(f"broker {queue}", lambda: self._depths.depth(queue))

@@ -2,33 +2,24 @@
 
     decide(snapshot, config, now) -> Decision
 
-The same function runs in production and on a simulated clock. Unknown is never zero: when a part of the
-snapshot could not be had the fleet holds, and it never shrinks; at most one worker is started for rows that
-are known to wait.
+The same function runs in production and in the simulator. Unknown is never zero: when a part of the snapshot
+could not be had the fleet holds, and it never shrinks; at most one worker is started for rows that are known
+to wait.
 
-The rule is a depth rule: a worker for every `per_worker` jobs. Scale-in is a handshake: an idle worker is
-marked, it leaves by itself, and a machine is terminated only when its worker is gone, never came, or is lost.
+The rule is deadline credit (`scaler.credit`): workers are added where those that are here can't start what
+waits in time. Scale-in is a handshake: an idle worker is marked, it leaves by itself, and a machine is
+terminated only when its worker is gone, never came, or is lost.
 """
 
 from __future__ import annotations
 
-import enum
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from scaler.snapshot import (
-    Broker,
-    Config,
-    Decision,
-    Demand,
-    Failures,
-    Machine,
-    Snapshot,
-    Unknown,
-    Worker,
-    WorkerState,
-)
+from scaler.credit import Need, Times, boot_deadline_s, needs, times
+from scaler.roles import SERVING, Role, Roster, assess
+from scaler.snapshot import Backlog, Config, Decision, Demand, Failures, Snapshot, Tier, Unknown, WorkerState
 
 
 def decide(snapshot: Snapshot, config: Config, now: float) -> Decision:
@@ -36,7 +27,7 @@ def decide(snapshot: Snapshot, config: Config, now: float) -> Decision:
 
     Args:
         snapshot: What was observed.
-        config: The fleet's limits.
+        config: The fleet's limits and objectives.
         now: Seconds, on the clock of `snapshot.taken_at` and `snapshot.failures.last_at`.
     """
     if now - snapshot.taken_at > config.stale_s:
@@ -46,8 +37,10 @@ def decide(snapshot: Snapshot, config: Config, now: float) -> Decision:
     pause_s = _pause_s(snapshot.failures, config, now)
     if isinstance(snapshot.demand, Unknown) or isinstance(snapshot.workers, Unknown):
         return _decide_blind(snapshot, config, pause_s)
-    fleet = _assess(snapshot.machines, snapshot.workers, snapshot.broker, config)
-    return _decide_by_depth(snapshot.demand, fleet, config, pause_s)
+    expected = times(snapshot.pace, config)
+    deadline_s = boot_deadline_s(expected, config)
+    roster = assess(snapshot.machines, snapshot.workers, snapshot.broker, config, deadline_s=deadline_s)
+    return _decide(_Case(snapshot.demand, roster, expected, config, pause_s))
 
 
 def backoff_s(failures: int, config: Config) -> float:
@@ -91,150 +84,107 @@ def _jobs_by_any_source(snapshot: Snapshot) -> int:
     return 0 if isinstance(snapshot.broker, Unknown) else snapshot.broker.ready
 
 
-class _Role(enum.Enum):
-    BOOTING = enum.auto()
-    IDLE = enum.auto()
-    BUSY = enum.auto()
-    LEAVING = enum.auto()
-    """On its way out, or not heard of: no capacity, and not ours to hurry."""
-    OVER = enum.auto()
-    """Nobody works there any more: to be terminated."""
-
-
-_SERVING = (_Role.BOOTING, _Role.IDLE, _Role.BUSY)
-
-
 @dataclass(frozen=True, slots=True)
-class _Fleet:
-    """Every living machine or worker and its role, with the alarms that came up."""
+class _Case:
+    """All that is known when everything is."""
 
-    roles: Mapping[str, _Role]
-    idle_s: Mapping[str, float]
-    """Of the fleet's own idle workers."""
-    alarms: tuple[str, ...]
-
-    def count(self, *roles: _Role) -> int:
-        return sum(role in roles for role in self.roles.values())
+    demand: Demand
+    roster: Roster
+    expected: Times
+    config: Config
+    pause_s: float
 
     @property
-    def over(self) -> tuple[str, ...]:
-        return tuple(sorted(name for name, role in self.roles.items() if role is _Role.OVER))
+    def have(self) -> int:
+        return self.roster.count(*SERVING)
+
+    @property
+    def jobs(self) -> int:
+        return self.demand.waiting + self.demand.running
 
 
-def _assess(
-    machines: Iterable[Machine], workers: Iterable[Worker], broker: Broker | Unknown, config: Config
-) -> _Fleet:
-    records = {worker.id: worker for worker in workers}
-    own = {machine.id: machine for machine in machines}
-    deserted = not isinstance(broker, Unknown) and broker.consumers == 0
-    roles = {
-        name: _role(machine, records.get(name), config, deserted=deserted)
-        for name, machine in own.items()
-        if machine.alive
-    }
-    # Workers that somebody else started serve as well, but are not ours to stop.
-    others = [record for name, record in records.items() if name not in own]
-    heard = {record.id: _serving(record, config) for record in others if _is_heard(record, broker, config)}
-    roles |= {name: role for name, role in heard.items() if role in _SERVING}
-    idle_s = {name: records[name].idle_s or 0.0 for name in own if roles.get(name) is _Role.IDLE}
-    return _Fleet(roles, idle_s, tuple(_contradictions(roles, records, config, deserted=deserted)))
-
-
-def _role(machine: Machine, record: Worker | None, config: Config, *, deserted: bool) -> _Role:
-    if record is None or record.state is WorkerState.STARTING:
-        return _Role.OVER if machine.age_s > config.boot_s else _Role.BOOTING
-    return _Role.OVER if _is_over(record, config, deserted=deserted) else _serving(record, config)
-
-
-def _is_over(record: Worker, config: Config, *, deserted: bool) -> bool:
-    if record.state is WorkerState.GONE:
-        return record.since_s > config.leave_s
-    if record.heartbeat_s > config.lost_s:
-        return deserted and record.heartbeat_s > 2 * config.lost_s
-    return record.state is WorkerState.DRAINING and not record.busy and record.since_s > config.drain_s
-
-
-def _is_heard(record: Worker, broker: Broker | Unknown, config: Config) -> bool:
-    """Whether to believe the row of a worker that no machine of the fleet stands behind: it may have died."""
-    deserted = not isinstance(broker, Unknown) and broker.deserted
-    consumes = record.state is not WorkerState.STARTING
-    return record.heartbeat_s <= config.silent_s and not (deserted and consumes)
-
-
-def _serving(record: Worker, config: Config) -> _Role:
-    leaving = record.drain or record.state in (WorkerState.DRAINING, WorkerState.GONE)
-    if leaving or record.heartbeat_s > config.lost_s:
-        return _Role.LEAVING
-    if record.state is WorkerState.STARTING:
-        return _Role.BOOTING
-    return _Role.BUSY if record.busy or record.idle_s is None else _Role.IDLE
-
-
-def _contradictions(
-    roles: Mapping[str, _Role], records: Mapping[str, Worker], config: Config, *, deserted: bool
-) -> Iterable[str]:
-    ready = [name for name, role in roles.items() if role is _Role.IDLE]
-    settled = [name for name in ready if records[name].since_s > config.lost_s]
-    if deserted and settled:
-        yield f"{', '.join(sorted(settled))} reports ready, but the broker has no consumer on this queue"
-
-
-def _decide_by_depth(demand: Demand, fleet: _Fleet, config: Config, pause_s: float) -> Decision:
-    have = fleet.count(*_SERVING)
-    target = _target(demand, fleet.count(_Role.BUSY), config)
-    launch = _launch(target - have, len(fleet.roles), config, pause_s)
-    # One that boots is no reason to send another away: it may never come.
-    drain = _drain(demand, fleet, fleet.count(_Role.IDLE, _Role.BUSY) - target, config)
+def _decide(case: _Case) -> Decision:
+    asked = needs(case.demand, case.roster, case.expected, case.config)
+    most = max(asked, key=lambda need: (need.add, need.waiting - need.credit), default=None)
+    target = _target(case, most.add if most else 0)
+    launch = _launch(case, target - case.have)
+    drain = _drain(case)
+    want = max(target, case.have) - len(drain)
     return Decision(
-        want=max(target, have - len(drain)),
-        have=have,
+        want=want,
+        have=case.have,
         launch=launch,
         drain=drain,
-        terminate=fleet.over,
-        reason=_reason(demand, fleet, config, target=target, launch=launch, drain=drain, pause_s=pause_s),
-        alarms=fleet.alarms,
+        terminate=case.roster.over,
+        reason="; ".join(_reason(case, most, want=want, launch=launch, drain=drain)),
+        alarms=case.roster.alarms,
     )
 
 
-def _target(demand: Demand, busy: int, config: Config) -> int:
-    jobs = demand.waiting + demand.running
-    floor = max(config.min, busy, 1 if jobs else 0)
-    return min(config.max, max(floor, math.ceil(jobs / config.per_worker)))
+def _target(case: _Case, add: int) -> int:
+    """Never more workers than jobs to give them, and one for the first job; the limits have the last word."""
+    config = case.config
+    useful = max(case.have, config.min, math.ceil(case.jobs / config.slots))
+    floor = max(config.min, 1 if case.jobs else 0)
+    return min(config.max, useful, max(floor, case.have + add))
 
 
-def _launch(missing: int, present: int, config: Config, pause_s: float) -> int:
+def _launch(case: _Case, missing: int) -> int:
     """Those that are leaving hold their machine until they are gone, so they take room below the maximum."""
-    return 0 if pause_s else max(0, min(missing, config.max - present, config.launch_step))
+    room = case.config.max - len(case.roster.hands)
+    return 0 if case.pause_s else max(0, min(missing, room, case.config.launch_step))
 
 
-def _drain(demand: Demand, fleet: _Fleet, surplus: int, config: Config) -> tuple[str, ...]:
-    if demand.waiting or surplus <= 0:
+def _drain(case: _Case) -> tuple[str, ...]:
+    """Whoever was idle for long while nothing waits; one that boots is no reason, for it may never come."""
+    if case.demand.waiting:
         return ()
-    longest = sorted(fleet.idle_s, key=lambda name: (-fleet.idle_s[name], name))
-    return tuple(name for name in longest if fleet.idle_s[name] >= config.idle_s)[:surplus]
+    idle_s = {name: hand.idle_s for name, hand in case.roster.hands.items() if hand.idle_s is not None}
+    longest = sorted(idle_s, key=lambda name: (-idle_s[name], name))
+    long = [name for name in longest if idle_s[name] >= case.config.idle_s]
+    return tuple(long[: max(0, case.roster.count(Role.IDLE, Role.BUSY) - _needed(case))])
 
 
-def _reason(
-    demand: Demand,
-    fleet: _Fleet,
-    config: Config,
-    *,
-    target: int,
-    launch: int,
-    drain: tuple[str, ...],
-    pause_s: float,
-) -> str:
-    have = fleet.count(*_SERVING)
-    words = [f"{demand.waiting} waiting, {demand.running} running: {target} of at most {config.max} wanted"]
-    words.append(f"{have} here")
+def _needed(case: _Case) -> int:
+    """Rows may say that a job runs which no heartbeat has told of yet."""
+    busy = max(case.roster.count(Role.BUSY), 1 if case.demand.running else 0)
+    return max(busy, case.config.min)
+
+
+def _reason(case: _Case, most: Need | None, *, want: int, launch: int, drain: Sequence[str]) -> Iterator[str]:
+    yield _waiting(case.demand)
+    yield _present(case.roster)
+    if most:
+        yield _credit(most, case.expected)
+    yield f"{want} of at most {case.config.max} wanted"
     if launch:
-        words.append(f"starting {launch}")
-    elif have < target:
-        words.append(
-            f"launches fail, next try in {pause_s:.0f} s" if pause_s else "no room until others left"
-        )
+        yield f"starting {launch}"
+    elif case.have < want:
+        pause = f"launches fail, next try in {case.pause_s:.0f} s"
+        yield pause if case.pause_s else "no room until others left"
     if drain:
-        words.append(f"idle for {config.idle_s:g} s, asked to leave: {', '.join(drain)}")
-    if fleet.over:
-        words.append(f"nobody works there any more, terminating: {', '.join(fleet.over)}")
-    return "; ".join(words)
+        yield f"idle for {case.config.idle_s:g} s, asked to leave: {', '.join(drain)}"
+    if case.roster.over:
+        yield f"nobody works there any more, terminating: {', '.join(case.roster.over)}"
+
+
+def _waiting(demand: Demand) -> str:
+    told = f"{demand.waiting} waiting, {demand.running} running"
+    tiers = [(tier, demand.tiers.get(tier, Backlog())) for tier in Tier]
+    parts = [f"{b.waiting} {tier}, oldest {b.oldest_s:.0f} s" for tier, b in tiers if b.waiting]
+    return f"{told} ({'; '.join(parts)})" if parts else told
+
+
+def _present(roster: Roster) -> str:
+    counts = {role: roster.count(role) for role in (*SERVING, Role.LEAVING)}
+    parts = [f"{count} {role.name.lower()}" for role, count in counts.items() if count]
+    return f"here: {', '.join(parts) or 'nobody'}"
+
+
+def _credit(most: Need, expected: Times) -> str:
+    """The class that asks for most, and the numbers of the law."""
+    return (
+        f"{most.tier}: within the {most.left_s:.0f} s left those here can start {most.credit:.1f} of"
+        f" {most.waiting}, one more {most.fresh:.1f} (a job takes {expected.service_s:.0f} s,"
+        f" a boot {expected.boot_s:.0f} s)"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 from scaler.snapshot import Machine
@@ -73,6 +74,26 @@ class WorkerRow(Protocol):
         """Last heard of so long ago."""
 
 
+class ServedRow(Protocol):
+    """The attempts of one queue that ended lately."""
+
+    @property
+    def queue(self) -> str:
+        """The catalog's name of the queue."""
+
+    @property
+    def jobs(self) -> int:
+        """How many."""
+
+    @property
+    def mean_s(self) -> float:
+        """For how long they held a slot, on average."""
+
+    @property
+    def until(self) -> datetime:
+        """When the last one ended, by the database's clock."""
+
+
 class QueueDepth(Protocol):
     """What the broker itself counts."""
 
@@ -134,6 +155,10 @@ class Rows(Protocol):
 
     async def workers(self) -> Sequence[WorkerRow]:
         """The workers' records."""
+        ...
+
+    async def served(self, since: datetime | None) -> Sequence[ServedRow]:
+        """What ended after `since`, or within the hour, by queue."""
         ...
 
 

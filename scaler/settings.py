@@ -20,7 +20,10 @@ class QueueLimits(Section):
 
     min: int | None = Field(default=None, ge=0)
     max: int | None = Field(default=None, ge=0)
-    per_worker: int | None = Field(default=None, ge=1)
+    wait_high_s: Seconds | None = None
+    wait_normal_s: Seconds | None = None
+    wait_low_s: Seconds | None = None
+    theta: float | None = Field(default=None, gt=0, le=1)
     idle_s: Seconds | None = None
     slots: int | None = Field(default=None, ge=1, le=256)
     device: Literal["cpu", "cuda"] | None = None
@@ -32,9 +35,13 @@ class ScalerSection(Section):
     interval_s: Seconds = 30.0
     min: int = Field(default=0, ge=0)
     max: int = Field(default=1, ge=0)
-    per_worker: int = Field(default=1, ge=1, description="jobs that one worker is started for")
+    wait_high_s: Seconds = Field(default=120.0, description="a job of priority 8 to 10 is to start within")
+    wait_normal_s: Seconds = Field(default=600.0, description="a job of priority 4 to 7 is to start within")
+    wait_low_s: Seconds = Field(default=3600.0, description="a job of priority 0 to 3 is to start within")
+    theta: float = Field(default=0.8, gt=0, le=1, description="the share of these that is planned with")
     idle_s: Seconds = 120.0
-    boot_s: Seconds = Field(default=600.0, description="a worker not ready by then is given up")
+    boot_s: Seconds = Field(default=600.0, description="not ready by then, nor after three boots: given up")
+    boot_prior_s: Seconds | None = Field(default=None, description="a boot, until one was seen; by the fleet")
     drain_s: Seconds = Field(default=180.0, description="above the workers' own LEVERET_WORKER_DRAIN_S")
     stop_s: Seconds = Field(default=120.0, description="what the workers get to drain when the scaler stops")
     keep_workers: bool = Field(default=False, description="leave the workers running when the scaler stops")
@@ -66,7 +73,7 @@ class ScalerSection(Section):
         return {name: str(value) for name, value in given.items() if value is not None}
 
 
-_LIMITS = {"min", "max", "per_worker", "idle_s"}
+_LIMITS = {"min", "max", "wait_high_s", "wait_normal_s", "wait_low_s", "theta", "idle_s"}
 
 
 class ScalerSettings(ProcessSettings):

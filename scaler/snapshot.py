@@ -106,6 +106,7 @@ class Machine:
     Attributes:
         age_s: Seconds since its launch; of one that ended, how long it lived.
         alive: False once it has ended.
+        doomed: Its end is announced (a spot notice): whatever it does now, it is no capacity.
         exit: What is known of its end, in words.
         inherited: It ended under an earlier scaler, which has judged its launch.
     """
@@ -113,6 +114,7 @@ class Machine:
     id: str
     age_s: float
     alive: bool = True
+    doomed: bool = False
     exit: str = ""
     inherited: bool = False
 
@@ -139,6 +141,19 @@ class Failures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """What was learned of one queue; None: not seen yet.
+
+    Attributes:
+        service_s: For how long a job holds a slot.
+        boot_s: From a launch until its worker is ready.
+    """
+
+    service_s: float | None = None
+    boot_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """Everything a decision rests on, for one fleet, taken at `taken_at` on the clock of `now`."""
 
@@ -148,18 +163,32 @@ class Snapshot:
     machines: tuple[Machine, ...] | Unknown = UNKNOWN
     broker: Broker | Unknown = UNKNOWN
     failures: Failures = Failures()
+    pace: Pace = Pace()
+
+
+WAIT_S: Final[Mapping[Tier, float]] = {Tier.HIGH: 120.0, Tier.NORMAL: 600.0, Tier.LOW: 3600.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """One fleet's limits. Seconds and counts."""
+    """One fleet's limits and objectives. Seconds and counts."""
 
     min: int = 0
     max: int = 1
-    per_worker: int = 1
+    wait_s: Mapping[Tier, float] = field(default_factory=lambda: WAIT_S)
+    """Within which a job of each class is to be started."""
+    theta: float = 0.8
+    """The share of it that is planned with; the rest is for what no plan knows."""
+    slots: int = 1
+    """Of a worker that was not heard of yet."""
+    service_prior_s: float = 30.0
+    boot_prior_s: float = 240.0
+    """What a boot is taken to last until one was seen."""
     idle_s: float = 120.0
+    settled_s: float = 60.0
+    """A worker that is ready for less is not sent away, however long its machine had nothing to do."""
     boot_s: float = 600.0
-    """A machine whose worker is not ready by then is given up."""
+    """A machine whose worker is not ready by then, nor after three usual boots, is given up."""
     drain_s: float = 180.0
     """A draining worker without a job is given up after this; above the worker's own drain deadline."""
     leave_s: float = 30.0
@@ -173,8 +202,12 @@ class Config:
     backoff_cap_s: float = 300.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.min <= self.max or self.per_worker < 1:
-            raise ValueError("a fleet needs 0 <= min <= max and per_worker >= 1")
+        if not 0 <= self.min <= self.max or self.slots < 1:
+            raise ValueError("a fleet needs 0 <= min <= max and slots >= 1")
+        if not 0 < self.theta <= 1 or min(self.wait_s.values()) <= 0 or len(self.wait_s) < len(Tier):
+            raise ValueError("a fleet needs 0 < theta <= 1 and an objective above 0 for each class")
+        if self.service_prior_s <= 0 or self.boot_prior_s < 0:
+            raise ValueError("a job takes time, and a boot no less than none")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

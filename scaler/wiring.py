@@ -21,10 +21,11 @@ from scaler.clock import MonotonicClock
 from scaler.fleet.process import ProcessFleet
 from scaler.keeper import Keeper
 from scaler.leader import Leader
+from scaler.learning import Learning
 from scaler.loop import Loop
 from scaler.observer import Observer, Problems
 from scaler.settings import ScalerSection, ScalerSettings
-from scaler.snapshot import Config
+from scaler.snapshot import Config, Tier
 from shared.adapters.broker import open_publisher
 from shared.adapters.catalogs import read_once
 from shared.adapters.store.fleet import FleetStore, open_leadership
@@ -39,6 +40,10 @@ log = structlog.get_logger()
 
 WORKER = ("-m", "gpu_worker")
 POOL_SIZE = 3
+BOOT_PRIOR_S = {"process": 10.0}
+"""What a launch is taken to last until one was seen: a process of this machine …"""
+CLOUD_BOOT_PRIOR_S = 240.0
+"""… and a machine that a cloud has to find, start and load with an image."""
 
 
 async def serve(settings: ScalerSettings, lifecycle: Lifecycle) -> None:
@@ -52,11 +57,12 @@ async def serve(settings: ScalerSettings, lifecycle: Lifecycle) -> None:
         publisher = await stack.enter_async_context(open_publisher(settings.rabbitmq, name="scaler"))
         lock = await stack.enter_async_context(open_leadership(settings.postgres))
         store, leader, problems, clock = FleetStore(database), Leader(lock), Problems(), MonotonicClock()
+        configs = _configs(settings, queues)
         keepers = [
             Keeper(
                 queue,
                 fleet,
-                config_of(settings.scaler.of(queue)),
+                configs[queue],
                 ledger=store,
                 leader=leader,
                 clock=clock,
@@ -66,7 +72,7 @@ async def serve(settings: ScalerSettings, lifecycle: Lifecycle) -> None:
         ]
         loop = Loop(
             keepers,
-            Observer(store, publisher, problems, clock),
+            Observer(store, publisher, problems, clock, Learning(configs)),
             leader,
             clock,
             interval_s=settings.scaler.interval_s,
@@ -79,17 +85,35 @@ async def serve(settings: ScalerSettings, lifecycle: Lifecycle) -> None:
         log.info("scaler.stopping")
 
 
-def config_of(section: ScalerSection) -> Config:
-    """A fleet's limits from the settings."""
+def config_of(section: ScalerSection, *, slots: int = 1) -> Config:
+    """A fleet's limits and objectives from the settings."""
     return Config(
         min=section.min,
         max=section.max,
-        per_worker=section.per_worker,
+        wait_s={
+            Tier.HIGH: section.wait_high_s,
+            Tier.NORMAL: section.wait_normal_s,
+            Tier.LOW: section.wait_low_s,
+        },
+        theta=section.theta,
+        slots=slots,
+        boot_prior_s=section.boot_prior_s or BOOT_PRIOR_S.get(section.fleet, CLOUD_BOOT_PRIOR_S),
         idle_s=section.idle_s,
         boot_s=section.boot_s,
         drain_s=section.drain_s,
         stale_s=max(60.0, 3 * section.interval_s),
     )
+
+
+def _configs(settings: ScalerSettings, queues: Iterable[str]) -> Mapping[str, Config]:
+    section = settings.scaler
+    return {queue: config_of(section.of(queue), slots=_slots(section, queue)) for queue in queues}
+
+
+def _slots(section: ScalerSection, queue: str) -> int:
+    """What the queue's workers will read themselves; nonsense is theirs to refuse."""
+    told = (dict(os.environ) | section.worker_variables(queue)).get("LEVERET_WORKER_SLOTS", "")
+    return max(1, int(told)) if told.isdecimal() else 1
 
 
 def state_dir(settings: ScalerSettings) -> Path:

@@ -18,7 +18,7 @@ from tests.integration.test_engine_cutout import astronaut
 
 pytestmark = [pytest.mark.anyio, pytest.mark.stack]
 
-QUICK = {"quick": {"device": "cpu", "slots": 3, "per_worker": 3}}
+QUICK = {"quick": {"device": "cpu", "slots": 3}}
 
 
 @pytest.fixture

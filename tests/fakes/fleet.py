@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from scaler.snapshot import Machine
 from shared.adapters.broker import QueueDepth
-from shared.adapters.store.fleet import BacklogRow, WorkerRow
+from shared.adapters.store.fleet import BacklogRow, ServedRow, WorkerRow
 from shared.errors import Unavailable
 from tests.fakes.clock import FakeClock
 
@@ -34,13 +35,14 @@ class World:
     broken_image: bool = False
     """Machines end as soon as they are started."""
     away: set[str] = field(default_factory=set)
-    """Parts that raise: rows, workers, broker, fleet, launch, ledger."""
+    """Parts that raise: rows, workers, served, broker, fleet, launch, ledger."""
     machines: dict[str, FakeMachine] = field(default_factory=dict)
     decisions: list[dict[str, Any]] = field(default_factory=list)
     killed_busy: list[str] = field(default_factory=list)
     forgotten: set[str] = field(default_factory=set)
     """Machines that ended while their row still says ready."""
     buried: list[str] = field(default_factory=list)
+    served: list[ServedRow] = field(default_factory=list)
 
     def ask(self, part: str) -> None:
         if part in self.away:
@@ -138,6 +140,10 @@ class FakeStore:
         self.world.ask("workers")
         rows = [self._row(machine) for machine in self.world.alive if self.world.ready(machine)]
         return rows + [self._row(self.world.machines[name]) for name in sorted(self.world.forgotten)]
+
+    async def served(self, since: datetime | None) -> Sequence[ServedRow]:
+        self.world.ask("served")
+        return [row for row in self.world.served if since is None or row.until > since]
 
     def _row(self, machine: FakeMachine) -> WorkerRow:
         now = self.world.clock.now()

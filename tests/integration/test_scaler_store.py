@@ -39,6 +39,7 @@ def settings(postgres_dsn: str) -> Postgres:
 async def database(settings: Postgres) -> AsyncIterator[Database]:
     async with open_database(settings, name="test", size=2) as opened:
         await opened.write("delete from jobs")
+        await opened.write("delete from attempts")
         await opened.write("delete from workers")
         yield opened
 
@@ -121,6 +122,40 @@ async def test_the_row_of_a_dead_worker_is_closed(database: Database, store: Fle
         "left": ("gone", 0),
         "living": ("ready", 1),
     }
+
+
+ATTEMPT = """
+insert into attempts (job_id, fence, attempt, worker, outcome, started_at, finished_at, log, timings)
+select $1, 1, 1, 'w', $2, t - make_interval(secs => $4), t, '', '{}'
+from (select clock_timestamp() - make_interval(secs => $3) as t) ended
+"""
+
+
+async def add_attempt(database: Database, queue: str, outcome: str, *, ago_s: float, took_s: float) -> None:
+    job = uuid.uuid4()
+    await database.write(JOB, job, queue, "succeeded", 5, 0.0, "w")
+    await database.write(ATTEMPT, job, outcome, ago_s, took_s)
+
+
+async def test_service_times_are_those_of_attempts_that_ran_to_their_end_since_the_last_look(
+    database: Database, store: FleetStore
+) -> None:
+    await add_attempt(database, "images", "succeeded", ago_s=7200, took_s=500)
+    await add_attempt(database, "images", "succeeded", ago_s=60, took_s=10)
+    await add_attempt(database, "images", "failed", ago_s=50, took_s=20)
+    await add_attempt(database, "images", "worker_lost", ago_s=40, took_s=90)
+    await add_attempt(database, "images", "released", ago_s=40, took_s=90)
+    await add_attempt(database, "quick", "succeeded", ago_s=30, took_s=1)
+
+    first = {row.queue: row for row in await store.served(None)}
+    assert {name: row.jobs for name, row in first.items()} == {"images": 2, "quick": 1}
+    assert first["images"].mean_s == pytest.approx(15, abs=0.1)
+
+    until = max(row.until for row in first.values())
+    assert await store.served(until) == []
+    await add_attempt(database, "images", "succeeded", ago_s=0, took_s=3)
+    [row] = await store.served(until)
+    assert (row.queue, row.jobs) == ("images", 1)
 
 
 async def test_decisions_are_kept_in_order(database: Database, store: FleetStore) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -43,6 +44,16 @@ select id, queue, state, slots, busy, drain,
 from workers
 where heartbeat_at > clock_timestamp() - make_interval(secs => $1)
 order by id
+"""
+
+SERVED = """
+select j.queue, count(*)::int as jobs,
+       avg(greatest(0, extract(epoch from a.finished_at - a.started_at)))::float8 as mean_s,
+       max(a.finished_at) as until
+from attempts a join jobs j on j.id = a.job_id
+where a.finished_at > greatest($1::timestamptz, clock_timestamp() - interval '1 hour')
+  and a.outcome not in ('worker_lost', 'released', 'canceled')  -- cut short: no measure of a whole job
+group by j.queue
 """
 
 DRAIN = """
@@ -117,6 +128,21 @@ class WorkerRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServedRow:
+    """The attempts of one queue that ended lately.
+
+    Attributes:
+        mean_s: For how long they held a slot, on average.
+        until: When the last one ended, by the database's clock.
+    """
+
+    queue: str
+    jobs: int
+    mean_s: float
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchRow:
     """A launch that was written down.
 
@@ -144,6 +170,10 @@ class FleetStore:
     async def workers(self) -> list[WorkerRow]:
         """Every worker heard of within the hour, those that said goodbye included."""
         return [WorkerRow(**dict(row)) for row in await self._database.read(WORKERS, REMEMBERED_S)]
+
+    async def served(self, since: datetime | None) -> list[ServedRow]:
+        """By queue, the attempts that ran to an end of their own after `since`, within the hour."""
+        return [ServedRow(**dict(row)) for row in await self._database.read(SERVED, since)]
 
     async def drain(self, ids: Sequence[str]) -> list[str]:
         """Ask workers to drain, except those that got a job meanwhile; returns those that were asked."""

@@ -14,7 +14,7 @@ from scaler.keeper import Keeper
 from scaler.leader import Leader
 from scaler.loop import Loop
 from scaler.observer import Observer, Problems
-from scaler.snapshot import Config
+from scaler.snapshot import Config, Tier
 from tests.fakes.clock import FakeClock
 from tests.fakes.fleet import FakeBroker, FakeFleet, FakeLock, FakeStore, World
 
@@ -38,7 +38,9 @@ class Scaler:
 def scaler(world: World | None = None, lock: FakeLock | None = None, **limits: Any) -> Scaler:
     world = world or World(FakeClock())
     lock = lock or FakeLock([])
-    config = Config(**({"max": 2, "idle_s": 10.0} | limits))
+    # An objective that has passed before anybody looks: as many workers as jobs.
+    usual: dict[str, Any] = {"max": 2, "idle_s": 10.0, "wait_s": dict.fromkeys(Tier, 1.0)}
+    config = Config(**(usual | limits))
     fleet, store, problems, leader = FakeFleet(world), FakeStore(world), Problems(), Leader(lock)
     keeper = Keeper(
         world.queue, fleet, config, ledger=store, leader=leader, clock=world.clock, problems=problems

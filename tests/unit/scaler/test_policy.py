@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from scaler.snapshot import (
     Demand,
     Failures,
     Machine,
+    Pace,
     Snapshot,
     Tier,
     Worker,
@@ -77,7 +79,11 @@ def test_the_first_job_starts_one_worker() -> None:
     decision = decided(demand=demand(waiting=1))
 
     assert (decision.want, decision.launch) == (1, 1)
-    assert decision.reason == "1 waiting, 0 running: 1 of at most 4 wanted; 0 here; starting 1"
+    assert decision.reason == (
+        "1 waiting, 0 running (1 normal, oldest 1 s); here: nobody;"
+        " normal: within the 479 s left those here can start 0.0 of 1, one more 9.0"
+        " (a job takes 30 s, a boot 240 s); 1 of at most 4 wanted; starting 1"
+    )
 
 
 def test_one_that_boots_is_counted() -> None:
@@ -88,16 +94,20 @@ def test_a_job_that_runs_nowhere_wants_a_worker() -> None:
     assert decided(demand=demand(running=1)).launch == 1
 
 
-def test_depth_is_met_up_to_the_maximum() -> None:
-    assert decided(demand=demand(waiting=100)).launch == 4
-    assert decided(demand=demand(waiting=100), config=Config(max=50)).launch == 5  # one step
-    assert decided(demand=demand(waiting=9), config=Config(max=50, per_worker=4)).launch == 3
+def test_what_waits_is_met_up_to_the_maximum_a_step_at_a_time() -> None:
+    late = demand(waiting=100, oldest_s=480)
+
+    assert decided(demand=late).launch == 4
+    assert decided(demand=late, config=Config(max=50)).launch == 5
 
 
 def test_what_leaves_takes_room_until_it_is_gone() -> None:
     leaving = (in_state("a", WorkerState.DRAINING), ready("b", drain=True))
     decision = decided(
-        demand=demand(waiting=9), workers=leaving, machines=machines("a", "b"), config=Config(max=2)
+        demand=demand(waiting=9, oldest_s=480),
+        workers=leaving,
+        machines=machines("a", "b"),
+        config=Config(max=2),
     )
 
     assert (decision.want, decision.have, decision.launch) == (2, 0, 0)
@@ -116,6 +126,16 @@ def test_an_idle_worker_is_asked_to_leave() -> None:
 
     assert (decision.drain, decision.want) == (("a",), 1)
     assert decision.reason.endswith("idle for 120 s, asked to leave: a")
+
+
+def test_one_that_is_ready_only_now_stays_however_long_its_machine_had_nothing_to_do() -> None:
+    fresh = Worker(id="a", state=WorkerState.READY, since_s=59, idle_s=300)
+
+    assert not decided(workers=(fresh,), machines=machines("a")).drain
+    assert decided(workers=(replace(fresh, since_s=60),), machines=machines("a")).drain == ("a",)
+    # Where little patience is asked for, this is no reason for more.
+    quick = Config(max=4, idle_s=1)
+    assert decided(workers=(replace(fresh, since_s=1),), machines=machines("a"), config=quick).drain == ("a",)
 
 
 def test_the_longest_idle_leave_first_and_the_minimum_stays() -> None:
@@ -191,12 +211,25 @@ def test_a_machine_is_terminated_once_its_worker_is_gone() -> None:
     assert decided(workers=(late,), machines=machines("a")).terminate == ("a",)
 
 
+def test_a_worker_whose_end_is_announced_is_no_capacity_and_left_alone() -> None:
+    noticed = (Machine(id="a", age_s=300, doomed=True), Machine(id="b", age_s=5, doomed=True))
+    decision = decided(demand=demand(waiting=1), workers=(ready("a", idle_s=999),), machines=noticed)
+
+    assert (decision.have, decision.launch, decision.drain, decision.terminate) == (0, 1, (), ())
+    gone = (in_state("a", WorkerState.GONE, since_s=40),)
+    assert decided(workers=gone, machines=noticed).terminate == ("a",)
+
+
 def test_a_worker_that_never_comes_is_given_up() -> None:
-    late = machines("a", age_s=601)
+    late = machines("a", age_s=721)
 
     assert decided(machines=late).terminate == ("a",)
     assert decided(machines=late, workers=(in_state("a", WorkerState.STARTING),)).terminate == ("a",)
     assert not decided(machines=late, workers=(ready("a"),)).terminate
+    # Three usual boots it gets, and ten minutes in any case.
+    assert not decided(machines=machines("a", age_s=719)).terminate
+    assert decided(machines=machines("a", age_s=601), pace=Pace(boot_s=60)).terminate == ("a",)
+    assert not decided(machines=machines("a", age_s=599), pace=Pace(boot_s=60)).terminate
 
 
 def test_a_drain_that_hangs_is_ended_but_never_under_a_job() -> None:

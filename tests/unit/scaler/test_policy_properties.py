@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scaler.credit import Times, credit_of
 from scaler.policy import decide
+from scaler.roles import Hand, Role, Roster
 from scaler.snapshot import (
     UNKNOWN,
     Backlog,
@@ -16,6 +20,7 @@ from scaler.snapshot import (
     Demand,
     Failures,
     Machine,
+    Pace,
     Snapshot,
     Tier,
     Worker,
@@ -37,6 +42,7 @@ workers = st.lists(
         id=NAMES,
         state=st.sampled_from(list(WorkerState)),
         busy=busy,
+        slots=st.integers(1, 4),
         drain=st.booleans(),
         since_s=AGES,
         idle_s=st.none() | AGES,
@@ -45,7 +51,8 @@ workers = st.lists(
     unique_by=lambda worker: worker.id,
 ).map(tuple)
 machines = st.lists(
-    st.builds(Machine, id=NAMES, age_s=AGES, alive=st.booleans()), unique_by=lambda machine: machine.id
+    st.builds(Machine, id=NAMES, age_s=AGES, alive=st.booleans(), doomed=st.booleans()),
+    unique_by=lambda machine: machine.id,
 ).map(tuple)
 brokers = st.builds(Broker, ready=st.integers(0, 60), consumers=st.integers(0, 5))
 unknown = st.just(UNKNOWN)
@@ -59,14 +66,27 @@ snapshots = st.builds(
     failures=st.builds(
         Failures, count=st.integers(0, 6), last_at=st.floats(min_value=NOW - 500, max_value=NOW)
     ),
+    pace=st.builds(
+        Pace,
+        service_s=st.none() | st.floats(min_value=0.01, max_value=1000),
+        boot_s=st.none() | st.floats(min_value=0, max_value=1000),
+    ),
 )
 configs = st.builds(
-    lambda low, extra, per, idle: Config(min=low, max=low + extra, per_worker=per, idle_s=idle),
+    lambda low, extra, theta, slots, idle: Config(
+        min=low, max=low + extra, theta=theta, slots=slots, idle_s=idle
+    ),
     st.integers(0, 3),
-    st.integers(0, 6),
+    st.integers(0, 12),
+    st.floats(min_value=0.1, max_value=1),
     st.integers(1, 5),
     st.floats(min_value=1, max_value=300),
 )
+
+
+def _worker(**told: Any) -> Worker:
+    known: dict[str, Any] = {"state": WorkerState.READY, "since_s": 10.0, "idle_s": 10.0}
+    return Worker(id="doomed", **(known | told))
 
 
 def living(snapshot: Snapshot) -> set[str]:
@@ -81,6 +101,9 @@ def test_counts_are_never_negative_and_never_above_the_maximum(snapshot: Snapsho
     assert decision.launch >= 0
     assert decision.have >= 0
     assert decision.want is None or 0 <= decision.want <= max(config.max, decision.have)
+    assert decision.launch <= config.launch_step
+    if decision.want is not None and UNKNOWN not in (snapshot.demand, snapshot.workers):
+        assert decision.want >= config.min
     if decision.launch:
         assert len(living(snapshot)) + decision.launch <= config.max
 
@@ -148,12 +171,96 @@ def test_once_its_launches_boot_it_asks_for_no_more(demand: Demand, config: Conf
     assert len(here) == decision.want
 
 
-@given(snapshots, configs, st.integers(1, 50))
-def test_more_work_never_means_fewer_workers(snapshot: Snapshot, config: Config, more: int) -> None:
+@given(snapshots, configs, st.sampled_from(list(Tier)), st.integers(1, 50))
+def test_more_waiting_never_means_fewer_workers(
+    snapshot: Snapshot, config: Config, tier: Tier, more: int
+) -> None:
     if isinstance(snapshot.demand, str):
         return
-    loaded = replace(snapshot.demand, tiers={**snapshot.demand.tiers, Tier.HIGH: Backlog(waiting=50 + more)})
+    there = snapshot.demand.tiers.get(tier, Backlog())
+    tiers = {**snapshot.demand.tiers, tier: replace(there, waiting=there.waiting + more)}
     before = decide(snapshot, config, NOW)
-    after = decide(replace(snapshot, demand=loaded), config, NOW)
+    after = decide(replace(snapshot, demand=replace(snapshot.demand, tiers=tiers)), config, NOW)
 
-    assert (before.want is None and not after.drain) or (after.want or 0) >= (before.want or 0)
+    assert not after.drain
+    assert before.want is None or (after.want or 0) >= before.want
+    assert after.launch >= before.launch
+
+
+@given(snapshots, configs, st.sampled_from(list(Tier)), st.floats(min_value=0, max_value=1000))
+def test_older_jobs_never_mean_fewer_workers(
+    snapshot: Snapshot, config: Config, tier: Tier, more_s: float
+) -> None:
+    if isinstance(snapshot.demand, str):
+        return
+    there = snapshot.demand.tiers.get(tier, Backlog())
+    tiers = {**snapshot.demand.tiers, tier: replace(there, oldest_s=there.oldest_s + more_s)}
+    before = decide(snapshot, config, NOW)
+    after = decide(replace(snapshot, demand=replace(snapshot.demand, tiers=tiers)), config, NOW)
+
+    assert (before.want is None) == (after.want is None)
+    assert (after.want or 0) >= (before.want or 0)
+
+
+doomed = st.one_of(
+    st.just((Machine(id="doomed", age_s=300, doomed=True), _worker())),
+    st.just((Machine(id="doomed", age_s=5, doomed=True), None)),
+    st.just((Machine(id="doomed", age_s=300), _worker(drain=True))),
+    st.just((Machine(id="doomed", age_s=300), _worker(state=WorkerState.DRAINING))),
+    st.just((Machine(id="doomed", age_s=300), _worker(state=WorkerState.GONE))),
+    st.just((Machine(id="doomed", age_s=300), _worker(heartbeat_s=91))),
+    st.just((Machine(id="doomed", age_s=300, alive=False), _worker())),
+    st.just((Machine(id="doomed", age_s=9000), None)),
+    st.just((Machine(id="doomed", age_s=9000), _worker(state=WorkerState.STARTING))),
+)
+
+
+@given(snapshots, configs, doomed)
+def test_it_never_counts_a_doomed_worker(
+    snapshot: Snapshot, config: Config, one: tuple[Machine, Worker | None]
+) -> None:
+    """Draining, given notice, silent, dead, or never ready: with it or without, as much is wanted."""
+    if isinstance(snapshot.machines, str) or isinstance(snapshot.workers, str) or snapshot.demand == UNKNOWN:
+        return
+    machine, worker = one
+    here = snapshot.workers if worker is None else (*snapshot.workers, worker)
+    added = replace(snapshot, machines=(*snapshot.machines, machine), workers=here)
+    before, after = decide(snapshot, config, NOW), decide(added, config, NOW)
+
+    if before.want is not None:
+        assert (after.want, after.have, after.drain) == (before.want, before.have, before.drain)
+
+
+@given(snapshots, configs)
+def test_every_decision_says_why(snapshot: Snapshot, config: Config) -> None:
+    decision = decide(snapshot, config, NOW)
+
+    known = UNKNOWN not in (snapshot.demand, snapshot.workers) and decision.want is not None
+    if isinstance(snapshot.demand, Demand) and known:
+        assert decision.reason.startswith(
+            f"{snapshot.demand.waiting} waiting, {snapshot.demand.running} running"
+        )
+        assert f"{decision.want} of at most {config.max} wanted" in decision.reason
+    else:
+        assert "unknown" in decision.reason or "too old" in decision.reason
+
+
+slots = st.integers(1, 6)
+seconds = st.floats(min_value=0, max_value=4000)
+
+
+@given(slots, st.integers(0, 6), seconds, st.floats(min_value=0.1, max_value=500), seconds)
+def test_a_worker_of_many_slots_is_worth_as_many_workers_of_one(
+    many: int, busy: int, within_s: float, service_s: float, boot_s: float
+) -> None:
+    busy = min(busy, many)
+    expected = Times(service_s=service_s, boot_s=boot_s)
+    one = {"a": Hand(role=Role.BUSY if busy else Role.IDLE, slots=many, busy=busy)}
+    apart = {
+        str(slot): Hand(role=Role.BUSY if slot < busy else Role.IDLE, busy=int(slot < busy))
+        for slot in range(many)
+    }
+
+    assert credit_of(Roster(one), busy, within_s, expected) == pytest.approx(
+        credit_of(Roster(apart), busy, within_s, expected)
+    )

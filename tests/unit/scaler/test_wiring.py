@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 from scaler import gauges
 from scaler.settings import ScalerSection, ScalerSettings
 from scaler.snapshot import UNKNOWN, Backlog, Decision, Demand, Snapshot, Tier
-from scaler.wiring import config_of, state_dir, worker_environment
+from scaler.wiring import _configs, config_of, state_dir, worker_environment
 from shared.errors import Misconfigured
 from shared.settings import read_settings
 
@@ -19,7 +19,9 @@ def test_the_defaults_start_from_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.delenv("LEVERET_SCALER_MAX", raising=False)
     config = config_of(ScalerSection())
 
-    assert (config.min, config.max, config.per_worker, config.idle_s) == (0, 1, 1, 120)
+    assert (config.min, config.max, config.slots, config.idle_s) == (0, 1, 1, 120)
+    assert config.wait_s == {Tier.HIGH: 120, Tier.NORMAL: 600, Tier.LOW: 3600}
+    assert (config.theta, config.boot_prior_s) == (0.8, 10)
     assert config_of(ScalerSection(interval_s=30)).stale_s == 90
 
 
@@ -28,14 +30,17 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         "MIN": "1",
         "MAX": "3",
         "IDLE_S": "5",
-        "PER_WORKER": "2",
+        "WAIT_NORMAL_S": "300",
+        "BOOT_PRIOR_S": "90",
         "KEEP_WORKERS": "true",
     }.items():
         monkeypatch.setenv(f"LEVERET_SCALER_{name}", value)
 
     section = read_settings(ScalerSettings).scaler
 
-    assert (section.min, section.max, section.idle_s, section.per_worker) == (1, 3, 5, 2)
+    assert (section.min, section.max, section.idle_s) == (1, 3, 5)
+    assert config_of(section).wait_s[Tier.NORMAL] == 300
+    assert config_of(section).boot_prior_s == 90
     assert section.keep_workers
 
 
@@ -47,7 +52,8 @@ def test_settings_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch, n
         read_settings(ScalerSettings)
 
 
-QUICK = '{"quick": {"max": 4, "per_worker": 8, "slots": 16, "device": "cpu"}}'
+NAMES = ("quick", "images")
+QUICK = '{"quick": {"max": 4, "wait_low_s": 8, "slots": 16, "device": "cpu"}}'
 
 
 def test_a_queue_has_limits_and_workers_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,13 +66,21 @@ def test_a_queue_has_limits_and_workers_of_its_own(monkeypatch: pytest.MonkeyPat
 
     # Then they win there, and what they leave out is the common one
     quick, images = config_of(section.of("quick")), config_of(section.of("images"))
-    assert (quick.min, quick.max, quick.per_worker, quick.idle_s) == (0, 4, 8, 5)
-    assert (images.min, images.max, images.per_worker, images.idle_s) == (0, 2, 1, 5)
+    assert (quick.min, quick.max, quick.wait_s[Tier.LOW], quick.idle_s) == (0, 4, 8, 5)
+    assert (images.min, images.max, images.wait_s[Tier.LOW], images.idle_s) == (0, 2, 3600, 5)
     assert section.worker_variables("quick") == {
         "LEVERET_WORKER_SLOTS": "16",
         "LEVERET_WORKER_DEVICE": "cpu",
     }
     assert section.worker_variables("images") == {}
+    # And it is known how many jobs a worker will take before one was heard of
+    monkeypatch.setenv("LEVERET_WORKER_SLOTS", "2")
+    assert {
+        name: config.slots for name, config in _configs(ScalerSettings(scaler=section), NAMES).items()
+    } == {
+        "quick": 16,
+        "images": 2,
+    }
 
 
 @pytest.mark.parametrize(
