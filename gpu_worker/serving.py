@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 import structlog
@@ -35,8 +35,8 @@ class Queue(Protocol[D]):
     async def settle(self, delivery: D) -> None:
         """Acknowledge."""
 
-    async def stop(self) -> None:
-        """Take no more."""
+    async def stop(self) -> Sequence[D]:
+        """Take no more; returns what arrived meanwhile."""
 
 
 class Acts(Protocol):
@@ -84,17 +84,22 @@ class Server(Generic[D]):
             self._on_leave()
             taking.cancel()
             # before anything is given back: this worker would be the first to be offered it again
-            await self._queue.stop()
+            late = await self._queue.stop()
+            if departure.left_s > 0:  # nobody else is offered these before this worker has gone
+                for delivery in late:
+                    self._start(tasks, delivery)
             self._tell(departure)
             await self._finish(departure)
             await self._give_back()
 
     async def _take(self, tasks: asyncio.TaskGroup) -> None:
         while True:
-            delivery = await self._queue.next()
-            task = tasks.create_task(self._serve(delivery), name="message")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._start(tasks, await self._queue.next())
+
+    def _start(self, tasks: asyncio.TaskGroup, delivery: D) -> None:
+        task = tasks.create_task(self._serve(delivery), name="message")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, delivery: D) -> None:
         await self._worker.act_on(delivery)

@@ -71,18 +71,18 @@ class Consumer:
         except BROKEN as error:
             log.info("ack.dropped", reason=type(error).__name__)
 
-    def forget(self, delivery: Delivery) -> None:
-        """Leave a message unacknowledged: the broker gives it to another worker once we are gone."""
-        self._held.discard(delivery)
+    async def stop(self) -> list[Delivery]:
+        """Take no further message; those in hand may still be settled.
 
-    async def stop(self) -> None:
-        """Take no further message; those in hand may still be settled. What nobody took goes back."""
+        Returns:
+            What arrived before the broker knew, and nobody took. Unless it is settled, the broker keeps it
+            for this connection until that ends.
+        """
         self._stopped.set()
         self._changed.set()
         if self.connected.is_set():
             await _within(STOP_S, self._quiet)
-        while not self._arrived.empty():
-            self.forget(self._arrived.get_nowait())
+        return [self._arrived.get_nowait() for _ in range(self._arrived.qsize())]
 
     async def ping(self) -> None:
         """Raise Unavailable unless connected."""
@@ -146,7 +146,7 @@ class Consumer:
     async def _deliver(self, message: DeliveredMessage) -> None:
         """Only enqueues: a job run in here would be cancelled with the connection."""
         tag = message.delivery_tag
-        if tag is None or self._stopped.is_set():
+        if tag is None:
             return
         delivery = Delivery(message.body, tag, message.channel)
         self._held.add(delivery)

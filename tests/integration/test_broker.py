@@ -222,6 +222,30 @@ async def test_a_queue_without_priorities_is_refused_by_name_and_the_others_work
         await publisher.publish("plain", uuid7(), priority=5, traceparent=None)
 
 
+async def test_who_stops_is_told_of_every_message_that_is_here_already(
+    settings: RabbitMQ, publisher: Publisher
+) -> None:
+    await publisher.declare(["leaving"])
+    ids = [uuid7() for _ in range(6)]
+    async with consuming(settings, "leaving", slots=4) as consumer:
+        async with asyncio.timeout(20):
+            await consumer.connected.wait()
+        for job_id in ids:
+            await publisher.publish("leaving", job_id, priority=5, traceparent=None)
+        in_hand, first = await take(consumer)
+
+        late = await consumer.stop()
+        for delivery in (in_hand, *late):
+            await consumer.settle(delivery)
+
+        # What the broker has left is what nobody was told of: none is kept for this connection
+        seen = {first, *(decode_hint(delivery.body).job_id for delivery in late)}
+        async with asyncio.timeout(20):
+            while (depth := await publisher.depth("leaving")).ready + len(seen) < len(ids):
+                await asyncio.sleep(0.05)
+        assert depth.consumers == 0
+
+
 async def test_a_broker_that_is_away_is_unavailable_and_the_next_call_tries_again() -> None:
     async with open_publisher(
         RabbitMQ(url=SecretStr("amqp://127.0.0.1:1/"), timeout_s=2), name="test"

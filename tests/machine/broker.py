@@ -179,10 +179,9 @@ class Consumer:
             self.drop(back=True)
         self._broker.deliver()
 
-    async def stop(self) -> None:
+    async def stop(self) -> list[Held]:
         self._stopped = True
-        while not self._arrived.empty():
-            self._held.discard(self._arrived.get_nowait())
+        return [self._arrived.get_nowait() for _ in range(self._arrived.qsize())]
 
     async def run(self) -> None:
         while True:

@@ -24,6 +24,7 @@ class Message:
 class FakeQueue:
     arrived: asyncio.Queue[Message] = field(default_factory=asyncio.Queue)
     settled: list[Message] = field(default_factory=list)
+    late: list[Message] = field(default_factory=list)
     stopped: bool = False
 
     async def next(self) -> Message:
@@ -32,8 +33,9 @@ class FakeQueue:
     async def settle(self, delivery: Message) -> None:
         self.settled.append(delivery)
 
-    async def stop(self) -> None:
+    async def stop(self) -> list[Message]:
         self.stopped = True
+        return self.late
 
 
 @dataclass
@@ -197,6 +199,29 @@ async def test_what_does_not_end_in_time_is_given_back_and_then_acknowledged() -
 
     assert house.worker.given_back
     assert house.queue.settled == [Message(b"long")]
+
+
+async def test_a_message_that_came_while_the_worker_left_is_served() -> None:
+    house = House(queue=FakeQueue(late=[Message(b"late")]))
+    serving_ = house.serve()
+
+    house.departure.retire("scaler")
+    await house.worker.begun.wait()
+    house.worker.end.set()
+    await serving_
+
+    assert house.queue.settled == [Message(b"late")]
+
+
+async def test_a_machine_that_goes_at_once_begins_nothing_new() -> None:
+    house = House(queue=FakeQueue(late=[Message(b"late")]))
+    serving_ = house.serve()
+
+    house.departure.gone_in(0)
+    await asyncio.wait_for(serving_, 10)
+
+    assert not house.worker.begun.is_set()
+    assert house.queue.settled == []
 
 
 async def test_what_cannot_even_be_given_back_is_left_unacknowledged(monkeypatch: pytest.MonkeyPatch) -> None:

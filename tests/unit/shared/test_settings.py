@@ -73,3 +73,11 @@ def test_every_process_accepts_the_others_variables(
     monkeypatch.setenv("LEVERET_URL", "http://127.0.0.1:1")
 
     read_settings(kind)
+
+
+def test_a_worker_is_not_given_engines_that_would_never_get_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEVERET_WORKER_SLOTS", "2")
+    monkeypatch.setenv("LEVERET_WORKER_ENGINES", "3")
+
+    with pytest.raises(Misconfigured, match="LEVERET_WORKER_ENGINES is above LEVERET_WORKER_SLOTS"):
+        read_settings(WorkerSettings)
