@@ -24,9 +24,12 @@ from tests.faults.conftest import Stage
 pytestmark = [pytest.mark.anyio, pytest.mark.stack]
 
 ANSWER_S = 5
-"""Within this a submit is refused while nobody listens where PostgreSQL was."""
-SILENT_S = 15
-"""Within this where it does not answer: its 10 s, and not twice that."""
+"""Published: within this a submit is refused while nobody listens where PostgreSQL was."""
+SILENT_S = 25
+"""Published: within this where it does not answer. A statement gives up after 11 s; who comes while another's
+is on its way has that to wait for first, and then its own."""
+LATER_S = (0.0, 1.0, 5.0)
+"""When submits come, the later ones while the first one waits."""
 BACK_S = 10
 """Published: a result that was ready meanwhile is committed this soon after PostgreSQL is back. A worker
 tries again after 5.2 s at most, and its connection has to be made."""
@@ -104,13 +107,15 @@ async def test_sessions_ended(stage: Stage, gate: Gate, steady: WorkerProcess) -
     await gate.until_runs(1)
     # When somebody ends every session, while it runs and again when it has ended
     first = await _end_sessions(stage)
-    await (await stage.client.submit("doomed", note="later", delay_s=600)).cancel()
+    later = await stage.client.submit("doomed", note="later", delay_s=600)
+    await later.cancel()
     second = await _end_sessions(stage)
     gate.open()
     began = time.monotonic()
     await job.wait()
     took = time.monotonic() - began
-    tally = await unspent(stage, [job.id], gate)
+    await unspent(stage, [job.id], gate)
+    tally = await stage.counted([job.id, later.id], runs=1)
     stage.measured.append(
         f"PostgreSQL's sessions ended ({first} and {second}): result committed after {took:.1f} s"
         f" (<= {BACK_S}), {tally}"
@@ -196,7 +201,9 @@ async def test_silent(stage: Stage, http: httpx2.AsyncClient, gate: Gate, steady
     await stage.ground.change("postgresql", Weather(black_hole=True))
     try:
         gate.open()
-        await refused(http, stage, "silent", within_s=SILENT_S)
+        async with asyncio.TaskGroup() as submits:
+            for later_s in LATER_S:
+                submits.create_task(_refused_later(http, stage, later_s))
     finally:
         await stage.ground.calm()
     # Then a running job outlives that as well, and the submit that was unknown has an end
@@ -211,6 +218,11 @@ async def test_silent(stage: Stage, http: httpx2.AsyncClient, gate: Gate, steady
         f"PostgreSQL silent: result committed {took:.1f} s after it was heard again (<= {HEARD_S}), {tally}"
     )
     assert took <= HEARD_S
+
+
+async def _refused_later(http: httpx2.AsyncClient, stage: Stage, later_s: float) -> None:
+    await asyncio.sleep(later_s)
+    await refused(http, stage, f"silent for {later_s:g} s", within_s=SILENT_S)
 
 
 @pytest.mark.slow
