@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
+import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -85,7 +86,7 @@ async def serve(settings: WorkerSettings, lifecycle: Lifecycle) -> None:
         roll = WorkerStore(opened.private, me)
         await roll.sweep()
         heartbeat = Heartbeat(roll, leases, retire=partial(departure.retire, "scaler"))
-        consumer = Consumer(settings.rabbitmq, queue=me.queue, slots=me.slots, name=me.id)
+        consumer = _consumer(settings, me)
         worker = _worker(opened, me, models, leases, heartbeat, lifecycle=lifecycle)
         lifecycle.spawn("heartbeat", heartbeat.run())
         lifecycle.spawn("leases", leases.run())
@@ -121,6 +122,14 @@ async def _open(settings: WorkerSettings, me: WorkerIdentity, stack: AsyncExitSt
     announcer = Announcer(bus, ReadStore(database))
     stack.push_async_callback(announcer.settle)
     return Resources(scratch, database, private, blobs, web, bus, publisher, engines, announcer)
+
+
+def _consumer(settings: WorkerSettings, me: WorkerIdentity) -> Consumer:
+    """Its first slots are as many as its engines; those above only wait in their line."""
+    first = settings.worker.engines
+    return Consumer(
+        settings.rabbitmq, queue=me.queue, slots=me.slots, name=me.id, since=time.time(), first=first
+    )
 
 
 def _limits(settings: WorkerSettings) -> Limits:

@@ -37,8 +37,10 @@ async def publisher(settings: RabbitMQ) -> AsyncIterator[Publisher]:
 
 
 @asynccontextmanager
-async def consuming(settings: RabbitMQ, queue: str, *, slots: int = 1) -> AsyncIterator[Consumer]:
-    consumer = Consumer(settings, queue=queue, slots=slots, name="test")
+async def consuming(
+    settings: RabbitMQ, queue: str, *, slots: int = 1, since: float = 0.0
+) -> AsyncIterator[Consumer]:
+    consumer = Consumer(settings, queue=queue, slots=slots, name="test", since=since)
     running = asyncio.create_task(consumer.run())
     try:
         yield consumer
@@ -220,6 +222,36 @@ async def test_a_queue_without_priorities_is_refused_by_name_and_the_others_work
     await publisher.publish("fine", uuid7(), priority=5, traceparent=None)
     with pytest.raises(Misconfigured, match=r"leveret\.plain"):
         await publisher.publish("plain", uuid7(), priority=5, traceparent=None)
+
+
+async def test_work_packs_on_the_worker_that_serves_longest(settings: RabbitMQ, publisher: Publisher) -> None:
+    await publisher.declare(["packing"])
+    async with (
+        consuming(settings, "packing", slots=2, since=1_700_000_002.0) as late,
+        consuming(settings, "packing", slots=2, since=1_700_000_001.0) as early,
+    ):
+        async with asyncio.timeout(20):
+            while (await publisher.depth("packing")).consumers < 4:
+                await asyncio.sleep(0.05)
+        # One job at a time never reaches the worker that came later
+        for _ in range(10):
+            await _publish(publisher, "packing")
+            await early.settle((await take(early))[0])
+        # Of two at once each gets one, since each has a slot that computes; then the further slots
+        order = []
+        for _ in range(4):
+            await _publish(publisher, "packing")
+            order.append(await _whose(early, late))
+        assert [taker is early for taker in order] == [True, False, True, False]
+
+
+async def _whose(*consumers: Consumer) -> Consumer:
+    """The one that got the next message."""
+    taking = {asyncio.create_task(consumer.next()): consumer for consumer in consumers}
+    done, waiting = await asyncio.wait(taking, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+    return taking[done.pop()]
 
 
 async def test_who_stops_is_told_of_every_message_that_is_here_already(

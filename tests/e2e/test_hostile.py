@@ -1,0 +1,419 @@
+"""Hostile inputs, models and algorithms: each is told so on its own job, and disturbs nobody.
+
+Every one of them runs while two well-behaved jobs are in the same worker's hands: one of another model in the
+same engine, and one that is at work in an engine with an interpreter of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import struct
+import sys
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gateway.client import AsyncClient, AsyncJob
+from shared.catalog import write_index
+from tests import onnx_graphs as graphs
+from tests.e2e.counting import Books
+from tests.e2e.processes import PYTHON, Gate, House, WorkerProcess, until
+from tests.gateway_process import gateway_process
+
+pytestmark = [pytest.mark.anyio, pytest.mark.stack]
+
+MODELS = Path(__file__).parent / "models"
+WORKER_MB = 150
+"""Published: what a worker's own process holds, whatever its engines do."""
+SCRATCH_MB = 20
+ENGINE_MB = 400
+KILL_MB = 1000
+UNTRACING = ("setpriv", "--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace", "--")
+"""Root may look into any process; a worker of a plain user, and this root, may not."""
+
+BESIDE, APART = "hostile_beside", "hostile_apart"
+PICTURE = """
+name = "hostile_picture"
+version = "1"
+queue = "hostile"
+backend = "onnx"
+handler = "gpu_worker.handlers.images:ImageToImage"
+file = "m.onnx"
+timeout_s = 60
+[inputs.image]
+kind = "image"
+[outputs.result]
+kind = "image"
+"""
+GRAPH = """
+name = "hostile_graph"
+version = "1"
+queue = "hostile"
+backend = "onnx"
+handler = "gpu_worker.handlers.tensors:Tensors"
+file = "m.onnx"
+timeout_s = 60
+[inputs.x]
+kind = "bytes"
+[outputs.y]
+kind = "bytes"
+"""
+
+
+def good_neighbour(root: Path, name: str, extra: str = "") -> None:
+    """The gated algorithm for this worker."""
+    folder = shutil.copytree(MODELS / "gated", root / name)
+    table = (folder / "model.toml").read_text()
+    table = table.replace('name = "gated"', f'name = "{name}"').replace('"steady"', '"hostile"')
+    (folder / "model.toml").write_text(f"{extra}\n{table}")
+
+
+def model_of_graph(root: Path, name: str, table: str, graph: bytes) -> None:
+    folder = root / name
+    folder.mkdir()
+    (folder / "model.toml").write_text(table)
+    (folder / "m.onnx").write_bytes(graph)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A catalog in which every model but the neighbours has something wrong with it."""
+    root = tmp_path_factory.mktemp("hostile")
+    for name in ("hostile", "hostile_shape"):
+        shutil.copytree(MODELS / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    python = f"{sys.base_prefix}/bin/python{sys.version_info.major}.{sys.version_info.minor}"
+    good_neighbour(root, BESIDE)
+    good_neighbour(root, APART, f'interpreter = "{python}"')
+    good_neighbour(root, "hostile_swapped")
+    model_of_graph(root, "hostile_picture", PICTURE, graphs.identity(["n", 3, "h", "w"]))
+    weight = np.arange(4, dtype=np.float32)
+    (root.parent / "w.bin").write_bytes(weight.tobytes())
+    model_of_graph(
+        root, "hostile_graph", GRAPH, graphs.plus(graphs.outside("w", weight, "../../w.bin"), [4])
+    )
+    write_index(root)
+    with (root / "hostile_swapped" / "gated.py").open("a") as code:
+        code.write("# not what was published\n")
+    return {"LEVERET_CATALOG_PATH": str(root)}
+
+
+@pytest.fixture(scope="module")
+def door(house: House, settings: dict[str, str]) -> Iterator[str]:
+    """A gateway's address."""
+    with gateway_process(house.env, house.folder, **settings) as gateway:
+        house.logs["gateway-hostile"] = gateway.log
+        yield gateway.url
+
+
+@pytest.fixture
+async def caller(door: str, key: str, books: Books) -> AsyncIterator[AsyncClient]:
+    assert books
+    async with AsyncClient(door, key) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("scratch")
+
+
+@pytest.fixture(scope="module")
+def worker(house: House, door: str, settings: dict[str, str], scratch: Path) -> Iterator[WorkerProcess]:
+    """One worker for all of it."""
+    assert door
+    wrapped = UNTRACING if os.geteuid() == 0 and shutil.which("setpriv") else ()
+    with house.worker(
+        "hostile",
+        env=settings,
+        command=(*wrapped, *PYTHON, "gpu_worker"),
+        slots="6",
+        scratch=str(scratch),
+        engine_memory_mb=str(ENGINE_MB),
+    ) as started:
+        yield started
+
+
+@pytest.fixture(autouse=True)
+async def nothing_is_left(
+    caller: AsyncClient, worker: WorkerProcess, books: Books, scratch: Path
+) -> AsyncIterator[None]:
+    """Whatever a test did, the worker is as it was, and serves."""
+    yield
+    for name in (BESIDE, APART):
+        job = await (await caller.submit(name, note="after")).wait()
+        assert await books.attempts(job.id) == [(1, "succeeded")]
+    assert worker.process.poll() is None
+    assert peak_mb(worker.pid) < WORKER_MB
+    await until(lambda: not list(scratch.glob("[!e]*")), why="the attempts' folders are removed")
+
+
+def peak_mb(pid: int) -> float:
+    """The most that a process ever had resident; what it shares counts whole, so its PSS was less."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (kilobytes,) = re.findall(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    return int(kilobytes) * 1024 / 1e6
+
+
+def size_mb(folder: Path) -> float:
+    """What its files take; those that go while it is looked at count as nothing."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += (Path(parent) / name).lstat().st_size
+            except FileNotFoundError:
+                continue
+    return total / 1e6
+
+
+@pytest.fixture
+async def apart(
+    caller: AsyncClient, worker: WorkerProcess, books: Books, tmp_path: Path
+) -> AsyncIterator[AsyncJob]:
+    """At work in another engine before the test begins and after it, unharmed."""
+    assert worker.pid
+    gate = Gate(tmp_path / "apart")
+    try:
+        job = await caller.submit(APART, note="apart", params=gate.params)
+        await gate.until_runs(1)
+        yield job
+        assert (await job.refresh()).state == "running"
+    finally:
+        gate.open()
+    await unharmed(job, books)
+    assert len(gate.runs()) == 1
+
+
+async def unharmed(job: AsyncJob, books: Books) -> None:
+    await job.wait()
+    assert await job.outputs["note"].bytes()
+    assert await books.attempts(job.id) == [(1, "succeeded")]
+
+
+@dataclass(frozen=True, slots=True)
+class Company:
+    """Sends a hostile job in the company of good ones."""
+
+    caller: AsyncClient
+    worker: WorkerProcess
+    books: Books
+    gate: Gate
+
+    async def misdeed(self, deed: str, note: Any = 1, **options: Any) -> AsyncJob:
+        """A job that does this while another one stands in line behind it; returned as it ended."""
+        params = {"deed": deed, **self.gate.params}
+        job = await self.caller.submit("hostile", note=note, params=params, **options)
+        await self.gate.until_runs(1)
+        beside = await self._in_hand(BESIDE, note="beside")
+        self.gate.open()
+        await job.wait(check=False)
+        await unharmed(beside, self.books)
+        return job
+
+    async def failing(self, model: str, **inputs: Any) -> AsyncJob:
+        """A job of a model or with an input that can't do, while another one runs; returned as it ended."""
+        beside = await self.caller.submit(BESIDE, note="beside", params=self.gate.params)
+        await self.gate.until_runs(1)
+        job = await self._in_hand(model, max_attempts=1, **inputs)
+        self.gate.open()
+        await job.wait(check=False)
+        await unharmed(beside, self.books)
+        return job
+
+    async def _in_hand(self, model: str, **inputs: Any) -> AsyncJob:
+        job = await self.caller.submit(model, **inputs)
+        await self.worker.until_logged("job.claimed", job_id=job.id)
+        return job
+
+
+@pytest.fixture
+def company(
+    caller: AsyncClient, worker: WorkerProcess, books: Books, gate: Gate, apart: AsyncJob
+) -> Company:
+    assert apart.id
+    return Company(caller, worker, books, gate)
+
+
+def check_told(job: AsyncJob, code: str, said: str) -> None:
+    assert job.state == "failed"
+    assert job.error is not None
+    assert job.error["code"] == code
+    assert re.search(said, job.error["message"]), job.error["message"]
+    assert "Traceback" not in job.error["message"]
+    assert not job.outputs
+
+
+MISDEEDS = [
+    pytest.param("raises", {}, "algorithm_error", "^the mask is empty$", id="raises"),
+    pytest.param("misdescribes", {}, "invalid_output", r"outputs\.note: .*JSON", id="no JSON"),
+    pytest.param("hangs", {"timeout_s": 1}, "timeout", r"^ran longer than 1 s", id="hangs"),
+    pytest.param("exits", {"max_attempts": 2}, "worker_lost", "ended with code 3.*before the end", id="exits"),
+    pytest.param("grows", {"max_attempts": 1}, "worker_lost", f"more than {KILL_MB} MB", id="grows"),
+]
+
+
+@pytest.mark.parametrize(("deed", "options", "code", "said"), MISDEEDS)
+async def test_a_misdeed_fails_its_own_job(
+    company: Company, books: Books, deed: str, options: dict[str, Any], code: str, said: str
+) -> None:
+    job = await company.misdeed(deed, **options)
+
+    check_told(job, code, said)
+    assert len(await books.attempts(job.id)) == options.get("max_attempts", 1)
+
+
+def canvas(side: int) -> bytes:
+    """A whole PNG of so many black pixels each way, of one bit each."""
+    deflate = zlib.compressobj(1)
+    row = b"\0" * (1 + side // 8)
+    pixels = b"".join(deflate.compress(row * 1000) for _ in range(side // 1000)) + deflate.flush()
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*each) for each in chunks)
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+UNFIT = [
+    pytest.param(
+        "hostile_picture",
+        {"image": lambda: b"\x89"},
+        "bad_input",
+        r"inputs\.image: .*not an image",
+        id="1-byte PNG",
+    ),
+    pytest.param(
+        "hostile_picture",
+        {"image": partial(canvas, 40_000)},
+        "bad_input",
+        r"inputs\.image: .*40000x40000 pixels; at most 50000000",
+        id="40,000 x 40,000 PNG",
+    ),
+    pytest.param(
+        "hostile_swapped",
+        {"note": lambda: 1},
+        "model_unavailable",
+        r"hostile_swapped.*gated\.py: its sha256 is",
+        id="wrong digest",
+    ),
+    pytest.param(
+        "hostile_graph",
+        {"x": lambda: b"0"},
+        "algorithm_error",
+        r"'\.\./\.\./w\.bin', outside the model's folder, which is refused: put a copy",
+        id="weights outside",
+    ),
+    pytest.param(
+        "hostile_shape",
+        {"note": lambda: 1},
+        "invalid_output",
+        r"outputs\.picture: .*\(4, 4, 7\)",
+        id="wrong shape",
+    ),
+]
+
+
+@pytest.mark.parametrize(("model", "inputs", "code", "said"), UNFIT)
+async def test_what_does_not_fit_fails_its_own_job(
+    company: Company, books: Books, model: str, inputs: dict[str, Any], code: str, said: str
+) -> None:
+    job = await company.failing(model, **{name: make() for name, make in inputs.items()})
+
+    check_told(job, code, said)
+    assert await books.attempts(job.id) == [(1, "failed")]
+
+
+@pytest.mark.parametrize("deed", ["prints", "prints_past_python"])
+async def test_a_gigabyte_of_output_takes_neither_memory_nor_disk(
+    company: Company, caller: AsyncClient, worker: WorkerProcess, scratch: Path, deed: str
+) -> None:
+    before = peak_mb(worker.pid)
+    async with largest(scratch, worker.log) as sizes:
+        job = await company.misdeed(deed)
+    assert job.state == "succeeded"
+    (attempt,) = (await caller.logs(job.id))["attempts"]
+    assert len(attempt["log"]) < 66_000
+    if deed == "prints":
+        assert "bytes before this were dropped" in attempt["log"]
+    assert peak_mb(worker.pid) - before < 30
+    assert max(sizes) < SCRATCH_MB
+
+
+@asynccontextmanager
+async def largest(*places: Path) -> AsyncIterator[list[float]]:
+    """The sizes that these have together, again and again within the block."""
+    sizes = [0.0]
+
+    async def look() -> None:
+        while True:
+            sizes.append(sum(size_mb(place) for place in places))
+            await asyncio.sleep(0.1)
+
+    looking = asyncio.create_task(look())
+    try:
+        yield sizes
+    finally:
+        looking.cancel()
+
+
+async def test_a_leak_costs_its_engine_and_no_job(
+    company: Company, caller: AsyncClient, gate: Gate
+) -> None:
+    job = await company.misdeed("leaks")
+    assert job.state == "succeeded"
+    again = Gate(gate.path)
+    await (await caller.submit("hostile", note=1, params={"deed": "leaks", **again.params})).wait()
+    first, second = gate.runs()
+    assert first != second
+    await until(lambda: not Path(f"/proc/{first}").exists(), why="the engine that leaked is gone")
+
+
+async def test_no_credential_can_be_read(
+    company: Company, worker: WorkerProcess, stack_env: dict[str, str]
+) -> None:
+    job = await company.misdeed("reads", worker.pid)
+    assert job.state == "succeeded"
+    seen = json.loads(await job.outputs["note"].bytes())
+    hidden = [value for name, value in seen.items() if name.startswith(f"{worker.pid} ")]
+    assert set(hidden) - {seen[f"{worker.pid} cmdline"]} == {"refused: Permission denied"}
+    for text in seen.values():
+        assert "LEVERET_" not in text
+        assert not [name for name, value in secrets(stack_env).items() if value in text]
+
+
+def secrets(env: dict[str, str]) -> dict[str, str]:
+    """What a credential is in: whole addresses, since a local password may be any word."""
+    names = ("LEVERET_POSTGRES_DSN", "LEVERET_RABBITMQ_URL", "LEVERET_S3_SECRET_KEY", "LEVERET_S3_ACCESS_KEY")
+    return {name: env[name] for name in names if env.get(name)}
+
+
+async def test_what_is_left_running_ends_with_its_engine(company: Company, caller: AsyncClient, gate: Gate) -> None:
+    job = await company.misdeed("forks")
+    left = json.loads(await job.outputs["note"].bytes())
+    assert len(left) == 3
+
+    died = await caller.submit("hostile", note=1, params={"deed": "exits", **gate.params}, max_attempts=1)
+    await died.wait(check=False)
+
+    check_told(died, "worker_lost", "ended with code 3")
+    await until(lambda: not [pid for pid in left if Path(f"/proc/{pid}").exists()], why="they are gone")
+
+
+async def test_a_fork_that_comes_back_answers_for_nobody(company: Company, books: Books) -> None:
+    job = await company.misdeed("doubles", "the parent's", timeout_s=10)
+    assert job.state == "succeeded"
+    assert json.loads(await job.outputs["note"].bytes()) == "the parent's"
+    assert await books.attempts(job.id) == [(1, "succeeded")]
