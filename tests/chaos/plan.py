@@ -11,6 +11,8 @@ ROUND_S = 60.0
 TIMES = 3
 FLOOR = 5000
 """Jobs that must be accepted in the three minutes of a whole run, on two quiet cores."""
+SHORT_BACKLOG = 1000
+"""What a slow machine still works off in the minute after the last fault."""
 SHORT_FLOOR_PER_MINUTE = 500
 """The same of a shorter run, as CI makes it on machines of any speed: it only shows that there was work."""
 POSTGRES_FIRST = {
@@ -95,8 +97,9 @@ def plan_for(seed: str, minutes: float) -> Plan:
     if rounds < TIMES:
         appointments = _short(dice(seed, "faults"), minutes * 60)
         return Plan(
-            seconds=minutes * 60, appointments=appointments, floor=round(SHORT_FLOOR_PER_MINUTE * minutes)
-        )
+            seconds=minutes * 60, appointments=appointments, backlog=SHORT_BACKLOG,
+            floor=round(SHORT_FLOOR_PER_MINUTE * minutes),
+        )  # fmt: skip
     numbers = dice(seed, "faults")
     found = [each for number in range(rounds) for each in _round(numbers, number * ROUND_S)]
     floor = FLOOR * rounds // TIMES
