@@ -25,7 +25,11 @@ REPEATED_S = 300.0
 
 
 class Keeper:
-    """One queue's fleet."""
+    """One queue's fleet.
+
+    Attributes:
+        alarms: What somebody should look at, as of the last turn.
+    """
 
     def __init__(
         self,
@@ -48,7 +52,7 @@ class Keeper:
         self._launches = Launches(queue)
         self._written: Decision | None = None
         self._answered = ""
-        self._alarms: tuple[str, ...] = ()
+        self.alarms: tuple[str, ...] = ()
 
     async def keep(self, sight: Sight, taken_at: float) -> Decision:
         """One turn; returns what was decided. What fails is logged and tried again at the next one."""
@@ -97,9 +101,8 @@ class Keeper:
         most = self._launches.most
         if most is None or decision.launch <= most:
             return replace(decision, alarms=alarms)
-        return replace(
-            decision, alarms=alarms, launch=most, reason=f"{decision.reason}; only {most}: launches failed"
-        )
+        why = f"{decision.reason}; only {most} now, for launches failed"
+        return replace(decision, alarms=alarms, launch=most, reason=why)
 
     async def _act(self, snapshot: Snapshot, decision: Decision) -> None:
         open_launch = await self._unanswered() if decision.launch else None
@@ -183,9 +186,9 @@ class Keeper:
             log.warning("scaler.failed", fleet=self.queue, to=what, why=str(error))
 
     def _raise_alarms(self, alarms: tuple[str, ...]) -> None:
-        for alarm in set(alarms) - set(self._alarms):
+        for alarm in set(alarms) - set(self.alarms):
             log.warning("scaler.alarm", fleet=self.queue, alarm=alarm)
-        self._alarms = alarms
+        self.alarms = alarms
 
 
 def _dead_with_open_row(snapshot: Snapshot) -> Sequence[str]:

@@ -11,7 +11,7 @@ from scaler.snapshot import Failures, Machine, Unknown, Worker, WorkerState
 log = structlog.get_logger()
 
 SETTLED_S = 10.0
-"""A machine that lived longer than this with a ready worker was a good launch, whatever ended it."""
+"""A machine whose worker was seen ready for so long was a good launch, whatever ended it."""
 ALARMING = 3
 """So many failures in a row are somebody's business, and from then on one machine at a time is tried."""
 
@@ -21,9 +21,10 @@ class Launches:
 
     def __init__(self, queue: str) -> None:
         self._queue = queue
-        self._served: set[str] = set()
+        self._ready_at: dict[str, float] = {}
         self._judged: set[str] = set()
         self._settled: set[str] = set()
+        self._unproven = 0
         self.failures = Failures()
 
     def watch(
@@ -35,15 +36,19 @@ class Launches:
         records = {worker.id: worker for worker in workers}
         for machine in machines:
             self._watch(machine, records.get(machine.id), now)
+        self._unproven = sum(machine.alive and machine.id not in self._settled for machine in machines)
         present = {machine.id for machine in machines}
-        self._served &= present
+        self._ready_at = {name: at for name, at in self._ready_at.items() if name in present}
         self._judged &= present
         self._settled &= present
 
     @property
     def most(self) -> int | None:
-        """How many may be launched at once; None where nothing speaks against any number."""
-        return 1 if self.failures.count >= ALARMING else None
+        """How many may be launched now; None where nothing speaks against any number.
+
+        After failures in a row the next one waits until the last one has come to something or to nothing.
+        """
+        return max(0, 1 - self._unproven) if self.failures.count >= ALARMING else None
 
     @property
     def alarms(self) -> tuple[str, ...]:
@@ -64,25 +69,23 @@ class Launches:
         )
 
     def _watch(self, machine: Machine, record: Worker | None, now: float) -> None:
-        if record is not None and record.state in (WorkerState.READY, WorkerState.DRAINING):
-            self._served.add(machine.id)
         if machine.alive:
-            self._settle(machine)
+            if record is not None and record.state in (WorkerState.READY, WorkerState.DRAINING):
+                self._settle(machine.id, now)
         elif machine.id not in self._judged and not machine.inherited:
             self._judged.add(machine.id)
             self._judge(machine, record, now)
 
-    def _settle(self, machine: Machine) -> None:
+    def _settle(self, machine: str, now: float) -> None:
         """Once for each machine: one that has served for hours says nothing of today's launches."""
-        if machine.id in self._settled or machine.id not in self._served or machine.age_s < SETTLED_S:
+        if machine in self._settled or now - self._ready_at.setdefault(machine, now) < SETTLED_S:
             return
-        self._settled.add(machine.id)
+        self._settled.add(machine)
         if self.failures.count:
-            log.info("scaler.launches_work_again", fleet=self._queue, machine=machine.id)
+            log.info("scaler.launches_work_again", fleet=self._queue, machine=machine)
             self.failures = Failures()
 
     def _judge(self, machine: Machine, record: Worker | None, now: float) -> None:
         asked = record is not None and record.drain
-        served = machine.id in self._served and machine.age_s >= SETTLED_S
-        if not asked and not served:
+        if not asked and machine.id not in self._settled:
             self.failed(machine.exit or "it ended at once", now, machine.id)

@@ -32,6 +32,7 @@ def test_one_that_dies_soon_counts_though_it_was_ready() -> None:
 
 def test_one_that_served_and_dies_late_is_no_failed_launch() -> None:
     launches = Launches("images")
+    launches.watch(machine(1), worker(), 1.0)
     launches.watch(machine(11), worker(), 11.0)
     launches.watch(machine(12, alive=False), worker(), 12.0)
 
@@ -57,8 +58,37 @@ def test_a_worker_that_settles_forgives() -> None:
     launches.watch(machine(5), worker(), 5.0)
     assert launches.failures.count == 1
 
-    launches.watch(machine(10), worker(), 10.0)
+    launches.watch(machine(15), worker(), 15.0)
     assert launches.failures.count == 0
+
+
+def test_one_that_has_served_for_long_forgives_no_new_failure() -> None:
+    launches = Launches("images")
+    for now in (1.0, 20.0):
+        launches.watch(machine(now), worker(), now)
+    launches.failed("no capacity", 21.0)
+    launches.watch(machine(30), worker(), 30.0)
+
+    assert launches.failures.count == 1
+
+
+def test_a_long_boot_is_no_service() -> None:
+    launches = Launches("images")
+    launches.watch(machine(200), worker(), 200.0)
+    launches.watch(machine(205, alive=False), worker(), 205.0)
+
+    assert launches.failures.count == 1
+
+
+def test_after_three_failures_one_at_a_time_is_tried() -> None:
+    launches = Launches("images")
+    for now in (1.0, 2.0):
+        launches.failed("no capacity", now)
+    assert (launches.most, launches.alarms) == (None, ())
+
+    launches.failed("no capacity", 3.0)
+    assert launches.most == 1
+    assert launches.alarms == ("3 launches in a row or more came to nothing",)
 
 
 def test_a_worker_that_only_boots_forgives_nothing() -> None:
