@@ -52,7 +52,10 @@ class Member:
         """Send a signal; False where there is nobody to get it."""
         if self.pid is None:
             return False
-        os.kill(self.pid, number)
+        try:
+            os.kill(self.pid, number)
+        except ProcessLookupError:  # it ended, and the event loop has yet to hear of it
+            return False
         return True
 
     def stop(self) -> bool:
