@@ -35,6 +35,10 @@ SLOTS = 6
 """Room for two more than the four."""
 WORK_S = 1.0
 """Of a job that then takes its worker down: far longer than what it takes to mark who is at work."""
+SPARED = 10
+"""Published: so many deaths of others cost who stands in line nothing, but for the last of them."""
+IN_LINE_S = 0.3
+"""Of a job before it ends its engine: meanwhile all others are in its line."""
 Attempts = list[tuple[int, str]]
 
 
@@ -62,10 +66,12 @@ class Cast:
     rest: Gate
     jobs: dict[str, AsyncJob]
 
-    async def enter(self, name: str, **params: Any) -> AsyncJob:
+    async def enter(self, name: str, *, priority: int = 5, attempts: int = 3, **params: Any) -> AsyncJob:
         """Submit one more."""
         told = {"step": "prepare", "diary": str(self.diary), **params}
-        self.jobs[name] = await self.stage.client.submit(MODEL, note=name, params=told)
+        self.jobs[name] = await self.stage.client.submit(
+            MODEL, note=name, params=told, priority=priority, max_attempts=attempts
+        )
         return self.jobs[name]
 
     async def begun(self, name: str, times: int = 1) -> None:
@@ -99,6 +105,11 @@ class Cast:
     async def attempts(self, *names: str) -> list[Attempts]:
         return [await self.stage.books.attempts(self.jobs[name].id) for name in names]
 
+    async def reasons(self, name: str) -> list[str]:
+        """Why each of its attempts failed."""
+        attempts = (await self.stage.client.logs(self.jobs[name].id))["attempts"]
+        return [each["error"]["message"] for each in attempts if each["error"]]
+
     async def marked(self, name: str) -> bool:
         """Whether its next run has to be alone."""
         rows = await self.stage.behind.database.read(
@@ -107,9 +118,9 @@ class Cast:
         return bool(rows[0]["alone"])
 
     async def ended(self, told: str) -> None:
-        """All but the culprit succeeded, and nobody is lost or doubled."""
+        """All that do no harm succeeded, and nobody is lost or doubled."""
         for name, job in self.jobs.items():
-            if name != "culprit":
+            if not name.startswith(("culprit", "deadly")):
                 await job.wait(timeout_s=90)
         tally = await self.stage.books.tally([job.id for job in self.jobs.values()])
         assert (tally.accepted, tally.lost, tally.duplicated) == (len(self.jobs), 0, 0), tally
@@ -117,14 +128,14 @@ class Cast:
 
 
 @asynccontextmanager
-async def crew(stage: Stage) -> AsyncIterator[list[WorkerProcess]]:
+async def crew(stage: Stage, slots: int = SLOTS) -> AsyncIterator[list[WorkerProcess]]:
     """A worker, and after its death the next one, as a supervisor would have it."""
     with ExitStack() as stack:
         all_: list[WorkerProcess] = []
 
         async def staff() -> None:
             while True:
-                all_.append(stack.enter_context(stage.house.worker(QUEUE, ready=False, slots=str(SLOTS))))
+                all_.append(stack.enter_context(stage.house.worker(QUEUE, ready=False, slots=str(slots))))
                 while all_[-1].process.poll() is None:
                     await asyncio.sleep(0.02)
 
@@ -184,6 +195,35 @@ async def test_a_segfault_is_paid_for_by_who_was_at_work_and_by_nobody_in_line(
     assert cast.company("culprit") == [{"prepared", "busy"}, set(), set()]
     assert cast.company("busy") == [{"culprit", "prepared"}, set()]
     assert [await cast.marked(name) for name in ("busy", "prepared", "waiting")] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("deaths", "attempts"),
+    [(SPARED - 1, [(1, "succeeded")]), (SPARED, [(1, "waiting"), (2, "succeeded")])],
+)
+async def test_who_stood_in_line_of_many_dying_engines_pays_late_and_succeeds(
+    stage: Stage, tmp_path: Path, deaths: int, attempts: Attempts
+) -> None:
+    cast = Cast(stage, tmp_path / "diary", Gate(tmp_path / "acts"), Gate(tmp_path / "rest"), {})
+    async with crew(stage, slots=deaths + 1) as workers:
+        # Given so many jobs ahead of it that each end their engine, all in one worker's hands
+        harm = {"how": "segfault", "seconds": IN_LINE_S, "gate": str(cast.acts.path)}
+        deadly = [await cast.enter(f"deadly-{number}", attempts=1, **harm) for number in range(deaths)]
+        await cast.enter("waiting", priority=0)
+        for job in cast.jobs.values():
+            await in_hand(workers[0], job)
+        cast.acts.open()
+        for job in deadly:
+            with pytest.raises(JobFailed):
+                await job.wait(timeout_s=60)
+        await cast.jobs["waiting"].wait(timeout_s=60)
+        await cast.ended(f"{deaths} engines died before a job's turn came")
+    # Then it began once, after them, and has paid at most once
+    why = await cast.reasons("waiting")
+    assert await cast.attempts("waiting") == [attempts], why
+    assert all(f"ended {SPARED} times under other jobs" in each for each in why)
+    assert cast.company("waiting") == [set()]
+    assert len(workers) == 1
 
 
 @pytest.mark.slow
