@@ -1,6 +1,6 @@
 """A queue that was made without priorities, and models that no worker knows for a while or for ever.
 
-Ten claims of one job: `tests/integration/test_store.py`; a thousand copies of one: `tests/e2e/test_once.py`.
+Ten claims of one job and a thousand copies of its message: `tests/faults/test_copies.py`.
 """
 
 from __future__ import annotations
