@@ -25,7 +25,8 @@ _ALLOWED = re.compile(
     r"PATH|HOME|LANG|LC_[A-Z]+|TZ|TERM|LD_LIBRARY_PATH|XDG_CACHE_HOME|HF_HOME"
     r"|(CUDA|NVIDIA|PYTORCH|TORCH|TF|XLA|KERAS|ORT|OMP|MKL|KMP|OPENBLAS)_\w+"
 )
-_SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|CREDENTIAL|_KEY\b")
+_SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|_KEY\b|^TF_(VAR|CLI)_", re.IGNORECASE)
+"""Terraform's names begin as TensorFlow's do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,5 +153,9 @@ def _image_of(value: Any, name: str) -> Image.Image:
         try:
             return Image.fromarray(value)
         except (TypeError, ValueError) as error:
-            raise BadOutputError(f"outputs.{name}: this array is no image: {error}") from error
+            held = f"{getattr(value, 'dtype', '?')} of shape {getattr(value, 'shape', '?')}"
+            raise BadOutputError(
+                f"outputs.{name}: this array is no image: {held}; make it uint8 of shape (height, width), or "
+                "(height, width, 3)"
+            ) from error
     raise BadOutputError(f"outputs.{name}: expected an image, not {type(value).__name__}")
