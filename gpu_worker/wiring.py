@@ -134,7 +134,12 @@ def _consumer(settings: WorkerSettings, me: WorkerIdentity) -> Consumer:
 
 def _limits(settings: WorkerSettings) -> Limits:
     own = settings.worker
-    return Limits(jobs=own.engine_jobs, memory_mb=own.engine_memory_mb, models_mb=own.model_memory_mb)
+    return Limits(
+        jobs=own.engine_jobs,
+        memory_mb=own.engine_memory_mb,
+        kill_mb=own.engine_memory_kill_mb,
+        models_mb=own.model_memory_mb,
+    )
 
 
 async def _departure(settings: WorkerSettings, lifecycle: Lifecycle, stack: AsyncExitStack) -> Departure:

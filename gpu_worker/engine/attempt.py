@@ -23,6 +23,7 @@ class Limits:
             name gives it some.
         jobs: After which a process is replaced; 0 for never.
         memory_mb: Resident, above which a process is replaced; 0 for never.
+        kill_mb: Resident, above which it is killed in the midst of its jobs; 0 for never.
         models_mb: What loaded models may hold together; 0 for no limit.
     """
 
@@ -31,6 +32,7 @@ class Limits:
     cancel_grace_s: float = 5
     jobs: int = 0
     memory_mb: int = 0
+    kill_mb: int = 0
     models_mb: int = 0
 
 

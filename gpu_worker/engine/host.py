@@ -248,6 +248,7 @@ class EngineHost:
         self._jobs, self._open = 0, True
         self._process = process = await EngineProcess.start(self.interpreter, self.device, self._folder)
         self.starts += 1
+        process.most_mb = self.limits.kill_mb
         process.output.early = log or process.output.early
         await came_up(process, self.limits.start_s)
         return process

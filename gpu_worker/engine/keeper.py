@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_FIRST = "1000"
 _AWAITED = {signal.SIGTERM, signal.SIGCHLD}
 # Who cannot be killed (waits for a dead disk, runs as another user) must not keep the worker waiting.
 _LIMIT_S = 5.0
@@ -59,6 +60,7 @@ def keep(line: int) -> None:
         _end_alike(status)
     os.setsid()
     _die_with_parent(signal.SIGKILL)
+    _go_first()
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
@@ -98,6 +100,12 @@ def _processes() -> Iterator[tuple[int, int]]:
 def _die_with_parent(number: signal.Signals) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
+
+
+def _go_first() -> None:
+    """Short of memory, the kernel shall end this process or its children, not the worker or a database."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(_FIRST)
 
 
 def _ended(engine: int) -> int:

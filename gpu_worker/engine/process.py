@@ -53,6 +53,8 @@ class EngineProcess:
         self._killed = self._over = False
         self._outbox: list[bytes] = []
         self._culprit: Ask | None = None
+        self.most_mb = 0
+        """Of memory, above which it is killed; 0 for no limit."""
         self._exit = asyncio.create_task(process.wait(), name=f"engine-exit-{process.pid}")
         self._reading = asyncio.create_task(self._read(), name=f"engine-frames-{process.pid}")
         self._ending = asyncio.create_task(self._watch(), name=f"engine-end-{process.pid}")
@@ -249,7 +251,10 @@ class EngineProcess:
             self._looking = asyncio.get_running_loop().call_later(_LOOK_S, self._look)
 
     def _look(self) -> None:
-        """End the process over a request whose time is up: nothing less ends Python code that hangs."""
+        """End the process over a request whose time is up, or over its memory.
+
+        Nothing less ends Python code that hangs; and the kernel, short of memory, may choose somebody else.
+        """
         self._looking = None
         now = asyncio.get_running_loop().time()
         for ask in self._asks.values():
@@ -257,7 +262,9 @@ class EngineProcess:
                 ask.overdue = True
                 self.kill(f"was killed: a job was at work for more than {ask.limit_s:g} s", over=ask)
                 return
-        if self._asks and not self._killed:
+        if self.most_mb and (held := self.memory_mb()) > self.most_mb:
+            self.kill(f"was killed: it held {held:.0f} MB of memory, more than {self.most_mb} MB")
+        elif self._asks and not self._killed:
             self._look_soon()
 
     async def _watch(self) -> None:
