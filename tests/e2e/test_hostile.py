@@ -39,7 +39,21 @@ WORKER_MB = 150
 SCRATCH_MB = 20
 ENGINE_MB = 400
 KILL_MB = 1000
-UNTRACING = ("setpriv", "--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace", "--")
+STRAY = {
+    "TF_VAR_db_password": "s3cret-of-tf",
+    "TORCH_PASSWD": "s3cret-of-db",
+    "AWS_SECRET_ACCESS_KEY": "s3cret-aws",
+}
+"""What else is found in a worker's environment."""
+SECRETS = [
+    "LEVERET_POSTGRES_DSN",
+    "LEVERET_RABBITMQ_URL",
+    "LEVERET_REDIS_URL",
+    "LEVERET_S3_SECRET_KEY",
+    *STRAY,
+]
+_POWERS = "-sys_ptrace,-sys_admin,-perfmon"
+UNTRACING = ("setpriv", "--bounding-set", _POWERS, "--inh-caps", _POWERS, "--")
 """Root may look into any process; a worker of a plain user, and this root, may not."""
 
 BESIDE, APART = "hostile_beside", "hostile_apart"
@@ -99,9 +113,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     model_of_graph(root, "hostile_picture", PICTURE, graphs.identity(["n", 3, "h", "w"]))
     weight = np.arange(4, dtype=np.float32)
     (root.parent / "w.bin").write_bytes(weight.tobytes())
-    model_of_graph(
-        root, "hostile_graph", GRAPH, graphs.plus(graphs.outside("w", weight, "../../w.bin"), [4])
-    )
+    model_of_graph(root, "hostile_graph", GRAPH, graphs.plus(graphs.outside("w", weight, "../../w.bin"), [4]))
     write_index(root)
     with (root / "hostile_swapped" / "gated.py").open("a") as code:
         code.write("# not what was published\n")
@@ -135,11 +147,12 @@ def worker(house: House, door: str, settings: dict[str, str], scratch: Path) -> 
     wrapped = UNTRACING if os.geteuid() == 0 and shutil.which("setpriv") else ()
     with house.worker(
         "hostile",
-        env=settings,
+        env=settings | STRAY,
         command=(*wrapped, *PYTHON, "gpu_worker"),
         slots="6",
         scratch=str(scratch),
         engine_memory_mb=str(ENGINE_MB),
+        engine_memory_kill_mb=str(KILL_MB),
     ) as started:
         yield started
 
@@ -155,7 +168,7 @@ async def nothing_is_left(
         assert await books.attempts(job.id) == [(1, "succeeded")]
     assert worker.process.poll() is None
     assert peak_mb(worker.pid) < WORKER_MB
-    await until(lambda: not list(scratch.glob("[!e]*")), why="the attempts' folders are removed")
+    await until(lambda: not list(scratch.glob("*/[!e]*")), why="the attempts' folders are removed")
 
 
 def peak_mb(pid: int) -> float:
@@ -238,9 +251,7 @@ class Company:
 
 
 @pytest.fixture
-def company(
-    caller: AsyncClient, worker: WorkerProcess, books: Books, gate: Gate, apart: AsyncJob
-) -> Company:
+def company(caller: AsyncClient, worker: WorkerProcess, books: Books, gate: Gate, apart: AsyncJob) -> Company:
     assert apart.id
     return Company(caller, worker, books, gate)
 
@@ -254,23 +265,25 @@ def check_told(job: AsyncJob, code: str, said: str) -> None:
     assert not job.outputs
 
 
+LAST = {"max_attempts": 1}
+"""A second attempt would run alone, and wait for the job that is at work all the time."""
 MISDEEDS = [
-    pytest.param("raises", {}, "algorithm_error", "^the mask is empty$", id="raises"),
-    pytest.param("misdescribes", {}, "invalid_output", r"outputs\.note: .*JSON", id="no JSON"),
-    pytest.param("hangs", {"timeout_s": 1}, "timeout", r"^ran longer than 1 s", id="hangs"),
-    pytest.param("exits", {"max_attempts": 2}, "worker_lost", "ended with code 3.*before the end", id="exits"),
-    pytest.param("grows", {"max_attempts": 1}, "worker_lost", f"more than {KILL_MB} MB", id="grows"),
+    pytest.param("raises", {}, ("algorithm_error", "^the mask is empty$"), id="raises"),
+    pytest.param("misdescribes", {}, ("invalid_output", r"outputs\.note: .*JSON"), id="no JSON"),
+    pytest.param("hangs", {"timeout_s": 1}, ("timeout", "^ran longer than 1 s"), id="hangs"),
+    pytest.param("exits", LAST, ("worker_lost", "ended with code 3.*before the end"), id="exits"),
+    pytest.param("grows", LAST, ("worker_lost", f"memory, more than {KILL_MB} MB$"), id="grows"),
 ]
 
 
-@pytest.mark.parametrize(("deed", "options", "code", "said"), MISDEEDS)
+@pytest.mark.parametrize(("deed", "options", "told"), MISDEEDS)
 async def test_a_misdeed_fails_its_own_job(
-    company: Company, books: Books, deed: str, options: dict[str, Any], code: str, said: str
+    company: Company, books: Books, deed: str, options: dict[str, Any], told: tuple[str, str]
 ) -> None:
     job = await company.misdeed(deed, **options)
 
-    check_told(job, code, said)
-    assert len(await books.attempts(job.id)) == options.get("max_attempts", 1)
+    check_told(job, *told)
+    assert await books.attempts(job.id) == [(1, "failed")]
 
 
 def canvas(side: int) -> bytes:
@@ -291,48 +304,43 @@ UNFIT = [
     pytest.param(
         "hostile_picture",
         {"image": lambda: b"\x89"},
-        "bad_input",
-        r"inputs\.image: .*not an image",
+        ("bad_input", r"^inputs\.image: .*not an image"),
         id="1-byte PNG",
     ),
     pytest.param(
         "hostile_picture",
         {"image": partial(canvas, 40_000)},
-        "bad_input",
-        r"inputs\.image: .*40000x40000 pixels; at most 50000000",
+        ("bad_input", r"^inputs\.image: 1600000000 pixels; at most 50000000 are accepted$"),
         id="40,000 x 40,000 PNG",
     ),
     pytest.param(
         "hostile_swapped",
         {"note": lambda: 1},
-        "model_unavailable",
-        r"hostile_swapped.*gated\.py: its sha256 is",
+        ("model_unavailable", r"hostile_swapped.*gated\.py: its sha256 is"),
         id="wrong digest",
     ),
     pytest.param(
         "hostile_graph",
         {"x": lambda: b"0"},
-        "algorithm_error",
-        r"'\.\./\.\./w\.bin', outside the model's folder, which is refused: put a copy",
+        ("algorithm_error", r"'\.\./\.\./w\.bin', outside the model's folder, which is refused: put a copy"),
         id="weights outside",
     ),
     pytest.param(
         "hostile_shape",
         {"note": lambda: 1},
-        "invalid_output",
-        r"outputs\.picture: .*\(4, 4, 7\)",
+        ("invalid_output", r"^outputs\.picture: this array is no image: uint8 of shape \(4, 4, 7\);"),
         id="wrong shape",
     ),
 ]
 
 
-@pytest.mark.parametrize(("model", "inputs", "code", "said"), UNFIT)
+@pytest.mark.parametrize(("model", "inputs", "told"), UNFIT)
 async def test_what_does_not_fit_fails_its_own_job(
-    company: Company, books: Books, model: str, inputs: dict[str, Any], code: str, said: str
+    company: Company, books: Books, model: str, inputs: dict[str, Any], told: tuple[str, str]
 ) -> None:
     job = await company.failing(model, **{name: make() for name, make in inputs.items()})
 
-    check_told(job, code, said)
+    check_told(job, *told)
     assert await books.attempts(job.id) == [(1, "failed")]
 
 
@@ -369,9 +377,7 @@ async def largest(*places: Path) -> AsyncIterator[list[float]]:
         looking.cancel()
 
 
-async def test_a_leak_costs_its_engine_and_no_job(
-    company: Company, caller: AsyncClient, gate: Gate
-) -> None:
+async def test_a_leak_costs_its_engine_and_no_job(company: Company, caller: AsyncClient, gate: Gate) -> None:
     job = await company.misdeed("leaks")
     assert job.state == "succeeded"
     again = Gate(gate.path)
@@ -390,17 +396,12 @@ async def test_no_credential_can_be_read(
     hidden = [value for name, value in seen.items() if name.startswith(f"{worker.pid} ")]
     assert set(hidden) - {seen[f"{worker.pid} cmdline"]} == {"refused: Permission denied"}
     for text in seen.values():
-        assert "LEVERET_" not in text
-        assert not [name for name, value in secrets(stack_env).items() if value in text]
+        assert not [name for name in SECRETS if name in text or (stack_env | STRAY).get(name, name) in text]
 
 
-def secrets(env: dict[str, str]) -> dict[str, str]:
-    """What a credential is in: whole addresses, since a local password may be any word."""
-    names = ("LEVERET_POSTGRES_DSN", "LEVERET_RABBITMQ_URL", "LEVERET_S3_SECRET_KEY", "LEVERET_S3_ACCESS_KEY")
-    return {name: env[name] for name in names if env.get(name)}
-
-
-async def test_what_is_left_running_ends_with_its_engine(company: Company, caller: AsyncClient, gate: Gate) -> None:
+async def test_what_is_left_running_ends_with_its_engine(
+    company: Company, caller: AsyncClient, gate: Gate
+) -> None:
     job = await company.misdeed("forks")
     left = json.loads(await job.outputs["note"].bytes())
     assert len(left) == 3

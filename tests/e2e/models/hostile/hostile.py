@@ -79,7 +79,7 @@ def reads(worker: int) -> dict[str, str]:
 def _seen(path: Path) -> str:
     try:
         if path.is_dir():
-            return repr([os.readlink(entry) for entry in path.iterdir()])
+            return repr([str(entry.readlink()) for entry in path.iterdir()])
         if path.name == "mem":
             path.open("rb").close()
             return "opened"
@@ -93,7 +93,7 @@ def forks(_: Any) -> list[int]:
     child = subprocess.Popen(["sleep", "600"])
     session = subprocess.Popen(["sleep", "600"], start_new_session=True)
     daemon = subprocess.run(
-        ["sh", "-c", "setsid sleep 600 >/dev/null & echo $!"], check=True, capture_output=True, text=True
+        ["sh", "-c", "setsid sleep 600 >/dev/null 2>&1 & echo $!"], check=True, capture_output=True, text=True
     )
     return [child.pid, session.pid, int(daemon.stdout)]
 
