@@ -207,7 +207,7 @@ async def test_who_stood_in_line_of_many_dying_engines_pays_late_and_succeeds(
     cast = Cast(stage, tmp_path / "diary", Gate(tmp_path / "acts"), Gate(tmp_path / "rest"), {})
     async with crew(stage, slots=deaths + 1) as workers:
         # Given so many jobs ahead of it that each end their engine, all in one worker's hands
-        harm = {"how": "segfault", "seconds": IN_LINE_S, "gate": str(cast.acts.path)}
+        harm: dict[str, Any] = {"how": "segfault", "seconds": IN_LINE_S, "gate": str(cast.acts.path)}
         deadly = [await cast.enter(f"deadly-{number}", attempts=1, **harm) for number in range(deaths)]
         await cast.enter("waiting", priority=0)
         for job in cast.jobs.values():
