@@ -30,7 +30,7 @@ QUEUE = "faulty"
 WHOLE = ["job.queued", "job.running", "job.succeeded"]
 RESYNCED_S = 5.0
 """Published: a missed push reaches its subscriber within this of its commit."""
-STALL_S = 0.5
+STALL_S = 1.0
 """Published: /livez answers within this. The loop that serves it serves everything, so its longest stall is
 in it (`tests/faults/test_redis.py::test_the_pulse_feels_a_stall`)."""
 

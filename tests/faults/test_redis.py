@@ -102,7 +102,7 @@ class Watch:
         lag = max(lag for each in self.seen for lag in each.lags)
         worst = (
             f"Redis {fault}: pushed {lag:.2f} s after the commit (<= {RESYNCED_S:g}),"
-            f" /livez after {max(alive):.2f} s (<= {STALL_S})"
+            f" /livez after {max(alive):.2f} s (<= {STALL_S:g})"
         )
         assert lag <= RESYNCED_S, worst
         assert max(alive) <= STALL_S, worst
