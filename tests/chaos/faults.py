@@ -52,7 +52,8 @@ async def _catch(arena: Arena, *, engine: bool) -> tuple[Member, frozenset[str]]
     jobs: frozenset[str] = frozenset()
     try:
         await asyncio.sleep(LANDING_S)
-        jobs = await arena.jobs(RUNNING, worker=worker.worker)
+        if not engine or worker.engines():  # it may have ended by itself
+            jobs = await arena.jobs(RUNNING, worker=worker.worker)
     finally:
         if not jobs:
             worker.go_on()

@@ -9,7 +9,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from tests.chaos.crew import Member
+from tests.chaos.faults import _catch
 
 
 def a_member_that_just_died(folder: Path) -> Member:
@@ -28,3 +31,21 @@ def test_a_process_that_is_gone_takes_no_signal_and_is_not_stopped(tmp_path: Pat
     assert not member.stop()
     assert not member.paused
     member.go_on()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("engines", "caught"), [([], False), ([7], True)])
+async def test_a_worker_whose_engine_has_ended_by_itself_is_let_go(
+    engines: list[int], *, caught: bool
+) -> None:
+    went_on: list[bool] = []
+    worker = SimpleNamespace(
+        stop=lambda: True, go_on=lambda: went_on.append(True), engines=lambda: engines, worker="worker-0-1"
+    )
+
+    async def jobs(*_: object, worker: str) -> frozenset[str]:
+        return frozenset({f"a job of {worker}"})
+
+    arena: Any = SimpleNamespace(busy_worker=lambda **_: worker, jobs=jobs)
+    found = await _catch(arena, engine=True)
+    assert (found is not None, went_on) == (caught, [] if caught else [True])
