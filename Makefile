@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 LOCK := $(PYTHON) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--quiet --constraint requirements/constraints.txt
 
-.PHONY: help up down clean test test-gpu check fmt faults bench bench-engine chaos chaos-sabotage lock dev tools
+.PHONY: help up down clean test test-gpu check fmt faults bench bench-engine chaos chaos-sabotage images lock dev tools
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,11 @@ chaos: dev ## break everything for three minutes, count what is lost (SEED=, MIN
 
 chaos-sabotage: dev ## take one promise after the other out of the product: the chaos run must notice (ARGS=fence)
 	$(PYTHON) -m tests.chaos.proof $(ARGS)
+
+images: ## build the container images with Docker: gateway, scaler, worker-cpu, worker-gpu (TAG=latest)
+	@for image in gateway scaler worker-cpu worker-gpu; do \
+		docker build --file deploy/docker/Dockerfile --target $$image --tag leveret-$$image:$(or $(TAG),latest) \
+			--build-arg REVISION=$$(git rev-parse HEAD) . || exit 1; done
 
 lock: tools ## pin requirements/*.txt anew
 	$(LOCK) pyproject.toml requirements/build.in --extra local --output-file requirements/local.txt

@@ -21,11 +21,17 @@ if TYPE_CHECKING:
 
 PROGRAMS = (*box.PROGRAMS, "debootstrap", "cp")
 STEP_S = 240
+CONTEXT = ""
+"""In the place of a stage's name, which is never empty."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class AssemblyError(Exception):
     """A step failed; the text is the end of what it printed."""
+
+
+class NoDebianError(AssemblyError):
+    """Debian's packages cannot be had here."""
 
 
 class Assembly:
@@ -41,6 +47,7 @@ class Assembly:
         self._number = 0
         self._clients = registries.write(folder / "registries")
         self._debians: dict[str, Image] = {}
+        self._built: dict[Path, dict[str, Image]] = {}
 
     def build(
         self,
@@ -59,17 +66,19 @@ class Assembly:
             images: What a FROM may name beside Debian.
 
         Raises:
-            AssemblyError: A step failed.
+            AssemblyError: A step failed; NoDebianError: the first of them.
             DockerfileError: The file uses what is not known here.
         """
         stages = parse(dockerfile.read_text())
-        rules = dockerfile.with_name(f"{dockerfile.name}.dockerignore").read_text()
-        sent = self._copied(around, context.files(around, rules))
-        built = dict(images or {})
-        for stage in _needed(stages, target or list(stages)[-1]):
-            base = built[stage.base] if stage.base in built else self._debian(stage.base)
-            built[stage.name] = self._stage(stage, base, {**built, "": Image(sent, Config())})
-        return built[target or list(stages)[-1]]
+        wanted = target or list(stages)[-1]
+        built = self._built.setdefault(dockerfile, dict(images or {}))
+        if CONTEXT not in built:
+            built[CONTEXT] = Image(self._sent(dockerfile, around), Config())
+        for stage in _needed(stages, wanted):
+            if stage.name not in built:
+                base = built[stage.base] if stage.base in built else self._debian(stage.base)
+                built[stage.name] = self._stage(stage, base, built)
+        return built[wanted]
 
     def _stage(self, stage: Stage, base: Image, sources: Mapping[str, Image]) -> Image:
         root = self._place(stage.name)
@@ -85,7 +94,7 @@ class Assembly:
             case "RUN":
                 self._execute(step, image)
             case "COPY":
-                _copy(step, image, sources[step.flags.get("from", "")].root)
+                _copy(step, image, sources[step.flags.get("from", CONTEXT)].root)
             case "WORKDIR":
                 (image.root / step.text.lstrip("/")).mkdir(parents=True, exist_ok=True)
                 return replace(config, workdir=step.text)
@@ -124,16 +133,21 @@ class Assembly:
     def _bootstrapped(self, suite: str) -> Path:
         root, mirror = self._place(suite), registries.debian_mirror()
         where = [str(root), *([mirror] if mirror else [])]
-        _run([*box.ALONE, "--mount-proc", "debootstrap", "--variant=minbase", suite, *where])
+        try:
+            _run([*box.ALONE, "--mount-proc", "debootstrap", "--variant=minbase", suite, *where])
+        except AssemblyError as error:
+            raise NoDebianError(str(error)) from None
         if sources := registries.debian_sources(suite):
             (root / "etc/apt/sources.list.d/debian.sources").write_text(sources)
             (root / "etc/apt/sources.list").write_text("")
         return root
 
-    def _copied(self, around: Path, files: Sequence[Path]) -> Path:
-        """The context as it is sent to a builder: these files and no others."""
+    def _sent(self, dockerfile: Path, around: Path) -> Path:
+        """The context as it is sent to a builder: what the `.dockerignore` lets in and nothing else."""
         sent = self._place("context")
-        for file in files:
+        for file in context.files(
+            around, dockerfile.with_name(f"{dockerfile.name}.dockerignore").read_text()
+        ):
             (sent / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(around / file, sent / file)
         return sent
