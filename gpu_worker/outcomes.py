@@ -8,7 +8,7 @@ from typing import Any
 
 from shared.backoff import full_jitter
 from shared.cleaning import clean_text
-from shared.errors import AlgorithmError, AlgorithmRetry, JobCanceled, LeveretError
+from shared.errors import AlgorithmError, AlgorithmRetry, EngineDied, JobCanceled, LeveretError
 from shared.jobs import Claim, Ending, Evidence, State
 
 MAX_MESSAGE = 4000
@@ -31,7 +31,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Given back unspent: this worker has to go."""
+    """Given back unspent: this worker has to go, or its engines go on dying under others."""
 
     evidence: Evidence
 
@@ -69,6 +69,8 @@ def outcome_of(error: Exception, claim: Claim, evidence: Evidence, *, retry_on: 
     evidence = Evidence(error=describe(error, retry_on), log=evidence.log, timings=evidence.timings)
     if isinstance(error, JobCanceled):
         return Finish(Ending(state=State.CANCELED, evidence=evidence))
+    if isinstance(error, EngineDied) and not error.inside:
+        return Release(evidence)
     if retryable(error, retry_on) and not claim.last_attempt:
         return Retry(evidence, delay_s=_delay_s(error, claim.attempt))
     return Finish(Ending(state=State.FAILED, evidence=evidence))

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from shared.catalog import Model
 
 _SPARED = 10
-"""How often a job may stand in line of a process that ends, before it is told so."""
+"""How often a job may stand in line of a process that ends, before its worker gives it back."""
 
 
 class EngineHost:
@@ -169,7 +169,7 @@ class EngineHost:
             except EngineDied as error:
                 if error.inside:
                     raise
-        raise EngineDied(f"the engine process ended {_SPARED} times under other jobs")
+        raise EngineDied(f"the engine process ended {_SPARED} times under other jobs", inside=False)
 
     async def _run(self, attempt: Attempt) -> EngineResult:
         call = attempt.call

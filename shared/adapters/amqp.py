@@ -44,8 +44,24 @@ def translated() -> Iterator[None]:
         still_wanted()
     except (Misconfigured, Unavailable):
         raise
-    except BROKEN as error:
+    except Exception as error:
+        if not _broken(error):
+            raise
         raise Unavailable(f"RabbitMQ: {str(error) or type(error).__name__}") from error
+
+
+def _broken(error: Exception) -> bool:
+    """aiormq rejects calls in flight with the bare class where the connection ends without a reason."""
+    return isinstance(error, BROKEN) or type(error) is Exception
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if not _broken(error):
+            raise
 
 
 async def connect(settings: RabbitMQ, *, name: str) -> AbstractConnection:
@@ -62,11 +78,9 @@ async def connect(settings: RabbitMQ, *, name: str) -> AbstractConnection:
 
 async def close(connection: AbstractConnection) -> None:
     """Say goodbye; a connection that is gone already, or that does not answer, is simply left."""
-    try:
+    with _quietly():
         async with asyncio.timeout(2):
             await connection.close()
-    except BROKEN:
-        return
 
 
 @asynccontextmanager
@@ -82,8 +96,6 @@ async def open_channel(connection: AbstractConnection) -> AsyncIterator[Abstract
 
 
 async def _close_channel(channel: aio_pika.abc.AbstractChannel) -> None:
-    try:
+    with _quietly():
         async with asyncio.timeout(2):
             await channel.close()
-    except BROKEN:
-        return

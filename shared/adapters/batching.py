@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from shared.errors import Unavailable
+from shared.errors import OutcomeUnknown, Unavailable
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -61,13 +61,21 @@ class Batcher(Generic[T, R]):
         except self._divisible as error:
             await self._one_by_one(batch, error)
         except Unavailable as error:
-            # Those who came meanwhile would wait for the same answer, one batch's patience after another.
-            waiting, self._pending = self._pending, []
-            _settle([*batch, *waiting], [error] * (len(batch) + len(waiting)))
+            self._give_up(error)
+            _settle(batch, [error] * len(batch))
+        except OutcomeUnknown as error:
+            if isinstance(error.__cause__, TimeoutError):
+                self._give_up(Unavailable(str(error)))
+            _settle(batch, [error] * len(batch))
         except Exception as error:  # noqa: BLE001  not swallowed: it is raised again in every caller
             _settle(batch, [error] * len(batch))
         else:
             _settle(batch, results)
+
+    def _give_up(self, error: Unavailable) -> None:
+        """Those who came meanwhile would wait for the same answer, one batch's patience after another."""
+        waiting, self._pending = self._pending, []
+        _settle(waiting, [error] * len(waiting))
 
     async def _one_by_one(self, batch: list[tuple[T, asyncio.Future[R]]], error: Exception) -> None:
         if len(batch) == 1:

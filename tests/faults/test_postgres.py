@@ -25,9 +25,9 @@ pytestmark = [pytest.mark.anyio, pytest.mark.stack]
 
 ANSWER_S = 5
 """Published: within this a submit is refused while nobody listens where PostgreSQL was."""
-SILENT_S = 25
-"""Published: within this where it does not answer. A statement gives up after 11 s; who comes while another's
-is on its way has that to wait for first, and then its own."""
+SILENT_S = 15
+"""Published: within this where it does not answer. A statement gives up after 11 s, and with it whoever came
+while it was on its way."""
 LATER_S = (0.0, 1.0, 5.0)
 """When submits come, the later ones while the first one waits."""
 BACK_S = 10

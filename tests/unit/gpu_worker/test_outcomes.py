@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from gpu_worker.outcomes import MAX_MESSAGE, Finish, Outcome, Retry, outcome_of
+from gpu_worker.outcomes import MAX_MESSAGE, Finish, Outcome, Release, Retry, outcome_of
 from shared.errors import (
     AlgorithmError,
     AlgorithmRetry,
@@ -52,6 +52,11 @@ def test_what_would_fail_again_fails_at_once(error: Exception) -> None:
 
     assert isinstance(outcome, Finish)
     assert outcome.ending.state is State.FAILED
+
+
+@pytest.mark.parametrize("attempt", [1, 3])
+def test_who_only_stood_in_line_of_dying_engines_pays_nothing(attempt: int) -> None:
+    assert isinstance(decided(EngineDied("x", inside=False), attempt=attempt), Release)
 
 
 def test_an_algorithm_may_ask_for_another_try_and_say_when() -> None:

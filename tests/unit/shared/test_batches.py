@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from shared.adapters.batching import Batcher
-from shared.errors import Unavailable
+from shared.errors import OutcomeUnknown, Unavailable
 
 pytestmark = pytest.mark.anyio
 
@@ -19,12 +19,15 @@ class Statement:
         self.batches: list[list[int]] = []
         self.bad: set[int] = set()
         self.away = False
+        self.lost: Exception | None = None
 
     async def run(self, items: Sequence[int]) -> Sequence[int | Exception]:
         self.batches.append(list(items))
         await asyncio.sleep(0)
         if self.away:
             raise Unavailable("away")
+        if self.lost is not None:
+            raise OutcomeUnknown("lost") from self.lost
         if self.bad & set(items):
             raise asyncpg.DataError("bad")
         return [ValueError(item) if item < 0 else item * 10 for item in items]
@@ -68,6 +71,24 @@ async def test_an_outage_reaches_every_caller_and_the_next_batch_works() -> None
 
     statement.away = False
     assert await batcher.add(3) == 30
+
+
+async def test_a_silent_server_keeps_nobody_waiting_who_came_meanwhile() -> None:
+    statement = Statement()
+    statement.lost = TimeoutError()
+    batcher: Batcher[int, int] = Batcher(statement.run, limit=2)
+    answers = await asyncio.gather(*(batcher.add(item) for item in range(5)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [OutcomeUnknown] * 2 + [Unavailable] * 3
+    assert statement.batches == [[0, 1]]
+
+
+async def test_a_lost_connection_is_the_trouble_of_its_own_batch() -> None:
+    statement = Statement()
+    statement.lost = ConnectionResetError()
+    batcher: Batcher[int, int] = Batcher(statement.run, limit=2)
+    answers = await asyncio.gather(*(batcher.add(item) for item in range(4)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [OutcomeUnknown] * 4
+    assert statement.batches == [[0, 1], [2, 3]]
 
 
 async def test_a_caller_that_leaves_changes_nothing_for_the_others() -> None:

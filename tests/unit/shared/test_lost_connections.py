@@ -44,18 +44,25 @@ class BrokenConnection:
     is_closed = False
     closed = False
 
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
     def channel(self, **_: object) -> Any:
         return SimpleNamespace(initialize=self.reset)
 
     async def reset(self, **_: object) -> None:
-        raise AMQPConnectionError("Server connection reset")
+        raise self.error
 
     async def close(self) -> None:
         self.closed = True
+        raise self.error
 
 
-async def test_a_broker_lost_between_greeting_and_channel_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    connection = BrokenConnection()
+@pytest.mark.parametrize("error", [AMQPConnectionError("Server connection reset"), Exception()], ids=repr)
+async def test_a_broker_lost_between_greeting_and_channel_is_away(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    connection = BrokenConnection(error)
 
     async def connect(*_: object, **__: object) -> BrokenConnection:
         return connection
