@@ -51,7 +51,7 @@ def translated() -> Iterator[None]:
 
 
 def _broken(error: Exception) -> bool:
-    """aiormq rejects calls in flight with the bare class where the connection ends without a reason."""
+    """Calls in flight are rejected with the bare class where aiormq knows no reason for the end."""
     return isinstance(error, BROKEN) or type(error) is Exception
 
 
