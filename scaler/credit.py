@@ -1,8 +1,12 @@
 """The law, deadline credit: how many jobs the workers that are there can start in time. Pure arithmetic.
 
-For each class of priorities, the time left until its oldest waiting job should have been started says how
+For each class of priorities, the time left until its last waiting job should have been started says how
 many jobs each worker can still start by then: that is its credit. Where the waiting jobs exceed the credits,
 workers are added by what a fresh one is worth, which is little when a boot takes most of the time left.
+
+The last one's time, because within a class the first come is the first served: all that wait are started
+before it. By the first one's, all of them would have to be started at once whenever one has waited for long,
+which costs half as many machine hours again (docs/scaling.md).
 
 A worker of several slots is worth as many credits: each slot is a place of its own, taken or free, and the
 seconds that a job holds one were measured with the others in use.
@@ -38,8 +42,7 @@ class Need:
 
     Attributes:
         waiting: Jobs of this class and those above it.
-        oldest_s: Age of the oldest of this class.
-        left_s: Until it should have been started, by the planned share of the objective.
+        left_s: Until the last of this class should have been started, by the planned share of the objective.
         credit: Jobs that those who are here can start by then.
         fresh: Jobs that one more worker could.
         add: Workers that are missing.
@@ -47,7 +50,6 @@ class Need:
 
     tier: Tier
     waiting: int
-    oldest_s: float
     left_s: float
     credit: float
     fresh: float
@@ -65,9 +67,9 @@ def boot_deadline_s(expected: Times, config: Config) -> float:
     return max(BOOTS_TO_DEADLINE * expected.boot_s, config.boot_s)
 
 
-def left_s(tier: Tier, oldest_s: float, config: Config) -> float:
-    """Seconds in which the oldest waiting job of a class should be started."""
-    return max(0.0, config.theta * config.wait_s[tier] - oldest_s)
+def left_s(tier: Tier, age_s: float, config: Config) -> float:
+    """Seconds in which a waiting job of a class should be started."""
+    return max(0.0, config.theta * config.wait_s[tier] - age_s)
 
 
 def free_slot(within_s: float, service_s: float) -> float:
@@ -116,15 +118,12 @@ def needs(demand: Demand, roster: Roster, expected: Times, config: Config) -> li
 
 
 def _need(tier: Tier, demand: Demand, roster: Roster, expected: Times, config: Config) -> Need:
-    oldest_s = demand.tiers.get(tier, Backlog()).oldest_s
-    within_s = left_s(tier, oldest_s, config)
+    within_s = left_s(tier, demand.tiers.get(tier, Backlog()).newest_s, config)
     waiting = _waiting(demand.tiers, tier)
     credit = credit_of(roster, demand.running, within_s, expected)
     fresh = config.slots * coming_slot(within_s, expected.service_s, expected.boot_s)
     add = max(0, math.ceil((waiting - credit) / fresh - NOTHING))
-    return Need(
-        tier=tier, waiting=waiting, oldest_s=oldest_s, left_s=within_s, credit=credit, fresh=fresh, add=add
-    )
+    return Need(tier=tier, waiting=waiting, left_s=within_s, credit=credit, fresh=fresh, add=add)
 
 
 def _waiting(tiers: Mapping[Tier, Backlog], lowest: Tier) -> int:

@@ -178,10 +178,11 @@ class Observer:
 
 
 def _backlog(rows: Iterable[BacklogRow]) -> Backlog:
-    found = list(rows)
+    found = [row for row in rows if row.waiting]
     return Backlog(
         waiting=sum(row.waiting for row in found),
         oldest_s=max((row.oldest_s for row in found), default=0.0),
+        newest_s=min((row.newest_s for row in found), default=0.0),
     )
 
 

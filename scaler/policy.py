@@ -184,7 +184,7 @@ def _present(roster: Roster) -> str:
 def _credit(most: Need, expected: Times) -> str:
     """The class that asks for most, and the numbers of the law."""
     return (
-        f"{most.tier}: within the {most.left_s:.0f} s left those here can start {most.credit:.1f} of"
-        f" {most.waiting}, one more {most.fresh:.1f} (a job takes {expected.service_s:.0f} s,"
-        f" a boot {expected.boot_s:.0f} s)"
+        f"{most.tier}: within the {most.left_s:.0f} s left to the last those here can start"
+        f" {most.credit:.1f} of {most.waiting}, one more {most.fresh:.1f}"
+        f" (a job takes {expected.service_s:.0f} s, a boot {expected.boot_s:.0f} s)"
     )

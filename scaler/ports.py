@@ -33,6 +33,10 @@ class BacklogRow(Protocol):
     def oldest_s(self) -> float:
         """Age of the one queued longest, seconds; 0 where none is queued."""
 
+    @property
+    def newest_s(self) -> float:
+        """The same of the one queued last."""
+
 
 class WorkerRow(Protocol):
     """A worker's record; all ages in seconds."""

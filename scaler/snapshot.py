@@ -43,10 +43,11 @@ def tier_of(priority: int) -> Tier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """The queued jobs of one class."""
+    """The queued jobs of one class, with the ages of the first and the last of them."""
 
     waiting: int = 0
     oldest_s: float = 0.0
+    newest_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

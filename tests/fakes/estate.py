@@ -21,7 +21,7 @@ from scaler.loop import Loop
 from scaler.observer import Observer, Problems
 from scaler.offerings import Menu, Quote, Rules
 from scaler.ports import Ledger
-from scaler.snapshot import Config
+from scaler.snapshot import Config, Tier
 from shared.adapters.broker import QueueDepth
 from shared.adapters.store.fleet import BacklogRow, WorkerRow
 from shared.errors import Unavailable
@@ -215,7 +215,14 @@ class Scaler:
         self.estate = estate
         self.lock = lock or FakeLock([])
         self.records = records(estate)
-        config = Config(**({"max": 5, "boot_s": 600.0, "stale_s": 90.0} | limits))
+        # An objective that has passed before anybody looks: as many workers as jobs.
+        usual: dict[str, Any] = {
+            "max": 5,
+            "boot_s": 600.0,
+            "stale_s": 90.0,
+            "wait_s": dict.fromkeys(Tier, 1.0),
+        }
+        config = Config(**(usual | limits))
         clock, problems, leader = estate.clock, Problems(), Leader(self.lock)
         means = Means(
             menu=menu,

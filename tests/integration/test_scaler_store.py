@@ -77,6 +77,7 @@ async def test_the_backlog_counts_live_rows_by_queue_and_priority(
     assert found.keys() == {("images", 5), ("images", 9), ("quick", 0)}
     assert (found["images", 5].waiting, found["images", 5].running) == (3, 1)
     assert 90 <= found["images", 5].oldest_s < 120
+    assert 5 <= found["images", 5].newest_s < 20
     assert (found["images", 9].waiting, found["images", 9].running) == (1, 0)
     assert (found["quick", 0].waiting, found["quick", 0].running, found["quick", 0].oldest_s) == (0, 1, 0)
 

@@ -29,7 +29,9 @@ select queue, priority,
        count(*) filter (where state = 'queued') as waiting,
        count(*) filter (where state = 'running') as running,
        greatest(0, coalesce(extract(epoch from clock_timestamp()
-           - min(queued_at) filter (where state = 'queued')), 0))::float8 as oldest_s
+           - min(queued_at) filter (where state = 'queued')), 0))::float8 as oldest_s,
+       greatest(0, coalesce(extract(epoch from clock_timestamp()
+           - max(queued_at) filter (where state = 'queued')), 0))::float8 as newest_s
 from jobs
 where state in ('queued', 'running')
 group by queue, priority
@@ -98,6 +100,7 @@ class BacklogRow:
 
     Attributes:
         oldest_s: Age of the one queued longest, seconds; 0 where none is queued.
+        newest_s: The same of the one queued last.
     """
 
     queue: str
@@ -105,6 +108,7 @@ class BacklogRow:
     waiting: int
     running: int
     oldest_s: float
+    newest_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

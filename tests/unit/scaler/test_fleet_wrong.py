@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -277,7 +278,7 @@ async def test_workers_that_die_after_a_while_are_bounded_by_the_hour() -> None:
 
 async def test_an_image_that_breaks_while_old_workers_serve_is_noticed_all_the_same() -> None:
     given = await serving(2)
-    given.keeper._config = type(given.keeper._config)(max=6, boot_s=600.0, stale_s=90.0)
+    given.keeper._config = replace(given.keeper._config, max=6)
     given.estate.cloud.broken = "dies"
     before = len(given.estate.cloud.launched_at)
 

@@ -29,7 +29,14 @@ class Rows(FakeStore):
             ("other", 5, 1, 1.0),
         ]
         return [
-            BacklogRow(queue=queue, priority=priority, waiting=waiting, running=1, oldest_s=oldest_s)
+            BacklogRow(
+                queue=queue,
+                priority=priority,
+                waiting=waiting,
+                running=1,
+                oldest_s=oldest_s,
+                newest_s=oldest_s / 2,
+            )
             for queue, priority, waiting, oldest_s in figures
         ]
 
@@ -70,9 +77,9 @@ async def test_rows_are_told_by_queue_and_class() -> None:
 
     assert sight.demand_of("default") == Demand(
         tiers={
-            Tier.HIGH: Backlog(waiting=3, oldest_s=50.0),
+            Tier.HIGH: Backlog(waiting=3, oldest_s=50.0, newest_s=2.5),
             Tier.NORMAL: Backlog(),
-            Tier.LOW: Backlog(waiting=4, oldest_s=9.0),
+            Tier.LOW: Backlog(waiting=4, oldest_s=9.0, newest_s=4.5),
         },
         running=3,
     )

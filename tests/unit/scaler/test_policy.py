@@ -30,7 +30,9 @@ CONFIG = Config(max=4)
 
 
 def demand(waiting: int = 0, running: int = 0, oldest_s: float = 1.0) -> Demand:
-    return Demand(tiers={Tier.NORMAL: Backlog(waiting=waiting, oldest_s=oldest_s)}, running=running)
+    return Demand(
+        tiers={Tier.NORMAL: Backlog(waiting=waiting, oldest_s=oldest_s, newest_s=oldest_s)}, running=running
+    )
 
 
 def ready(name: str, *, busy: int = 0, idle_s: float = 0.0, **told: Any) -> Worker:
@@ -81,7 +83,7 @@ def test_the_first_job_starts_one_worker() -> None:
     assert (decision.want, decision.launch) == (1, 1)
     assert decision.reason == (
         "1 waiting, 0 running (1 normal, oldest 1 s); here: nobody;"
-        " normal: within the 479 s left those here can start 0.0 of 1, one more 9.0"
+        " normal: within the 479 s left to the last those here can start 0.0 of 1, one more 9.0"
         " (a job takes 30 s, a boot 240 s); 1 of at most 4 wanted; starting 1"
     )
 

@@ -17,7 +17,10 @@ def hands(*given: Hand) -> Roster:
 
 
 def need(roster: Roster, config: Config = CONFIG, running: int = 0, **waiting: tuple[int, float]) -> Need:
-    tiers = {Tier(name): Backlog(waiting=count, oldest_s=age_s) for name, (count, age_s) in waiting.items()}
+    tiers = {
+        Tier(name): Backlog(waiting=count, oldest_s=900, newest_s=age_s)
+        for name, (count, age_s) in waiting.items()
+    }
     demand = Demand(tiers=tiers, running=running)
     return max(needs(demand, roster, THIRTY, config), key=lambda need: need.add)
 
@@ -30,7 +33,7 @@ def test_until_something_was_seen_the_priors_hold() -> None:
 
 
 @pytest.mark.parametrize(("tier", "left"), [(Tier.HIGH, 86), (Tier.NORMAL, 470), (Tier.LOW, 2870)])
-def test_the_time_left_is_what_the_objective_leaves_of_the_oldest(tier: Tier, left: float) -> None:
+def test_the_time_left_is_what_the_objective_leaves_of_a_jobs_age(tier: Tier, left: float) -> None:
     assert left_s(tier, 10, CONFIG) == pytest.approx(left)
     assert left_s(tier, 5000, CONFIG) == 0
 

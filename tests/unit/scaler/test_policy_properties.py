@@ -31,7 +31,7 @@ NOW = 10_000.0
 NAMES = st.sampled_from([f"w{number}" for number in range(8)])
 AGES = st.floats(min_value=0, max_value=2000)
 
-backlogs = st.builds(Backlog, waiting=st.integers(0, 50), oldest_s=AGES)
+backlogs = st.builds(Backlog, waiting=st.integers(0, 50), oldest_s=AGES, newest_s=AGES)
 demands = st.builds(
     Demand, tiers=st.dictionaries(st.sampled_from(list(Tier)), backlogs), running=st.integers(0, 20)
 )
@@ -194,7 +194,7 @@ def test_older_jobs_never_mean_fewer_workers(
     if isinstance(snapshot.demand, str):
         return
     there = snapshot.demand.tiers.get(tier, Backlog())
-    tiers = {**snapshot.demand.tiers, tier: replace(there, oldest_s=there.oldest_s + more_s)}
+    tiers = {**snapshot.demand.tiers, tier: replace(there, newest_s=there.newest_s + more_s)}
     before = decide(snapshot, config, NOW)
     after = decide(replace(snapshot, demand=replace(snapshot.demand, tiers=tiers)), config, NOW)
 
