@@ -95,10 +95,18 @@ class Leveret:
         """The header that says who calls."""
         return {"Authorization": f"Bearer {self._key}"}
 
-    async def start_worker(self, slots: int, queue: str = "noop") -> None:
-        """Start a worker that has loaded its model and consumes when this returns."""
+    async def start_worker(
+        self, slots: int, queue: str = "noop", extra: Mapping[str, str] | None = None
+    ) -> None:
+        """Start a worker that has loaded its model and consumes when this returns.
+
+        Args:
+            slots: Its slots.
+            queue: What it serves.
+            extra: `LEVERET_` variables of its own.
+        """
         asked = {"LEVERET_WORKER_SLOTS": str(slots), "LEVERET_WORKER_QUEUE": queue}
-        variables = {**self._variables, **asked}
+        variables = {**self._variables, **asked, **(extra or {})}
         self._worker = running.start(self._folder, "worker", "gpu_worker", variables=variables)
         await self._worker.until(lambda: _ready(self._worker_admin), "the worker")
 

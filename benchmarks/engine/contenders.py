@@ -54,6 +54,7 @@ class LeveretContender:
 
     Attributes:
         queue: Its name, and that of the one model on it.
+        extra: `LEVERET_` variables of this worker alone.
         job_ids: Of the last fill.
     """
 
@@ -63,6 +64,7 @@ class LeveretContender:
     slots: int
     job: Request
     results: str
+    extra: Mapping[str, str] = field(default_factory=dict)
     job_ids: list[str] = field(default_factory=list)
 
     async def fill(self, count: int) -> None:
@@ -71,7 +73,7 @@ class LeveretContender:
 
     async def start(self) -> None:
         """Start it and wait until it is ready."""
-        await self.side.start_worker(self.slots, self.queue)
+        await self.side.start_worker(self.slots, self.queue, self.extra)
 
     async def stop(self) -> None:
         """Drain it."""

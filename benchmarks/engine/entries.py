@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from benchmarks.load import Request
 
 DEVICE_APP, NOOP_APP = "benchmarks.engine.peers.celery_app", "benchmarks.peer.tasks"
+MEMORY = "/dev/shm"  # noqa: S108  a worker makes a private folder in it
 SUCCESS = {CELERY: b'"status": "SUCCESS"', TASKIQ: b'"is_err": false', DRAMATIQ: b"", BY_HAND: b"1"}
 
 
@@ -70,6 +71,7 @@ class Entries:
         for hold_ms in plan.holds_ms:
             for slots in plan.slots:
                 yield DeviceEntry(hold_ms, self._device(inputs, hold_ms, slots, "device"))
+            yield DeviceEntry(hold_ms, self._in_memory(inputs, hold_ms, plan.slots[-1]))
             if batching:
                 yield DeviceEntry(hold_ms, self._device(inputs, hold_ms, 2 * BATCH, "batched"), BATCH)
             yield DeviceEntry(hold_ms, self._celery_device(inputs.handed_key, hold_ms))
@@ -77,13 +79,20 @@ class Entries:
             job = self._side.job("resnet", {"tensor": {"upload_id": inputs.tensor}}, wait=False)
             yield DeviceEntry("resnet", self._leveret(f"Leveret, {_slots(slots)}", "resnet", slots, job))
 
-    def _device(self, inputs: Inputs, hold_ms: int, slots: int, model: str) -> Contender:
+    def _device(self, inputs: Inputs, hold_ms: int, slots: int, model: str) -> LeveretContender:
         given = {"data": {"upload_id": inputs.handed}}
         job = self._side.job(model, given, {"hold_ms": hold_ms}, wait=False)
         name = f"Leveret, {_slots(slots)}" + (f", batches of {BATCH}" if model == "batched" else "")
         return self._leveret(name, model, slots, job)
 
-    def _leveret(self, name: str, model: str, slots: int, job: Request | None = None) -> Contender:
+    def _in_memory(self, inputs: Inputs, hold_ms: int, slots: int) -> Contender:
+        """What crosses to the engine and back lies on a tmpfs instead of a disk."""
+        contender = self._device(inputs, hold_ms, slots, "device")
+        contender.name += ", scratch in memory"
+        contender.extra = {"LEVERET_WORKER_SCRATCH": MEMORY}
+        return contender
+
+    def _leveret(self, name: str, model: str, slots: int, job: Request | None = None) -> LeveretContender:
         asked = job or self._side.job(model, {"value": {"json": 1}}, wait=False)
         return LeveretContender(name, self._side, model, slots, asked, self._settings["LEVERET_REDIS_URL"])
 

@@ -49,7 +49,7 @@ class Plan:
 FULL = Plan(
     rounds=3,
     holds_ms=(5, 20, 100),
-    slots=(1, 4, 8),
+    slots=(1, 4, 16),
     device_s=5,
     device_jobs=120,
     drain_jobs=3000,

@@ -22,14 +22,14 @@ from the first look that finds a result in Redis to the first that finds all, at
 """
 
 _DEVICE = f"""
-Device busy: jobs/s over the rate of the device alone (batches/s of the bare handler in a process of
-its own, times the largest batch). The device is a file's lock held for a sleep, in the process that
-runs the algorithm. Each job takes the same {HANDED_BYTES // 1024**2} MiB object out of S3 and puts
-as many bytes there; the graph takes 588 KiB and gives 4. Celery: -P prefork -c 1,
-worker_prefetch_multiplier 1, acks late, started tracked; the same handler and lock, S3 by boto3 in
-the task. "Cores busy" counts worker, engine and servers, not the client; "cores allow" is the busy
-share at which this machine's cores would be full, with that CPU time a job: no worker of that cost
-gets beyond it here.
+Device busy: jobs/s over the rate of the device alone (batches/s of the bare handler in a process of its
+own, times the largest batch). The device is a file's lock held for a sleep, in the process that runs
+the algorithm. Each job takes the same {HANDED_BYTES // 1024**2} MiB object out of S3 and puts as many
+bytes there; the graph takes 588 KiB and gives 4. Celery: -P prefork -c 1, worker_prefetch_multiplier 1,
+acks late, started tracked; the same handler and lock, S3 by boto3 in the task. "Scratch in memory":
+what crosses between worker and engine lies in /dev/shm. "Cores busy" counts worker, engine and servers,
+not the client; "cores allow" is the busy share at which this machine's cores would be full, with that
+CPU time a job: no worker of that cost gets beyond it here.
 """
 
 _DRAIN = f"""
