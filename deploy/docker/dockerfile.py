@@ -1,7 +1,7 @@
 """Reads a Dockerfile as stages and their steps: what the assembler carries out. No file system, no process.
 
-Only what our Dockerfiles use: an instruction that is not known here is an error and never skipped, so that
-nothing is tried which is not what a container engine would build.
+Only what our Dockerfiles use: an instruction or a flag that is not known here is an error and never skipped,
+so nothing is tried that a container engine would build otherwise.
 """
 
 from __future__ import annotations
@@ -21,7 +21,13 @@ STEPS = frozenset(
         *("USER", "VOLUME", "WORKDIR"),
     }
 )
+FLAGS = {
+    "COPY": frozenset({"from", "chmod"}),
+    "HEALTHCHECK": frozenset({"interval", "timeout", "start-period", "start-interval", "retries"}),
+    "RUN": frozenset({"mount"}),
+}
 _FLAG = re.compile(r"--([a-z-]+)=(\S+)\s+")
+_HEREDOC = re.compile(r"<<-?[\"']?\w")
 _FROM = re.compile(r"(\S+)(?:\s+AS\s+(\S+))?", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
@@ -126,7 +132,7 @@ def expand(text: str, known: Mapping[str, str]) -> str:
 
 def _from(step: Step, known: Mapping[str, str]) -> tuple[str, str | None]:
     match = _FROM.fullmatch(step.text)
-    if match is None or step.flags:
+    if match is None:
         raise DockerfileError(f"not understood: FROM {step.text}")
     return expand(match[1], known), match[2]
 
@@ -141,9 +147,11 @@ def _argument(step: Step, given: Mapping[str, str]) -> dict[str, str]:
 def _steps(text: str) -> Iterator[Step]:
     for line in _lines(text):
         word, _, rest = line.partition(" ")
-        if word not in STEPS and word != "FROM":
+        if (word not in STEPS and word != "FROM") or _HEREDOC.search(line):
             raise DockerfileError(f"not known here: {line}")
         flags, rest = _flags(rest.strip())
+        if unknown := flags.keys() - FLAGS.get(word, frozenset()):
+            raise DockerfileError(f"{word}: not known here: --{' --'.join(sorted(unknown))}")
         yield Step(word, flags, rest)
 
 

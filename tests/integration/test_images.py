@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +30,7 @@ from deploy.local.ports import free_ports
 from gateway.client import AsyncClient
 from tests.e2e.processes import LoggedProcess, until
 from tests.gateway_process import GatewayProcess, backstage, gateway_process
-from tests.stack import FOLDERS, ROOT, process_environment, skip_or_fail
+from tests.stack import ABANDONED_S, FOLDERS, ROOT, process_environment, skip_or_fail
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
@@ -39,6 +40,9 @@ pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.stack, pytest.mar
 DOCKERFILE = ROOT / "deploy" / "docker" / "Dockerfile"
 EXAMPLE = ROOT / "deploy" / "docker" / "example"
 PREFIX = "leveret-images-"
+MEMORY = Path("/dev/shm")  # noqa: S108  a new folder of a random name in it
+ROOM = 8 << 30
+"""Bytes that the images take at most, and something to spare."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +106,24 @@ def builder() -> Iterator[Assembly]:
         skip_or_fail("building a root file system takes root")
     if missing := [name for name in assembly.PROGRAMS if shutil.which(name) is None]:
         skip_or_fail(f"not installed: {', '.join(missing)}")
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=FOLDERS))
+    place = MEMORY if _takes_a_root(MEMORY) else FOLDERS
+    for abandoned in place.glob(f"{PREFIX}*"):  # by a session that was killed; what ran in it ended with it
+        if time.time() - abandoned.lstat().st_mtime > ABANDONED_S:
+            shutil.rmtree(abandoned)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
     folder.chmod(0o755)
     try:
         yield Assembly(folder)
     finally:
         shutil.rmtree(folder)
+
+
+def _takes_a_root(place: Path) -> bool:
+    """In memory it takes half the time: is there room, and may programs and devices lie there?"""
+    if not place.is_dir():
+        return False
+    found = os.statvfs(place)
+    return found.f_bavail * found.f_frsize > ROOM and not found.f_flag & (os.ST_NODEV | os.ST_NOEXEC)
 
 
 def built(builder: Assembly, target: str) -> Image:
