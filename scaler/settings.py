@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from shared.settings import Port, ProcessSettings, Seconds, Section
+
+Price = Annotated[float, Field(gt=0)]
+
+
+class Prices(Section):
+    """What one type of machine costs an hour; None: never to be had so.
+
+    Attributes:
+        spot_in: By zone, where the spot price differs.
+    """
+
+    on_demand: Price | None = None
+    spot: Price | None = None
+    spot_in: dict[str, Price] = Field(default={})
 
 
 class QueueLimits(Section):
@@ -16,6 +31,7 @@ class QueueLimits(Section):
     Attributes:
         slots: Of its workers, instead of LEVERET_WORKER_SLOTS.
         device: Of its workers, instead of LEVERET_WORKER_DEVICE: a pool on the CPU beside one on the GPU.
+        offerings: Its types of machines, instead of LEVERET_SCALER_OFFERINGS.
     """
 
     min: int | None = Field(default=None, ge=0)
@@ -27,6 +43,7 @@ class QueueLimits(Section):
     idle_s: Seconds | None = None
     slots: int | None = Field(default=None, ge=1, le=256)
     device: Literal["cpu", "cuda"] | None = None
+    offerings: dict[str, Prices] | None = None
 
 
 class ScalerSection(Section):
@@ -46,7 +63,22 @@ class ScalerSection(Section):
     stop_s: Seconds = Field(default=120.0, description="what the workers get to drain when the scaler stops")
     keep_workers: bool = Field(default=False, description="leave the workers running when the scaler stops")
     queues: dict[str, QueueLimits] = Field(default={}, description="limits of single queues, by name")
-    fleet: Literal["process"] = "process"
+    fleet: Literal["process", "ec2_fleet", "kubernetes", "dry_run"] = "process"
+    dry_run: bool = Field(default=False, description="decide and tell, and change nothing, with any fleet")
+    name: str = Field(default="leveret", pattern=r"^[\w-]{1,64}$", description="tells deployments apart")
+    region: str | None = Field(default=None, description="of EC2; unset: as the AWS command line has it")
+    endpoint: str | None = Field(default=None, description="of EC2, where it is not the region's public one")
+    template: str = Field(default="leveret-{queue}", description="the launch template of a queue's machines")
+    offerings: dict[str, Prices] = Field(default={}, description="types of machines with their prices")
+    zones: dict[str, str] = Field(default={}, description='zones with their subnets; "": the default one')
+    park_s: Seconds = Field(default=180.0, description="what was short is left alone for so long")
+    on_demand_after_s: float = Field(default=60.0, ge=0, description="of a shortage of spot")
+    launches_per_minute: int = Field(default=20, ge=1, description="of all queues together")
+    launches_per_hour: int = Field(default=120, ge=1, description="of all queues together")
+    ends_per_minute: int = Field(default=20, ge=1, description="of all queues together")
+    namespace: str | None = Field(default=None, description="of Kubernetes; unset: the scaler's own")
+    deployment: str = Field(default="leveret-worker-{queue}", description="of a queue's workers")
+    keda: bool = Field(default=False, description="KEDA scales the Deployments by the number told here")
     log_dir: Path | None = Field(default=None, description="the workers' logs; in state_dir when unset")
     state_dir: Path | None = Field(default=None, description="in the system's temporary folder when unset")
     admin_host: str = "127.0.0.1"
@@ -61,10 +93,21 @@ class ScalerSection(Section):
                 raise ValueError(f"LEVERET_SCALER_QUEUES: {queue}: its min is above its max")
         return self
 
+    @model_validator(mode="after")
+    def _launchable(self) -> Self:
+        if self.fleet == "ec2_fleet" and not (self.zones and self.offerings):
+            raise ValueError("LEVERET_SCALER_FLEET=ec2_fleet needs LEVERET_SCALER_OFFERINGS and _ZONES")
+        return self
+
     def of(self, queue: str) -> ScalerSection:
         """The section with one queue's own limits in place of the common ones."""
         own = self.queues.get(queue, QueueLimits())
         return self.model_copy(update=own.model_dump(exclude_none=True, include=_LIMITS))
+
+    def offerings_of(self, queue: str) -> Mapping[str, Prices]:
+        """The types of machines that may serve one queue."""
+        own = self.queues.get(queue, QueueLimits()).offerings
+        return self.offerings if own is None else own
 
     def worker_variables(self, queue: str) -> dict[str, str]:
         """What the workers of one queue get in their environment beyond everybody's."""

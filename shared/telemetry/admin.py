@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 import uvicorn
@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from shared.errors import LeveretError
 from shared.lifecycle import Lifecycle
@@ -24,11 +24,12 @@ Check = Callable[[], Awaitable[None]]
 CHECK_TIMEOUT_S = 3.0
 
 
-def admin_app(checks: Mapping[str, Check]) -> Starlette:
+def admin_app(checks: Mapping[str, Check], routes: Sequence[BaseRoute] = ()) -> Starlette:
     """The application of the admin port.
 
     Args:
         checks: By dependency name, a call that raises a LeveretError (or takes too long) when it is away.
+        routes: What the process answers there of its own.
     """
 
     async def livez(_: Request) -> Response:
@@ -42,7 +43,8 @@ def admin_app(checks: Mapping[str, Check]) -> Starlette:
     async def metrics(_: Request) -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
-    return Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)])
+    common = [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)]
+    return Starlette(routes=[*common, *routes])
 
 
 async def _failing(checks: Mapping[str, Check]) -> dict[str, str]:
@@ -62,7 +64,13 @@ async def _problem(check: Check) -> str | None:
     return None
 
 
-async def serve_admin(lifecycle: Lifecycle, host: str, port: int, checks: Mapping[str, Check]) -> int:
+async def serve_admin(
+    lifecycle: Lifecycle,
+    host: str,
+    port: int,
+    checks: Mapping[str, Check],
+    routes: Sequence[BaseRoute] = (),
+) -> int:
     """Serve the admin port as a side task.
 
     Returns:
@@ -71,7 +79,7 @@ async def serve_admin(lifecycle: Lifecycle, host: str, port: int, checks: Mappin
     listener = socket.create_server((host, port))
     chosen: int = listener.getsockname()[1]
     config = uvicorn.Config(
-        admin_app(checks),
+        admin_app(checks, routes),
         log_config=None,
         access_log=False,
         lifespan="off",

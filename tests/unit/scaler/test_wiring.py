@@ -8,9 +8,10 @@ import pytest
 from prometheus_client import REGISTRY
 
 from scaler import gauges
+from scaler.fleet.wiring import state_dir, worker_environment
 from scaler.settings import ScalerSection, ScalerSettings
 from scaler.snapshot import UNKNOWN, Backlog, Decision, Demand, Snapshot, Tier
-from scaler.wiring import _configs, config_of, state_dir, worker_environment
+from scaler.wiring import _configs, config_of
 from shared.errors import Misconfigured
 from shared.settings import read_settings
 
