@@ -151,6 +151,8 @@ class Ec2Fleet:
         machines = [self._machine(instance) for instance in found.values()] + self._invisible(found)
         self._lived = {machine.id: machine.age_s for machine in machines if not machine.inherited}
         self._asked = {name: at for name, at in self._asked.items() if name in found or name in self._unseen}
+        self._ended &= found.keys()
+        self._strange.clear()
         return machines
 
     async def launch(self, count: int, *, token: str) -> Sequence[str]:
