@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from gateway import views
 from gateway.problems import KINDS, MEDIA_TYPE, Problems
-from gateway.schemas import Options, Submission, UploadRequest
+from gateway.schemas import FleetLimits, Options, Submission, UploadRequest
 
 Responses = dict[int | str, dict[str, Any]]
 _REF = "#/components/schemas/"
@@ -125,6 +126,12 @@ UPLOAD_BODY: dict[str, Any] = {
         }
     },
 }
+LIMITS_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "application/json": {"schema": {"$ref": f"{_REF}FleetLimits"}, "example": {"min": 2, "max": 8}}
+    },
+}
 
 
 LINKS = {
@@ -161,20 +168,42 @@ def _example(code: str) -> dict[str, Any]:
     return Problems("http://127.0.0.1:8000").document(KINDS[code], detail, _REQUEST_ID, errors)
 
 
-def describe(app: FastAPI) -> None:
-    """Add the schemas of what routes read and refuse by themselves."""
+def describe(app: FastAPI, routers: Iterable[APIRouter]) -> None:
+    """Add the schemas of what routes read and refuse by themselves, and examples as they were given.
+
+    Args:
+        app: The application.
+        routers: All that it includes, none with a prefix.
+    """
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             document = generate()
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
-            for model in (Submission, Options, UploadRequest, views.ProblemView):
+            for model in (Submission, Options, UploadRequest, FleetLimits, views.ProblemView):
                 schemas.update(_schemas(model))
             _drop_default_errors(document)
+            _restore_examples(routers, document)
         return generate()
 
     app.openapi = openapi  # type: ignore[method-assign]  # the way FastAPI documents
+
+
+def _restore_examples(routers: Iterable[APIRouter], document: dict[str, Any]) -> None:
+    """FastAPI drops every null of an example, which then lacks fields that its schema requires."""
+    for route in (route for router in routers for route in router.routes):
+        if isinstance(route, APIRoute) and route.include_in_schema:
+            for method in route.methods or ():
+                described = document["paths"][route.path_format][method.lower()]
+                _restore(route.responses, described["responses"])
+
+
+def _restore(said: Responses, described: dict[str, Any]) -> None:
+    for status, given in said.items():
+        for media, content in given.get("content", {}).items():
+            examples = {name: content[name] for name in ("example", "examples") if name in content}
+            described[str(status)]["content"][media].update(examples)
 
 
 def _drop_default_errors(document: dict[str, Any]) -> None:

@@ -35,6 +35,10 @@ class Caller(Protocol):
         """Whose jobs these are."""
 
     @property
+    def name(self) -> str:
+        """The key's, to tell keys apart."""
+
+    @property
     def role(self) -> str:
         """`user` or `operator`."""
 

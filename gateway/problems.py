@@ -58,6 +58,12 @@ KINDS: Mapping[str, Kind] = {
             "Send `Authorization: Bearer lev_…` or `X-API-Key`. The key is missing, unknown or revoked.",
         ),
         Kind(
+            "forbidden",
+            403,
+            "Not for this key",
+            "Queues, workers and the scaler are for keys of the role `operator`. Nothing was done.",
+        ),
+        Kind(
             "not_found",
             404,
             "No such thing",
@@ -91,7 +97,7 @@ KINDS: Mapping[str, Kind] = {
         Kind(
             "invalid_request",
             422,
-            "A query parameter or header does not fit",
+            "A parameter, header or field does not fit",
             "`errors` lists each with its path.",
         ),
         Kind(
@@ -143,6 +149,7 @@ KINDS: Mapping[str, Kind] = {
 _BY_STATUS = {
     400: "malformed_body",
     401: "unauthorized",
+    403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
     413: "body_too_large",

@@ -4,10 +4,11 @@ InputError
 ├── Malformed          a body that is not what its Content-Type says
 ├── TooLarge           a body above the limit
 ├── UnsupportedMedia   neither JSON nor multipart
-├── InvalidRequest     a query or header that does not fit
+├── InvalidRequest     a query, a header or a field that does not fit
 ├── UnknownModel       the catalog has no such model
 └── UploadsUnavailable the store cannot be reached by clients
 Unauthorized           no key, or one that nobody holds
+Forbidden              a key whose role does not allow it
 """
 
 from __future__ import annotations
@@ -19,6 +20,12 @@ class Unauthorized(LeveretError):
     """No API key was sent, or one that is unknown or revoked."""
 
     code = "unauthorized"
+
+
+class Forbidden(LeveretError):
+    """The key is valid, but its role does not allow this."""
+
+    code = "forbidden"
 
 
 class Malformed(InputError):
@@ -40,7 +47,7 @@ class UnsupportedMedia(InputError):
 
 
 class InvalidRequest(InvalidJob):
-    """A query parameter or a header does not fit."""
+    """A query parameter, a header or a field does not fit."""
 
     code = "invalid_request"
 

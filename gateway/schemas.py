@@ -21,6 +21,7 @@ MAX_DELAY_S = 366 * 86400
 MAX_TIMEOUT_S = 7 * 86400
 MAX_ATTEMPTS = 20
 MAX_INTEGER = 2**63 - 1
+MAX_WORKERS = 10_000
 
 Refused = tuple[str, str]
 """A field path and what is wrong with it."""
@@ -121,6 +122,28 @@ class UploadRequest(_Said):
     content_type: str = Field(
         default="application/octet-stream", max_length=127, pattern=r"^[\w.+-]+/[\w.+*-]+$"
     )
+
+
+class FleetLimits(_Said):
+    """What to set of a fleet: a field that is left out stays as it is."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
+    min: Annotated[int, Field(ge=0, le=MAX_WORKERS)] | None = Field(
+        default=None, description="Workers at least; null gives back to the scaler's settings"
+    )
+    max: Annotated[int, Field(ge=0, le=MAX_WORKERS)] | None = Field(
+        default=None, description="Workers at most; null gives back to the scaler's settings"
+    )
+    paused: bool = Field(default=False, description="Start nothing, send nobody away")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> FleetLimits:
+        if not self.model_fields_set:
+            raise ValueError("say at least one of min, max, paused")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError("min is above max")
+        return self
 
 
 def unstorable(value: Any, path: str = "") -> Iterator[Refused]:

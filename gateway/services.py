@@ -14,7 +14,9 @@ from gateway.cancel import Canceler
 from gateway.feed import Feed
 from gateway.links import Links
 from gateway.lookup import NO_JOB, Lookup
+from gateway.operations.desk import Desk
 from gateway.ports import Caller, Models, Objects
+from gateway.refusals import Forbidden
 from gateway.settings import Gateway
 from gateway.submit import Submitter
 from shared.errors import NotFound
@@ -33,6 +35,7 @@ class Services:
     feed: Feed
     links: Links
     objects: Objects
+    desk: Desk
 
 
 def _services(request: Request) -> Services:
@@ -57,6 +60,16 @@ async def _caller(
 
 
 Authenticated = Annotated[Caller, Depends(_caller)]
+
+
+async def _operator(caller: Authenticated) -> Caller:
+    if caller.role != "operator":
+        raise Forbidden("this is for keys of the role `operator`")
+    return caller
+
+
+Operator = Annotated[Caller, Depends(_operator)]
+"""Decided before anything else of the request is looked at."""
 
 
 def parse_job_id(text: str) -> UUID:

@@ -21,6 +21,7 @@ from gateway.feed import Feed
 from gateway.inputs import Inputs
 from gateway.links import Links
 from gateway.lookup import Lookup
+from gateway.operations.desk import Desk
 from gateway.queues import Queues
 from gateway.redelivery import Redelivery
 from gateway.relay import Relay
@@ -33,6 +34,8 @@ from shared.adapters.bus import Bus, open_bus
 from shared.adapters.catalogs import source_of
 from shared.adapters.store.cancels import CancelStore
 from shared.adapters.store.keys import KeyStore
+from shared.adapters.store.operations import OperationsStore
+from shared.adapters.store.overrides import OverrideStore
 from shared.adapters.store.pool import Database, open_database
 from shared.adapters.store.reads import ReadStore
 from shared.adapters.store.redelivery import RedeliveryStore
@@ -125,6 +128,7 @@ def _assemble(
         feed=Feed(reads, opened.bus.listener()),
         links=links,
         objects=opened.blobs,
+        desk=Desk(catalog, OperationsStore(opened.database), OverrideStore(opened.database)),
     )
 
 

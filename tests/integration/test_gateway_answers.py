@@ -152,7 +152,7 @@ async def test_the_description_is_complete(gateway: GatewayProcess) -> None:
         assert name in schemas
     assert "HTTPValidationError" not in schemas
     operations = [item for path in document["paths"].values() for item in path.values()]
-    assert len(operations) == 9
+    assert len(operations) == 17
     for operation in operations:
         assert operation["security"]
         assert {"401", "500"} <= operation["responses"].keys()

@@ -67,6 +67,7 @@ class Truth(Stores, Protocol):
 @dataclass(frozen=True)
 class Caller:
     tenant: str = TENANT
+    name: str = "test"
     role: str = "user"
     s3_prefixes: tuple[str, ...] = ()
 

@@ -21,7 +21,7 @@ ADD_TENANT = "insert into tenants (name) values ($1) on conflict do nothing"
 ALLOW = "update tenants set s3_prefixes = $2 where name = $1"
 
 FIND = """
-select k.id as key_id, k.tenant, k.role, t.s3_prefixes
+select k.id as key_id, k.tenant, k.name, k.role, t.s3_prefixes
 from api_keys k join tenants t on t.name = k.tenant
 where k.digest = $1 and k.revoked_at is null
 """
@@ -34,11 +34,13 @@ class Principal:
     """Who calls.
 
     Attributes:
+        name: The key's, to tell keys apart.
         s3_prefixes: ``s3://bucket/prefix/`` addresses this tenant may read inputs from and write outputs to.
     """
 
     key_id: UUID
     tenant: str
+    name: str
     role: Role
     s3_prefixes: tuple[str, ...]
 

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.anyio
 @dataclass(frozen=True)
 class Holder:
     tenant: str
+    name: str = "test"
     role: str = "user"
     s3_prefixes: tuple[str, ...] = ()
 

@@ -20,6 +20,7 @@ from gateway.feed import Feed
 from gateway.inputs import Inputs
 from gateway.links import Links
 from gateway.lookup import Lookup
+from gateway.operations import desk as operations
 from gateway.queues import Queues
 from gateway.services import Services
 from gateway.settings import Gateway
@@ -31,6 +32,7 @@ from shared.jobs import NewJob, State
 from tests.fakes.blobs import FakeBlobs
 from tests.fakes.broker import FakePublisher
 from tests.fakes.bus import FakeBus
+from tests.fakes.operations import FakeOperations
 from tests.fakes.store import FakeReads
 from tests.gateway_process import write_catalog
 
@@ -43,6 +45,7 @@ FILE = {"image": ("a.png", b"bytes", "image/png")}
 @dataclass(frozen=True)
 class Holder:
     tenant: str = "acme"
+    name: str = "test"
     role: str = "user"
     s3_prefixes: tuple[str, ...] = ()
 
@@ -106,6 +109,7 @@ class Desk:
             feed=Feed(reads, bus.listener()),
             links=links,
             objects=self.blobs,
+            desk=operations.Desk(catalog, FakeOperations(), FakeOperations()),
         )
         transport = httpx2.ASGITransport(app=create_app(services))
         headers = {"X-API-Key": KEY}

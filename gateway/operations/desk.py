@@ -1,0 +1,151 @@
+"""An operator's questions and orders, each answered from the rows as they are now."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import structlog
+
+from gateway.operations.figures import (
+    explained,
+    fleet_document,
+    queue_document,
+    worker_document,
+)
+from gateway.operations.ports import Load, Pace, Present, Records, Setting, Settings
+from gateway.ports import Caller, Models
+from gateway.refusals import InvalidRequest
+from shared.errors import NotFound
+
+log = structlog.get_logger()
+
+NO_QUEUE = "there is no such queue"
+NO_WORKER = "there is no such worker, or it has left"
+CROSSED = "is above the maximum that is set"
+
+R = TypeVar("R", Load, Pace, Present)
+
+
+class Desk:
+    """What operators see and do.
+
+    Raises from every method:
+        Unavailable: PostgreSQL is away.
+    """
+
+    def __init__(self, catalog: Models, records: Records, settings: Settings) -> None:
+        self._catalog = catalog
+        self._records = records
+        self._settings = settings
+
+    async def queues(self) -> list[dict[str, Any]]:
+        """Every queue of the catalog, and any other that has jobs or workers."""
+        loads, paces = _by_queue(await self._records.loads()), _by_queue(await self._records.paces())
+        workers, settings = _by_queue(await self._records.workers()), await self._settings.overrides()
+        offered = self._offered()
+        return [
+            queue_document(
+                queue,
+                loads=loads[queue],
+                pace=next(iter(paces[queue]), None),
+                workers=workers[queue],
+                setting=settings.get(queue),
+                offered=queue in offered,
+            )
+            for queue in sorted(offered | loads.keys() | workers.keys())
+        ]
+
+    async def workers(self, queue: str | None) -> list[dict[str, Any]]:
+        """Every worker that may be there, or those of one queue, which nobody needs to know of."""
+        workers = await self._records.workers()
+        return [worker_document(each) for each in workers if queue is None or each.queue == queue]
+
+    async def drain(self, worker: str, caller: Caller) -> dict[str, Any]:
+        """Ask a worker to finish what it holds and leave; returns it as it is now.
+
+        Raises:
+            NotFound: There is none of that id, or it has left.
+            OutcomeUnknown: The answer was lost; asking again is safe.
+        """
+        found = await self._records.worker(worker) if _sound(worker) else None
+        if found is None:
+            raise NotFound(NO_WORKER)
+        if not found.drain:
+            await self._records.drain(worker)
+            log.info("operator.drained", worker=worker, by=name_of(caller))
+            found = await self._records.worker(worker)
+        if found is None:
+            raise NotFound(NO_WORKER)
+        return worker_document(found)
+
+    async def fleets(self) -> list[dict[str, Any]]:
+        """The fleet of every queue of the catalog, and any other of which something was set."""
+        settings = await self._settings.overrides()
+        queues = sorted(self._offered() | settings.keys())
+        latest = {decision.queue: decision for decision in await self._records.latest(queues)}
+        return [fleet_document(queue, settings.get(queue), latest.get(queue)) for queue in queues]
+
+    async def decisions(self, queue: str, *, before: int | None, limit: int) -> dict[str, Any]:
+        """A page of decisions, newest first, and where the next one begins.
+
+        Raises:
+            NotFound: Nobody knows of such a queue.
+        """
+        await self._check(queue)
+        found = await self._records.decisions(queue, before=before, limit=limit + 1)
+        page = found[:limit]
+        further = page[-1].id if len(found) > limit else None
+        return {"decisions": [explained(decision) for decision in page], "next_cursor": further}
+
+    async def override(
+        self,
+        queue: str,
+        caller: Caller,
+        *,
+        limits: dict[str, int | None] | None = None,
+        paused: bool | None = None,
+    ) -> dict[str, Any]:
+        """Set what is said of a fleet, leave the rest; returns all that is set.
+
+        Raises:
+            NotFound: Nobody knows of such a queue.
+            InvalidRequest: The minimum would be above the maximum.
+            OutcomeUnknown: The answer was lost; setting it again is safe.
+        """
+        await self._check(queue)
+        by = name_of(caller)
+        setting = await self._settings.override(queue, by=by, limits=limits, paused=paused)
+        if setting is None:
+            raise InvalidRequest([("min", CROSSED)])
+        log.info("operator.fleet_set", queue=queue, by=by, **(limits or {}), paused=setting.paused)
+        return await self._fleet(queue, setting)
+
+    async def _fleet(self, queue: str, setting: Setting) -> dict[str, Any]:
+        latest = await self._records.latest([queue])
+        return fleet_document(queue, setting, latest[0] if latest else None)
+
+    async def _check(self, queue: str) -> None:
+        if queue not in self._offered() and not (_sound(queue) and await self._records.knows(queue)):
+            raise NotFound(NO_QUEUE)
+
+    def _offered(self) -> set[str]:
+        return {model.queue for model in self._catalog.models}
+
+
+def name_of(caller: Caller) -> str:
+    """Who did something, for those who ask later."""
+    return f"{caller.tenant}/{caller.name}"
+
+
+def _sound(name: str) -> bool:
+    """Whether PostgreSQL can be asked for it at all."""
+    return "\x00" not in name
+
+
+def _by_queue(rows: Iterable[R]) -> defaultdict[str, list[R]]:
+    found: defaultdict[str, list[R]] = defaultdict(list)
+    for row in rows:
+        found[row.queue].append(row)
+    return found

@@ -1,0 +1,165 @@
+"""What operators are answered, for its description only: answers are written as they come."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+
+class _View(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class CountsView(_View):
+    """Live jobs."""
+
+    waiting: int = Field(description="Could run now")
+    running: int
+    oldest_s: float | None = Field(description="Age of the one that waits longest; null where none waits")
+
+
+class PriorityView(CountsView):
+    """Live jobs of one priority."""
+
+    priority: int
+
+
+class ClassesView(_View):
+    """Live jobs by the classes of priorities that share a wait objective."""
+
+    high: CountsView = Field(description="Priority 8 to 10")
+    normal: CountsView = Field(description="Priority 4 to 7")
+    low: CountsView = Field(description="Priority 0 to 3")
+
+
+class CrewView(_View):
+    """The workers of a queue that are heard of."""
+
+    starting: int
+    ready: int = Field(description="Taking jobs, the busy ones included")
+    busy: int = Field(description="Of the ready ones, those with a job in hand")
+    draining: int = Field(description="Finishing what they hold, or asked to")
+    slots: int = Field(description="Jobs that the ready ones hold at most")
+
+
+class LimitsView(_View):
+    """What an operator set of a fleet; null: as the scaler's settings say."""
+
+    min: int | None
+    max: int | None
+    paused: bool = Field(description="The scaler starts nothing and sends nobody away")
+    changed_by: str | None = Field(description="The key that set it last, as tenant/name")
+    changed_at: AwareDatetime | None
+
+
+class QueueView(CountsView):
+    """A queue."""
+
+    queue: str
+    offered: bool = Field(description="Whether a model of the catalog runs there")
+    scheduled: int = Field(description="Jobs whose time has not come: `run_at`, or a pause before a retry")
+    classes: ClassesView
+    priorities: list[PriorityView] = Field(description="Highest first, without the empty ones")
+    ended_per_min: float | None = Field(
+        description="Jobs that ended, by the last five minutes; null where no attempt ended within the hour"
+    )
+    mean_s: float | None = Field(
+        description="For how long a job holds a slot, by the last hour's attempts; null below five of them"
+    )
+    eta_s: float | None = Field(
+        description="In which the workers that are ready now would have done all that waits now; null where "
+        "nothing waits, nobody is ready, or `mean_s` is null"
+    )
+    workers: CrewView
+    scaler: LimitsView
+
+
+class QueuesView(_View):
+    """All queues."""
+
+    queues: list[QueueView]
+
+
+class HeldJobView(_View):
+    """A job in a worker's hands, whoever it belongs to."""
+
+    id: str
+    model: str
+    model_version: str
+    attempt: int
+    running_s: float
+
+
+class WorkerView(_View):
+    """A worker that has not said goodbye."""
+
+    id: str
+    queue: str
+    state: Literal["starting", "ready", "draining"] = Field(description="What it last said of itself")
+    draining: bool = Field(description="It leaves when it has finished what it holds, or was asked to")
+    silent: bool = Field(description="Three heartbeats did not come: nobody knows if it lives")
+    slots: int
+    busy: int = Field(description="Slots taken, as of its last heartbeat")
+    jobs: list[HeldJobView] = Field(description="What it runs, by the jobs' own rows")
+    host: str
+    device: str
+    started_at: AwareDatetime
+    since: AwareDatetime = Field(description="When it entered its state")
+    heartbeat_s: float = Field(description="Seconds since it was last heard of")
+
+
+class WorkersView(_View):
+    """Who is there."""
+
+    workers: list[WorkerView]
+
+
+class ActionsView(BaseModel):
+    """What was done about a decision."""
+
+    model_config = ConfigDict(extra="allow")
+
+    launch: int = Field(description="Machines to start")
+    drain: list[str] = Field(description="Workers asked to leave")
+    terminate: list[str] = Field(description="Machines ended: their worker was gone, never came, or is lost")
+
+
+class DecisionView(_View):
+    """A decision of the scaler."""
+
+    id: int
+    at: AwareDatetime
+    want: int | None = Field(description="Workers aimed at; null: something was unknown, so it held")
+    have: int
+    reason: str = Field(description="In words")
+    actions: ActionsView
+
+
+class ExplainedView(DecisionView):
+    """A decision with all that it rests on."""
+
+    inputs: dict[str, Any] = Field(
+        description="Demand by class, workers, machines, the broker's figures, failed launches, learned "
+        'times; "unknown" for a part that could not be had'
+    )
+
+
+class FleetView(LimitsView):
+    """A queue's fleet."""
+
+    queue: str
+    latest: DecisionView | None = Field(description="The last decision that changed something, or that held")
+
+
+class FleetsView(_View):
+    """All fleets."""
+
+    fleets: list[FleetView]
+
+
+class DecisionsView(_View):
+    """A page of decisions, newest first."""
+
+    decisions: list[ExplainedView]
+    next_cursor: int | None = Field(description="The `cursor` of the next page; null on the last")
