@@ -166,6 +166,61 @@ class AsyncClient:
         """What the algorithm printed, per attempt."""
         return await self.get(f"/v1/jobs/{quote(job_id, safe='')}/logs")
 
+    async def queues(self) -> Sequence[Mapping[str, Any]]:
+        """What waits and runs in each queue, and who works on it. As all below: for keys of operators."""
+        found: Sequence[Mapping[str, Any]] = (await self.get("/v1/queues"))["queues"]
+        return found
+
+    async def workers(self, queue: str | None = None) -> Sequence[Mapping[str, Any]]:
+        """Who is there, and busy on which jobs."""
+        params = {} if queue is None else {"queue": queue}
+        found: Sequence[Mapping[str, Any]] = (await self.get("/v1/workers", **params))["workers"]
+        return found
+
+    async def drain(self, worker_id: str) -> Mapping[str, Any]:
+        """Ask a worker to finish what it holds and leave; returns it.
+
+        Raises:
+            ApiError: 404 where there is none of that id any more.
+        """
+        worker: Mapping[str, Any] = await self.post(f"/v1/workers/{quote(worker_id, safe='')}/drain")
+        return worker
+
+    async def fleets(self) -> Sequence[Mapping[str, Any]]:
+        """What is set of each queue's fleet, and the scaler's last decision on it."""
+        found: Sequence[Mapping[str, Any]] = (await self.get("/v1/scaler"))["fleets"]
+        return found
+
+    async def decisions(self, queue: str, *, limit: int = 20, cursor: int | None = None) -> Mapping[str, Any]:
+        """A page of the scaler's `decisions`, newest first, and its `next_cursor`."""
+        params = {"limit": limit} if cursor is None else {"limit": limit, "cursor": cursor}
+        page: Mapping[str, Any] = await self.get(f"{_fleet(queue)}/decisions", **params)
+        return page
+
+    async def set_fleet(self, queue: str, /, **limits: int | bool | None) -> Mapping[str, Any]:
+        """Set `min`, `max` or `paused` of a fleet; what is left out stays.
+
+        Args:
+            queue: Whose fleet.
+            **limits: None for `min` or `max` gives back to the scaler's settings.
+
+        Raises:
+            ApiError: 422 where the minimum would be above the maximum.
+        """
+        answer = await self.transport.request("PUT", _fleet(queue), json=limits)
+        fleet: Mapping[str, Any] = read_json(answer)
+        return fleet
+
+    async def pause_fleet(self, queue: str) -> Mapping[str, Any]:
+        """Let the scaler change nothing about a fleet; returns what is set."""
+        fleet: Mapping[str, Any] = await self.post(f"{_fleet(queue)}/pause")
+        return fleet
+
+    async def resume_fleet(self, queue: str) -> Mapping[str, Any]:
+        """Let the scaler act again; returns what is set."""
+        fleet: Mapping[str, Any] = await self.post(f"{_fleet(queue)}/resume")
+        return fleet
+
     async def get(self, path: str, **params: Any) -> Any:
         """Any other GET of the API, decoded."""
         return read_json(await self.transport.request("GET", path, params=params))
@@ -188,3 +243,7 @@ class AsyncClient:
         if model not in self._schemas:
             self._schemas[model] = (await self.model(model)).get("inputs") or {}
         return self._schemas[model]
+
+
+def _fleet(queue: str) -> str:
+    return f"/v1/scaler/{quote(queue, safe='')}"

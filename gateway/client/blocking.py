@@ -100,6 +100,14 @@ class Client:
     models = _plain(AsyncClient.models)
     model = _plain(AsyncClient.model)
     logs = _plain(AsyncClient.logs)
+    queues = _plain(AsyncClient.queues)
+    workers = _plain(AsyncClient.workers)
+    drain = _plain(AsyncClient.drain)
+    fleets = _plain(AsyncClient.fleets)
+    decisions = _plain(AsyncClient.decisions)
+    set_fleet = _plain(AsyncClient.set_fleet)
+    pause_fleet = _plain(AsyncClient.pause_fleet)
+    resume_fleet = _plain(AsyncClient.resume_fleet)
 
 
 def _leave(background: BackgroundLoop, aio: AsyncClient) -> None:

@@ -19,6 +19,9 @@ from starlette.datastructures import UploadFile
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
+from tests.fakes.operator_desk import OperatorDesk
+from tests.fakes.problems import problem
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -85,6 +88,7 @@ class FakeGateway:
     cursors: list[int] = field(default_factory=list)
     seen: list[tuple[str, str, str | None]] = field(default_factory=list)
     store_url: str = ""
+    desk: OperatorDesk = field(default_factory=OperatorDesk)
     streaming: threading.Event = field(default_factory=threading.Event)
 
     def succeed(self, content_type: str = "image/png") -> None:
@@ -133,6 +137,10 @@ class FakeGateway:
                 Route("/v1/jobs/{id}/outputs/{name}", self._guard(self._output)),
                 Route("/v1/models", self._guard(self._models)),
                 Route("/v1/models/{name}", self._guard(self._model)),
+                *(
+                    Route(path, self._guard(handler), methods=[method])
+                    for method, path, handler in self.desk.routes()
+                ),
                 Route("/livez", self._livez),
                 Route("/readyz", self._livez),
                 Route("/signed", self._signed),
@@ -232,13 +240,6 @@ class LostResponse(Response):
         length = [(b"content-length", b"100")]
         await send({"type": "http.response.start", "status": 202, "headers": length})
         raise ConnectionResetError("told to")
-
-
-def problem(status: int, code: str, detail: str, *, retry_after: str | None = None, **more: Any) -> Response:
-    """A refusal in the API's words."""
-    headers = {"Retry-After": retry_after} if retry_after else None
-    body = {"title": code, "status": status, "code": code, "detail": detail, "request_id": "r-1", **more}
-    return JSONResponse(body, status, headers=headers, media_type="application/problem+json")
 
 
 async def read_submit(request: Request) -> Submitted:

@@ -39,6 +39,9 @@ app.command(f"{_ROOM}.watch:watch", name="watch", help="Follow jobs until all ha
 app.command(f"{_ROOM}.job:job", name="job", help="Show one job.")
 app.command(f"{_ROOM}.job:logs", name="logs", help="Show what the algorithm printed, per attempt.")
 app.command(f"{_ROOM}.job:cancel", name="cancel", help="Ask for the end of a job.")
+app.command(f"{_ROOM}.crew:queues", name="queues", help="Show what waits in each queue, and who works on it.")
+app.command(f"{_ROOM}.crew:workers", name="workers", help="Show who is at work, or send somebody away.")
+app.command(f"{_ROOM}.scaler:scaler", name="scaler", help="Show, explain or override what the scaler does.")
 app.command(f"{_ROOM}.doctor:doctor", name="doctor", help="Check every dependency and say what to fix.")
 
 

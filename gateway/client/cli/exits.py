@@ -30,7 +30,7 @@ _CODES: tuple[tuple[type[LeveretError], int], ...] = (
 _NO_MODEL_HINT = "`leveret models` lists the models"
 _API_HINTS = {
     401: "check LEVERET_API_KEY; `make up` writes a working one to .leveret/env",
-    403: "this key's role does not allow that",
+    403: "an operator's key is needed: python -m gateway.keys create --role operator …",
     404: "what belongs to another tenant looks missing too",
     413: "put the file into S3 and give its s3:// address instead",
     429: "wait as long as the answer says, or lower the rate",

@@ -53,7 +53,9 @@ async def ask_gateway(client: AsyncClient, listed: list[Mapping[str, Any]]) -> l
         answer = await client.get("/v1/workers")
     except LeveretError:
         return [unseen("workers", "not told to this key; LEVERET_SCALER_ADMIN_PORT would lead to the scaler")]
-    alive = [str(worker.get("queue")) for worker in answer.get("workers", answer.get("items", ()))]
+    # Of one that missed three heartbeats nobody knows if it lives.
+    heard = [worker for worker in answer.get("workers", ()) if not worker.get("silent")]
+    alive = [str(worker.get("queue")) for worker in heard]
     idle = sorted({str(model.get("queue")) for model in listed} - set(alive))
     if not idle:
         return [well("workers", f"{len(alive)} alive")]

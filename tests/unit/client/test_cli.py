@@ -15,7 +15,8 @@ import pytest
 from gateway.client.cli.app import run
 from gateway.client.cli.checks import judge_clock
 from gateway.client.cli.workers import judge_queue, read_queues
-from tests.fakes.gateway import KEY, FakeGateway, problem
+from tests.fakes.gateway import KEY, FakeGateway
+from tests.fakes.problems import problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable

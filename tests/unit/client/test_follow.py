@@ -16,7 +16,8 @@ from gateway.client import (
     UnreachableError,
     WaitTimeoutError,
 )
-from tests.fakes.gateway import KEY, FakeGateway, problem
+from tests.fakes.gateway import KEY, FakeGateway
+from tests.fakes.problems import problem
 
 if TYPE_CHECKING:
     from gateway.client import AsyncJob, Event

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.client import AsyncClient, CorruptDownloadError
-from tests.fakes.gateway import FakeGateway, problem, serving
+from tests.fakes.gateway import FakeGateway, serving
+from tests.fakes.problems import problem
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,7 +17,8 @@ from gateway.client import (
     UnreachableError,
     Upload,
 )
-from tests.fakes.gateway import KEY, FakeGateway, problem
+from tests.fakes.gateway import KEY, FakeGateway
+from tests.fakes.problems import problem
 
 if TYPE_CHECKING:
     from pathlib import Path

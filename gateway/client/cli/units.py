@@ -1,0 +1,31 @@
+"""How numbers and moments are written for a person. Standard library only."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+MISSING = "—"
+_UNITS = (("d", 86400.0, 48 * 3600.0), ("h", 3600.0, 7200.0), ("min", 60.0, 120.0))
+"""Each unit, its seconds, and from how many on it is used."""
+
+
+def span(seconds: float | None) -> str:
+    """Seconds in the unit that fits, three digits; a dash for what is not known."""
+    if seconds is None:
+        return MISSING
+    for unit, length, least in _UNITS:
+        if seconds >= least:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds:.3g} s"
+
+
+def number(value: float | None) -> str:
+    """Three digits, or a dash for what is not known."""
+    return MISSING if value is None else f"{value:.3g}"
+
+
+def clock(moment: str | None) -> str:
+    """A moment of the API by the reader's own wall clock; --json has it in UTC."""
+    if moment is None:
+        return MISSING
+    return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,160 @@
+"""What the fake gateway tells operators: queues, workers and fleets that a test sets."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from tests.fakes.problems import problem
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+COUNTS = {"waiting": 0, "running": 0, "oldest_s": None}
+NOTHING_SET = {"min": None, "max": None, "paused": False, "changed_by": None, "changed_at": None}
+QUEUE: dict[str, Any] = {
+    "queue": "images",
+    "offered": True,
+    "waiting": 12,
+    "running": 2,
+    "oldest_s": 151.0,
+    "scheduled": 1,
+    "classes": {
+        "high": {"waiting": 2, "running": 1, "oldest_s": 3.0},
+        "normal": {"waiting": 10, "running": 1, "oldest_s": 151.0},
+        "low": COUNTS,
+    },
+    "priorities": [{"priority": 9, "waiting": 2, "running": 1, "oldest_s": 3.0}],
+    "ended_per_min": 4.25,
+    "mean_s": 28.7,
+    "eta_s": None,
+    "workers": {"starting": 1, "ready": 2, "busy": 1, "draining": 0, "slots": 2},
+    "scaler": NOTHING_SET,
+}
+WORKER: dict[str, Any] = {
+    "id": "images-1",
+    "queue": "images",
+    "state": "ready",
+    "draining": False,
+    "silent": False,
+    "slots": 2,
+    "busy": 1,
+    "jobs": [{"id": "0198", "model": "cutout", "model_version": "1", "attempt": 1, "running_s": 12.4}],
+    "host": "here",
+    "device": "cuda",
+    "started_at": "2026-11-22T08:10:00.000Z",
+    "since": "2026-11-22T08:12:31.000Z",
+    "heartbeat_s": 3.2,
+}
+DECISION: dict[str, Any] = {
+    "id": 7,
+    "at": "2026-11-22T09:29:30.000Z",
+    "want": 3,
+    "have": 2,
+    "reason": "12 waiting, 2 running; here: 2 busy; 3 of at most 8 wanted; starting 1",
+    "actions": {"launch": 1, "drain": [], "terminate": []},
+    "inputs": {
+        "demand": {
+            "tiers": {
+                "high": {"waiting": 2, "oldest_s": 3.0, "newest_s": 1.0},
+                "normal": {"waiting": 10, "oldest_s": 151.0, "newest_s": 1.0},
+                "low": {"waiting": 0, "oldest_s": 0.0, "newest_s": 0.0},
+            },
+            "running": 2,
+        },
+        "workers": [
+            {"id": "a", "state": "ready", "busy": 1, "drain": False},
+            {"id": "b", "state": "ready", "busy": 0, "drain": True},
+        ],
+        "machines": "unknown",
+        "broker": {"ready": 12, "consumers": 2, "deserted": False},
+        "failures": {"count": 3, "last_at": 1.0},
+        "pace": {"service_s": 28.7, "boot_s": 181.0},
+        "needs": [{"tier": "normal", "waiting": 12, "left_s": 329.0, "credit": 4.5, "fresh": 2.0, "add": 4}],
+    },
+}
+
+
+def _fleet() -> dict[str, Any]:
+    return {"queue": "images", **NOTHING_SET, "latest": {k: v for k, v in DECISION.items() if k != "inputs"}}
+
+
+@dataclass
+class OperatorDesk:
+    """Answers for keys of operators.
+
+    Attributes:
+        role: Of the key that the fake knows.
+        asked: Queries of the pages of decisions.
+        set: Bodies of what was to be set.
+    """
+
+    role: str = "user"
+    queues: list[dict[str, Any]] = field(default_factory=lambda: [dict(QUEUE)])
+    workers: list[dict[str, Any]] = field(default_factory=lambda: [dict(WORKER)])
+    fleet: dict[str, Any] = field(default_factory=_fleet)
+    decisions: list[dict[str, Any]] = field(default_factory=lambda: [dict(DECISION)])
+    asked: list[dict[str, str]] = field(default_factory=list)
+    said: list[dict[str, Any]] = field(default_factory=list)
+
+    def routes(self) -> Iterator[tuple[str, str, Handler]]:
+        """Method, path and handler of each."""
+        routes: tuple[tuple[str, str, Handler], ...] = (
+            ("GET", "/v1/queues", self._queues),
+            ("GET", "/v1/workers", self._workers),
+            ("POST", "/v1/workers/{id}/drain", self._drain),
+            ("GET", "/v1/scaler", self._fleets),
+            ("PUT", "/v1/scaler/{queue}", self._set),
+            ("GET", "/v1/scaler/{queue}/decisions", self._decisions),
+            ("POST", "/v1/scaler/{queue}/pause", self._pause),
+            ("POST", "/v1/scaler/{queue}/resume", self._pause),
+        )
+        for method, path, handler in routes:
+            yield method, path, self._for_operators(handler)
+
+    def _for_operators(self, handler: Handler) -> Handler:
+        async def guarded(request: Request) -> Response:
+            if self.role != "operator":
+                return problem(403, "forbidden", "this is for keys of the role `operator`")
+            if request.path_params.get("queue", "images") != "images":
+                return problem(404, "not_found", "there is no such queue")
+            return await handler(request)
+
+        return guarded
+
+    async def _queues(self, _: Request) -> Response:
+        return JSONResponse({"queues": self.queues})
+
+    async def _workers(self, request: Request) -> Response:
+        wanted = request.query_params.get("queue")
+        return JSONResponse({"workers": [each for each in self.workers if wanted in {None, each["queue"]}]})
+
+    async def _drain(self, request: Request) -> Response:
+        for worker in self.workers:
+            if worker["id"] == request.path_params["id"]:
+                worker["draining"] = True
+                return JSONResponse(worker)
+        return problem(404, "not_found", "there is no such worker, or it has left")
+
+    async def _fleets(self, _: Request) -> Response:
+        return JSONResponse({"fleets": [self.fleet]})
+
+    async def _set(self, request: Request) -> Response:
+        said = await request.json()
+        self.said.append(said)
+        self.fleet |= said
+        if (self.fleet["min"] or 0) > (self.fleet["max"] or 99):
+            errors = [{"path": "min", "message": "is above the maximum that is set"}]
+            return problem(422, "invalid_request", "min: is above the maximum that is set", errors=errors)
+        return JSONResponse(self.fleet)
+
+    async def _decisions(self, request: Request) -> Response:
+        self.asked.append(dict(request.query_params))
+        return JSONResponse({"decisions": self.decisions, "next_cursor": None})
+
+    async def _pause(self, request: Request) -> Response:
+        self.fleet["paused"] = request.url.path.endswith("/pause")
+        return JSONResponse(self.fleet)
