@@ -125,7 +125,11 @@ class Means:
 
 
 class Ec2Fleet:
-    """The machines of one queue."""
+    """The machines of one queue.
+
+    Attributes:
+        rates: What each living machine costs an hour, by id, as far as its offering is on the menu.
+    """
 
     def __init__(self, queue: str, cloud: Cloud, inventory: Inventory, means: Means, clock: Clock) -> None:
         self._queue = queue
@@ -140,6 +144,7 @@ class Ec2Fleet:
         self._asked: dict[str, float] = {}
         self._strange: set[str] = set()
         self._short = False
+        self.rates: dict[str, float] = {}
 
     async def machines(self) -> Sequence[Machine]:
         """Those of the cloud's list, those that are not on it yet, and those that ended within the hour.
@@ -152,6 +157,7 @@ class Ec2Fleet:
         self._lived = {machine.id: machine.age_s for machine in machines if not machine.inherited}
         self._asked = {name: at for name, at in self._asked.items() if name in found or name in self._unseen}
         self._ended &= found.keys()
+        self.rates = {name: rate for name, each in found.items() if (rate := self._rate(each)) is not None}
         self._strange.clear()
         return machines
 
@@ -266,10 +272,12 @@ class Ec2Fleet:
             inherited=instance.id not in self._lived,
         )
 
+    def _rate(self, instance: Instance) -> float | None:
+        return self._means.menu.per_hour(_place_of(instance)) if instance.state not in ENDED else None
+
     def _taken_back(self, instance: Instance) -> None:
         """A place that the cloud has just cleared is no place to launch in."""
-        offering = Offering(instance.type, instance.zone, Market(instance.market))
-        self._memory = park(self._memory, (offering,), self._means.rules, self._clock.now())
+        self._memory = park(self._memory, (_place_of(instance),), self._means.rules, self._clock.now())
         log.info("scaler.taken_back", fleet=self._queue, machine=instance.id, reason=instance.reason)
 
     def _invisible(self, found: Mapping[str, Instance]) -> list[Machine]:
@@ -282,6 +290,12 @@ class Ec2Fleet:
             for name, age_s in ages.items()
             if name in self._unseen
         ]
+
+
+def _place_of(instance: Instance) -> Offering:
+    """What is neither (a capacity block) is paid for like on-demand, as far as anybody here can tell."""
+    market = Market.SPOT if instance.market == Market.SPOT.value else Market.ON_DEMAND
+    return Offering(instance.type, instance.zone, market)
 
 
 def _offering(refusal: Refusal, attempt: Attempt) -> Offering:

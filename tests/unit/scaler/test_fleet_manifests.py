@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from deploy.aws.launch_template import user_data
+
 KUBERNETES = Path(__file__).parents[3] / "deploy" / "kubernetes"
 POD = yaml.safe_load((KUBERNETES / "worker.yaml").read_text())["spec"]["template"]["spec"]
 [CONTAINER] = POD["containers"]
@@ -81,3 +83,65 @@ def test_the_role_has_what_the_adapter_asks_for_and_no_more() -> None:
         (("deployments/scale",), ("get", "update")),
         (("pods",), ("list", "patch")),
     }
+
+
+STUBS = {
+    "curl": 'case "$*" in *token) echo secret;; *instance-id) echo i-0abc;; *region) echo eu-west-1;; esac',
+    "aws": 'case "$*" in *secretsmanager*) echo LEVERET_REDIS_URL=redis://r;; *ecr*) echo password;; esac',
+    "docker": 'case "$1" in login) cat >/dev/null;; image) [ -n "${BAKED-}" ];; esac',
+    "shutdown": "",
+}
+
+
+def first_start(folder: Path, device: str = "cuda", **environment: str) -> tuple[int, list[str]]:
+    """Run a machine's user data with stand-ins for all that it calls; its exit code and the calls."""
+    for name, body in STUBS.items():
+        stand_in = folder / name
+        stand_in.write_text(f'#!/bin/sh\necho {name} "$@" >>"{folder}/calls"\n{body}\n')
+        stand_in.chmod(0o755)
+    script = user_data(image="1.ecr/worker:1", queue="images", secret="leveret/worker", device=device)
+    ended = subprocess.run(
+        ["bash", "-c", script.replace("/run/leveret.env", f"{folder}/env")],
+        env=os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"} | environment,
+        capture_output=True,
+        check=False,
+        timeout=30,
+    )
+    return ended.returncode, (folder / "calls").read_text().splitlines()
+
+
+def test_a_machine_runs_its_worker_under_its_own_id_and_ends_with_it(tmp_path: Path) -> None:
+    code, calls = first_start(tmp_path)
+
+    assert code == 0
+    assert [call.split()[:2] for call in calls if call.startswith("docker")] == [
+        ["docker", "image"],
+        ["docker", "login"],
+        ["docker", "pull"],
+        ["docker", "run"],
+    ]
+    run = calls[-2]
+    assert "--env LEVERET_WORKER_ID=i-0abc --env LEVERET_WORKER_QUEUE=images" in run
+    assert "--gpus all" in run
+    assert (tmp_path / "env").read_text() == "LEVERET_REDIS_URL=redis://r\n"
+    assert (tmp_path / "env").stat().st_mode & 0o777 == 0o600
+    assert calls[-1] == "shutdown -h now"
+
+
+def test_an_image_on_the_machines_own_disk_is_not_pulled(tmp_path: Path) -> None:
+    _, calls = first_start(tmp_path, device="cpu", BAKED="1")
+
+    assert not any("pull" in call or "login" in call for call in calls)
+    assert "--gpus" not in calls[-2]
+
+
+@pytest.mark.parametrize("broken", ["curl", "aws", "docker"])
+def test_a_start_that_fails_ends_the_machine(
+    tmp_path: Path, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(STUBS, broken, "exit 7")
+
+    code, calls = first_start(tmp_path)
+
+    assert code != 0
+    assert calls[-1] == "shutdown -h now"

@@ -1,4 +1,4 @@
-"""Hours of everything that can go wrong at once, by a seed: what must hold after each turn, and at the end."""
+"""Hours of everything that can go wrong at once, by seeds: what must hold after each turn and at the end."""
 
 from __future__ import annotations
 
