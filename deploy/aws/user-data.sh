@@ -25,10 +25,12 @@ fi
 
 gpus=()
 [[ $DEVICE == cuda ]] && gpus=(--gpus all)
-# The worker's id is the instance's: by it the scaler knows which machine it may end.
+# The worker's id is the instance's: by it the scaler knows which machine it may end. It looks for interruption
+# notices itself, two network hops from the metadata service.
 docker run --name leveret-worker --stop-timeout 130 "${gpus[@]}" \
     --env-file /run/leveret.env \
     --env LEVERET_WORKER_ID="$id" --env LEVERET_WORKER_QUEUE="$QUEUE" --env LEVERET_WORKER_DEVICE="$DEVICE" \
+    --env LEVERET_WORKER_PREEMPTION=ec2 \
     --log-driver awslogs --log-opt awslogs-region="$region" --log-opt awslogs-group=leveret-workers \
     --log-opt awslogs-stream="$id" --log-opt awslogs-create-group=true \
     "$IMAGE"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deploy.aws.launch_template import user_data
+from deploy.aws.launch_template import USER_DATA, user_data
+from gpu_worker.settings import WorkerSettings
+from shared.settings import read_settings
 
 KUBERNETES = Path(__file__).parents[3] / "deploy" / "kubernetes"
 POD = yaml.safe_load((KUBERNETES / "worker.yaml").read_text())["spec"]["template"]["spec"]
@@ -76,6 +79,16 @@ def test_the_pod_gets_more_time_than_its_worker_takes_to_drain() -> None:
     assert own_id["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name"
 
 
+def test_the_variables_that_are_set_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = re.findall(r"--env (LEVERET_\w+)=", USER_DATA.read_text())
+    told += [entry["name"] for entry in CONTAINER["env"]]
+    for name in {*told}:
+        monkeypatch.setenv(name, {"LEVERET_WORKER_PREEMPTION": "ec2"}.get(name, "cpu"))
+
+    assert len(told) == 4 + 3
+    assert read_settings(WorkerSettings).worker.preemption == "ec2"
+
+
 def test_the_role_has_what_the_adapter_asks_for_and_no_more() -> None:
     role, *_ = yaml.safe_load_all((KUBERNETES / "scaler-role.yaml").read_text())
     assert {(tuple(r["resources"]), tuple(r["verbs"])) for r in role["rules"]} == {
@@ -122,6 +135,7 @@ def test_a_machine_runs_its_worker_under_its_own_id_and_ends_with_it(tmp_path: P
     ]
     run = calls[-2]
     assert "--env LEVERET_WORKER_ID=i-0abc --env LEVERET_WORKER_QUEUE=images" in run
+    assert "--env LEVERET_WORKER_PREEMPTION=ec2" in run
     assert "--gpus all" in run
     assert (tmp_path / "env").read_text() == "LEVERET_REDIS_URL=redis://r\n"
     assert (tmp_path / "env").stat().st_mode & 0o777 == 0o600
