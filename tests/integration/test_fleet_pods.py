@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -16,7 +16,7 @@ from scaler.loop import Loop
 from scaler.observer import Observer, Problems
 from scaler.snapshot import Config
 from shared.adapters.kubernetes import Kubernetes, open_kubernetes
-from tests.fakes.cloud import FakeInstance
+from tests.fakes.cloud import FakeCloud, FakeInstance
 from tests.fakes.estate import QUEUE, Estate, FakeRecords
 from tests.fakes.fleet import FakeLock
 from tests.fakes.kubernetes import DEPLOYMENT, FakeKubernetes, fake_kubernetes
@@ -33,6 +33,8 @@ class PodCloud:
         self.server = server
         self.clock = estate.clock
         self.machines: dict[str, FakeInstance] = {}
+        self.unready: set[str] = set()
+        """Whose readiness probe fails."""
 
     @property
     def alive(self) -> list[FakeInstance]:
@@ -46,7 +48,7 @@ class PodCloud:
                 id=name, place=("pod", "a", "on-demand"), launched=now, ready=now + BOOT_S
             )
         for name, pod in self.server.pods.items():
-            pod.ready = self.machines[name].ready <= now
+            pod.ready = self.machines[name].ready <= now and name not in self.unready
             if pod.deleting:
                 self.machines[name].end(now, "Client.UserInitiatedShutdown")
         self.server.remove_deleted()
@@ -59,11 +61,11 @@ class Rig:
         self.server = server
         self.cluster = cluster
         self.estate = Estate(service_s=60.0)
-        self.pods: Any = PodCloud(server, self.estate)
-        self.estate.cloud = self.pods
+        self.pods = PodCloud(server, self.estate)
+        self.estate.cloud = cast("FakeCloud", self.pods)
         self.loop, self.keeper = self.scaler()
 
-    def scaler(self, *, told: bool = False) -> tuple[Loop, Keeper]:
+    def scaler(self, *, told: bool = False, **limits: Any) -> tuple[Loop, Keeper]:
         clock, problems, records = self.estate.clock, Problems(), FakeRecords(self.estate)
         budget = Budget("changes", {MINUTE_S: 100}, clock)
         terms = Terms(deployment=DEPLOYMENT, told=told, launches=budget, ends=budget)
@@ -71,7 +73,7 @@ class Rig:
         keeper = Keeper(
             QUEUE,
             KubernetesFleet(QUEUE, self.cluster, terms, clock),
-            Config(max=4, boot_s=600.0, stale_s=90.0),
+            Config(**({"max": 4, "boot_s": 600.0, "stale_s": 90.0} | limits)),
             ledger=records,
             leader=leader,
             clock=clock,
@@ -110,6 +112,44 @@ async def test_pods_come_work_drain_and_go(rig: Rig) -> None:
     rig.estate.submit(60)
     await run_dry(rig, 60)
     assert len(rig.pods.machines) >= 2
+
+
+async def youngest_works_on(rig: Rig) -> str:
+    """All pods are up, and the one that a ReplicaSet would take first has the longest job by far."""
+    rig.loop, rig.keeper = rig.scaler(idle_s=60.0, min=3)
+    rig.estate.submit(3)
+    for _ in range(20):
+        await rig.turns(1)
+        if len(rig.estate.workers) == 3 and rig.estate.done == 3:
+            break
+    youngest = max(rig.server.pods)
+    rig.estate.workers[youngest].job = rig.estate.clock.now() + 3000.0
+    rig.estate.workers[youngest].idle_since = None
+    rig.loop, rig.keeper = rig.scaler(idle_s=60.0)
+    return youngest
+
+
+async def test_the_youngest_pod_stays_while_it_works_though_it_would_go_first(rig: Rig) -> None:
+    youngest = await youngest_works_on(rig)
+
+    await rig.turns(20)
+
+    assert list(rig.server.pods) == [youngest]
+    assert rig.estate.killed_busy == []
+
+
+async def test_a_busy_pod_that_fails_its_probe_keeps_the_drained_ones_waiting(rig: Rig) -> None:
+    youngest = await youngest_works_on(rig)
+    rig.pods.unready = {youngest}
+
+    await rig.turns(20)
+    assert len(rig.server.pods) == 3
+    assert any("not ready" in alarm for alarm in rig.keeper.alarms)
+
+    rig.pods.unready = set()
+    await rig.turns(10)
+    assert list(rig.server.pods) == [youngest]
+    assert rig.estate.killed_busy == []
 
 
 async def test_conflicts_and_lost_answers_change_nothing_of_it(rig: Rig) -> None:
