@@ -13,6 +13,7 @@ from scaler import gauges
 from scaler.launches import Launches
 from scaler.leader import Leader
 from scaler.observer import Problems, Sight
+from scaler.orders import Order
 from scaler.policy import decide
 from scaler.ports import Clock, Fleet, LastLaunch, Ledger
 from scaler.snapshot import Config, Decision, Snapshot, Unknown, WorkerState
@@ -20,6 +21,8 @@ from shared.errors import LeveretError, OutcomeUnknown
 
 log = structlog.get_logger()
 
+ACT = Order()
+"""Nobody said anything."""
 REPEATED_S = 300.0
 """A launch without an answer is asked for again for so long; then what it started is on the fleet's list."""
 
@@ -54,10 +57,11 @@ class Keeper:
         self._answered = ""
         self.alarms: tuple[str, ...] = ()
 
-    async def keep(self, sight: Sight, taken_at: float) -> Decision:
+    async def keep(self, sight: Sight, taken_at: float, order: Order = ACT) -> Decision:
         """One turn; returns what was decided. What fails is logged and tried again at the next one."""
         snapshot = await self._snapshot(sight, taken_at)
-        decision = self._warned(decide(snapshot, self._config, self._clock.now()))
+        decision = decide(snapshot, order.limit(self._config), self._clock.now())
+        decision = self._warned(order.judge(decision))
         gauges.show(self.queue, snapshot, decision)
         self._raise_alarms(decision.alarms)
         if dead := _dead_with_open_row(snapshot):

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import structlog
 
-from scaler.keeper import Keeper
+from scaler.keeper import ACT, Keeper
 from scaler.leader import Leader
 from scaler.observer import Observer, Sight
+from scaler.orders import StandingOrders
 from scaler.ports import Clock
 
 log = structlog.get_logger()
@@ -26,12 +27,14 @@ class Loop:
         clock: Clock,
         *,
         interval_s: float,
+        orders: StandingOrders | None = None,
     ) -> None:
         self._keepers = keepers
         self._observer = observer
         self._leader = leader
         self._clock = clock
         self._interval_s = interval_s
+        self._orders = orders
         self._orphans: set[str] = set()
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -47,8 +50,11 @@ class Loop:
         taken_at = self._clock.now()
         sight = await self._observer.look(keeper.queue for keeper in self._keepers)
         self._tell_orphans(sight)
+        if self._orders:
+            await self._orders.look()
         for keeper in self._keepers:
-            await keeper.keep(sight, taken_at)
+            order = self._orders.of(keeper.queue) if self._orders else ACT
+            await keeper.keep(sight, taken_at, order)
 
     def _tell_orphans(self, sight: Sight) -> None:
         """Jobs of a queue that no model names any more get no worker from here."""

@@ -207,6 +207,34 @@ class Ledger(Protocol):
         ...
 
 
+class Override(Protocol):
+    """What an operator set of one fleet."""
+
+    @property
+    def min(self) -> int | None:
+        """Workers at least; None: as the settings have it."""
+
+    @property
+    def max(self) -> int | None:
+        """Workers at most, likewise."""
+
+    @property
+    def paused(self) -> bool:
+        """Nothing is to be changed."""
+
+    @property
+    def changed_by(self) -> str:
+        """Who said so last."""
+
+
+class Orders(Protocol):
+    """What operators set."""
+
+    async def overrides(self) -> Mapping[str, Override]:
+        """By queue, all that was ever set."""
+        ...
+
+
 class Lock(Protocol):
     """What only one scaler holds."""
 

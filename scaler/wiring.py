@@ -21,12 +21,14 @@ from scaler.leader import Leader
 from scaler.learning import Learning
 from scaler.loop import Loop
 from scaler.observer import Observer, Problems
+from scaler.orders import StandingOrders
 from scaler.ports import Ledger
 from scaler.settings import ScalerSection, ScalerSettings
 from scaler.snapshot import Config, Tier
 from shared.adapters.broker import open_publisher
 from shared.adapters.catalogs import read_once
 from shared.adapters.store.fleet import FleetStore, open_leadership
+from shared.adapters.store.overrides import OverrideStore
 from shared.adapters.store.pool import open_database
 from shared.catalog import CatalogError
 from shared.errors import Misconfigured
@@ -73,6 +75,7 @@ async def serve(settings: ScalerSettings, lifecycle: Lifecycle) -> None:
             leader,
             clock,
             interval_s=settings.scaler.interval_s,
+            orders=StandingOrders(OverrideStore(database), problems),
         )
         checks = {"postgresql": store.ping, "rabbitmq": publisher.ping}
         routes = [desired_route(desired_of(fleets))]

@@ -120,3 +120,21 @@ async def test_a_dry_run_beside_the_one_that_acts_changes_nothing(
         assert await given.row("select count(*) from decisions") == [(0,)]
         assert await given.row("select state from jobs") == [("queued",)]
         assert given.alive() == []
+
+
+async def test_a_paused_fleet_starts_nobody_until_it_is_resumed(
+    stack_env: dict[str, str], tmp_path: Path
+) -> None:
+    async with house(tmp_path, stack_env, WORKER) as given:
+        await given.row("delete from fleets")
+        await given.row("insert into fleets (queue, paused, changed_by) values ('naps', true, 'default/ann')")
+        scaler = await given.start()
+        await given.submit()
+        await given.until("select want, reason from decisions", (None, "hold: paused by default/ann"))
+
+        await given.row("update fleets set paused = false")
+        await given.until("select count(*) from jobs where state = 'succeeded'", (1,))
+        await given.row("delete from fleets")
+        code, _ = await stop(scaler)
+
+    assert code == 0
