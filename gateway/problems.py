@@ -77,6 +77,12 @@ KINDS: Mapping[str, Kind] = {
         ),
         Kind("job_ended", 409, "The job has ended", "A job in a terminal state never changes again."),
         Kind(
+            "limits_crossed",
+            409,
+            "The minimum would be above the maximum",
+            "By itself or with what was set before. Set both at once, or give one back with null.",
+        ),
+        Kind(
             "uploads_unavailable",
             409,
             "No direct uploads here",

@@ -6,6 +6,7 @@ InputError
 ├── UnsupportedMedia   neither JSON nor multipart
 ├── InvalidRequest     a query, a header or a field that does not fit
 ├── UnknownModel       the catalog has no such model
+├── LimitsCrossed      a fleet's minimum would be above its maximum
 └── UploadsUnavailable the store cannot be reached by clients
 Unauthorized           no key, or one that nobody holds
 Forbidden              a key whose role does not allow it
@@ -56,6 +57,12 @@ class UnknownModel(InvalidJob):
     """The catalog has no such model or version."""
 
     code = "unknown_model"
+
+
+class LimitsCrossed(InputError):
+    """A fleet's minimum would be above its maximum."""
+
+    code = "limits_crossed"
 
 
 class UploadsUnavailable(InputError):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 from shared.jobs import DEFAULT_PRIORITY, MAX_PRIORITY
 
@@ -124,25 +124,42 @@ class UploadRequest(_Said):
     )
 
 
+def _whole(value: object) -> object:
+    """2.0 is the same number as 2 in JSON."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Workers = Annotated[int, Field(ge=0, le=MAX_WORKERS), BeforeValidator(_whole)]
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    """What is left out stays as it is, whatever that is."""
+    schema.pop("default", None)
+
+
 class FleetLimits(_Said):
     """What to set of a fleet: a field that is left out stays as it is."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
-    min: Annotated[int, Field(ge=0, le=MAX_WORKERS)] | None = Field(
-        default=None, description="Workers at least; null gives back to the scaler's settings"
+    min: Workers | None = Field(
+        default=None,
+        description="Workers at least; null gives back to the scaler's settings",
+        json_schema_extra=_without_default,
     )
-    max: Annotated[int, Field(ge=0, le=MAX_WORKERS)] | None = Field(
-        default=None, description="Workers at most; null gives back to the scaler's settings"
+    max: Workers | None = Field(
+        default=None,
+        description="Workers at most; null gives back to the scaler's settings",
+        json_schema_extra=_without_default,
     )
-    paused: bool = Field(default=False, description="Start nothing, send nobody away")
+    paused: bool = Field(
+        default=False, description="Start nothing, send nobody away", json_schema_extra=_without_default
+    )
 
     @model_validator(mode="after")
-    def _ordered(self) -> FleetLimits:
+    def _something(self) -> FleetLimits:
         if not self.model_fields_set:
             raise ValueError("say at least one of min, max, paused")
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError("min is above max")
         return self
 
 

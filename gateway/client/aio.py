@@ -205,7 +205,7 @@ class AsyncClient:
             **limits: None for `min` or `max` gives back to the scaler's settings.
 
         Raises:
-            ApiError: 422 where the minimum would be above the maximum.
+            ApiError: 409 where the minimum would be above the maximum.
         """
         answer = await self.transport.request("PUT", _fleet(queue), json=limits)
         fleet: Mapping[str, Any] = read_json(answer)

@@ -16,14 +16,14 @@ from gateway.operations.figures import (
 )
 from gateway.operations.ports import Load, Pace, Present, Records, Setting, Settings
 from gateway.ports import Caller, Models
-from gateway.refusals import InvalidRequest
+from gateway.refusals import LimitsCrossed
 from shared.errors import NotFound
 
 log = structlog.get_logger()
 
 NO_QUEUE = "there is no such queue"
 NO_WORKER = "there is no such worker, or it has left"
-CROSSED = "is above the maximum that is set"
+CROSSED = "the minimum would be above the maximum: set both at once, or give one back with null"
 
 R = TypeVar("R", Load, Pace, Present)
 
@@ -111,14 +111,14 @@ class Desk:
 
         Raises:
             NotFound: Nobody knows of such a queue.
-            InvalidRequest: The minimum would be above the maximum.
+            LimitsCrossed: The minimum would be above the maximum.
             OutcomeUnknown: The answer was lost; setting it again is safe.
         """
         await self._check(queue)
         by = name_of(caller)
         setting = await self._settings.override(queue, by=by, limits=limits, paused=paused)
         if setting is None:
-            raise InvalidRequest([("min", CROSSED)])
+            raise LimitsCrossed(CROSSED)
         log.info("operator.fleet_set", queue=queue, by=by, **(limits or {}), paused=setting.paused)
         return await self._fleet(queue, setting)
 

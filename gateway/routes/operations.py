@@ -166,6 +166,7 @@ async def list_decisions(
         {200: answer("All that is set now", FleetView, _FLEET)},
         *_CHANGES,
         "malformed_body",
+        "limits_crossed",
         "body_too_large",
         "invalid_request",
     ),

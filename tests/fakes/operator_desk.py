@@ -147,8 +147,7 @@ class OperatorDesk:
         self.said.append(said)
         self.fleet |= said
         if (self.fleet["min"] or 0) > (self.fleet["max"] or 99):
-            errors = [{"path": "min", "message": "is above the maximum that is set"}]
-            return problem(422, "invalid_request", "min: is above the maximum that is set", errors=errors)
+            return problem(409, "limits_crossed", "the minimum would be above the maximum")
         return JSONResponse(self.fleet)
 
     async def _decisions(self, request: Request) -> Response:

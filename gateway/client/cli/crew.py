@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 
 from gateway.client.cli.exits import OK, printable
 from gateway.client.cli.session import NO_OPTIONS, Common, print_json
-from gateway.client.cli.units import MISSING, number, span
+from gateway.client.cli.units import MISSING, count, number, span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -140,8 +140,8 @@ def _job(job: Mapping[str, Any]) -> str:
 def _print_drained(worker: Mapping[str, Any]) -> None:
     from gateway.client.cli.show import console  # noqa: PLC0415  only for a terminal
 
-    count = len(worker["jobs"])
-    held = f"finishes {count} job{'' if count == 1 else 's'} and leaves" if count else "leaves"
+    held = len(worker["jobs"])
+    leaves = f", finishes {count(held, 'job')} and leaves" if held else " and leaves"
     console().print(
-        f"worker {printable(worker['id'])} was asked to drain: it takes no further job, {held}", markup=False
+        printable(f"worker {worker['id']} was asked to drain: it takes no further job{leaves}"), markup=False
     )

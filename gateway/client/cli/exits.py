@@ -27,7 +27,11 @@ _CODES: tuple[tuple[type[LeveretError], int], ...] = (
     (JobError, FAILED),
 )
 
-_NO_MODEL_HINT = "`leveret models` lists the models"
+_MISSING_HINTS = {
+    "model": "`leveret models` lists the models",
+    "worker": "`leveret workers` lists who is there",
+    "queue": "`leveret queues` lists the queues",
+}
 _API_HINTS = {
     401: "check LEVERET_API_KEY; `make up` writes a working one to .leveret/env",
     403: "an operator's key is needed: python -m gateway.keys create --role operator …",
@@ -96,14 +100,21 @@ def _hint_for(error: LeveretError) -> str | None:
     if isinstance(error, UsageError):
         return error.hint
     if isinstance(error, ApiError):
-        # One code for all that is missing: the sentence says what it is.
-        no_model = error.status == HTTPStatus.NOT_FOUND and "model" in error.detail
-        return _NO_MODEL_HINT if no_model else _API_HINTS.get(error.status)
+        return _hint_for_refusal(error)
     if isinstance(error, UnreachableError):
         return "is the gateway running there? `leveret doctor` checks each part, `make up` starts a local one"
     if isinstance(error, JobError):
         return f"`leveret logs {error.job.id}` shows what the algorithm printed"
     return None
+
+
+def _hint_for_refusal(error: ApiError) -> str | None:
+    if error.status == HTTPStatus.NOT_FOUND:
+        # One code for all that is missing: the sentence says what it is.
+        for word, hint in _MISSING_HINTS.items():
+            if word in error.detail:
+                return hint
+    return _API_HINTS.get(error.status)
 
 
 def printable(text: str) -> str:

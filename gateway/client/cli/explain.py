@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from gateway.client.cli.units import clock, number, span
+from gateway.client.cli.units import clock, count, number, span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -74,7 +74,7 @@ def _workers(workers: list[Mapping[str, Any]]) -> str:
     # A worker that was asked to drain may not have heard of it yet.
     states = Counter("draining" if each.get("drain") else str(each.get("state")) for each in workers)
     busy = sum(1 for each in workers if each.get("busy"))
-    return ", ".join([*(f"{count} {state}" for state, count in states.items()), f"{busy} busy"])
+    return ", ".join([*(f"{many} {state}" for state, many in states.items()), f"{busy} busy"])
 
 
 def _machines(machines: list[Mapping[str, Any]]) -> str:
@@ -85,7 +85,7 @@ def _machines(machines: list[Mapping[str, Any]]) -> str:
 
 
 def _broker(broker: Mapping[str, Any]) -> str:
-    return f"{broker.get('ready')} messages ready, {broker.get('consumers')} consumers"
+    return f"{count(broker.get('ready'), 'message')} ready, {count(broker.get('consumers'), 'consumer')}"
 
 
 def _pace(pace: Mapping[str, Any]) -> str:
@@ -93,13 +93,13 @@ def _pace(pace: Mapping[str, Any]) -> str:
 
 
 def _failures(failures: Mapping[str, Any]) -> str:
-    count = failures.get("count")
-    return f"{count} launches in a row came to nothing" if count else ""
+    failed = failures.get("count")
+    return f"the last {count(failed, 'launch attempt')} came to nothing" if failed else ""
 
 
 def _needs(needs: list[Mapping[str, Any]]) -> str:
     return "; ".join(
         f"{each.get('tier')}: credit {number(each.get('credit'))} for {each.get('waiting')} waiting"
-        f" within {span(each.get('left_s'))}, {each.get('add')} workers missing"
+        f" within {span(each.get('left_s'))}, {count(each.get('add'), 'worker')} missing"
         for each in needs
     )

@@ -24,6 +24,11 @@ def number(value: float | None) -> str:
     return MISSING if value is None else f"{value:.3g}"
 
 
+def count(number: int | None, noun: str) -> str:
+    """`1 message`, `2 messages`."""
+    return f"{MISSING if number is None else number} {noun}{'' if number == 1 else 's'}"
+
+
 def clock(moment: str | None) -> str:
     """A moment of the API by the reader's own wall clock; --json has it in UTC."""
     if moment is None:

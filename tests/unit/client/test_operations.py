@@ -88,10 +88,21 @@ def test_a_worker_is_asked_to_drain(target: FakeGateway, out: Callable[[], str])
     )
 
 
+def test_one_without_a_job_just_leaves(target: FakeGateway, out: Callable[[], str]) -> None:
+    target.desk.workers[0]["jobs"] = []
+
+    assert run(["workers", "drain", "images-1"]) == 0
+
+    assert out().endswith("it takes no further job and leaves\n")
+
+
 def test_a_worker_that_is_not_there_exits_3(target: FakeGateway, err: Callable[[], str]) -> None:
     assert run(["workers", "drain", "nobody"]) == 3
 
-    assert "there is no such worker, or it has left (not_found, 404)" in err()
+    assert err().splitlines() == [
+        "leveret: there is no such worker, or it has left (not_found, 404)",
+        "  hint: `leveret workers` lists who is there",
+    ]
     assert not target.desk.workers[0]["draining"]
 
 
@@ -121,7 +132,7 @@ def test_decisions_are_explained_with_their_numbers(target: FakeGateway, out: Ca
         "machines  unknown",
         "broker    12 messages ready, 2 consumers",
         "pace      a job takes 28.7 s, a boot 3.02 min",
-        "failures  3 launches in a row came to nothing",
+        "failures  the last 3 launch attempts came to nothing",
         "needs     normal: credit 4.5 for 12 waiting within 5.48 min, 4 workers missing",
     ]
 
@@ -213,7 +224,7 @@ def test_a_minimum_above_the_maximum_is_refused(target: FakeGateway, err: Callab
 
     assert run(["scaler", "set", "images", "--min", "2"]) == 3
 
-    assert "above the maximum" in err()
+    assert "(limits_crossed, 409)" in err()
 
 
 def test_a_fleet_is_paused_and_resumed(target: FakeGateway, out: Callable[[], str]) -> None:
