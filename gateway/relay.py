@@ -132,8 +132,7 @@ class Relay:
         self._publisher = publisher
         self._bus = bus
         self._clock = clock
-        self._answering_since: float | None = None
-        self._answered_at = -math.inf
+        self._answering_since = self._answered_at = -math.inf
         self._untold: asyncio.Queue[tuple[str, Event]] = asyncio.Queue(MAX_UNTOLD)
         self._due = asyncio.Event()
 
@@ -152,13 +151,10 @@ class Relay:
             Unavailable: PostgreSQL is away.
             OutcomeUnknown: Its answer was lost.
         """
-        duties = [self._rows.wake_waiting, self._rows.expire_starts]
+        await self._do(self._rows.wake_waiting)
+        await self._do(self._rows.expire_starts)
         if self._may_judge():
-            duties.append(self._rows.expire_leases)
-        for duty in duties:
-            for tenant, event in await duty():
-                self._note(tenant, event)
-        self._answered_at = self._clock()
+            await self._do(self._rows.expire_leases)
 
     async def publish(self) -> None:
         """Send the messages that are due.
@@ -187,12 +183,22 @@ class Relay:
                 async with asyncio.timeout(TICK_S):
                     await wake.wait()
 
-    def _may_judge(self) -> bool:
-        """Answers have come without a gap for long enough: a slow one or a missing one is a gap."""
+    async def _do(self, duty: Callable[[], Awaitable[Announcements]]) -> None:
+        changes = await duty()
+        self._heard()
+        for tenant, event in changes:
+            self._note(tenant, event)
+
+    def _heard(self) -> None:
+        """PostgreSQL answered; whether it was slow or not asked, so long after the last answer is a gap."""
         now = self._clock()
-        if self._answering_since is None or now - self._answered_at > STEADY_S:
+        if now - self._answered_at > STEADY_S:
             self._answering_since = now
-        return now - self._answering_since >= LEASE_GRACE_S
+        self._answered_at = now
+
+    def _may_judge(self) -> bool:
+        """Answers have come without a gap for long enough, up to the last one, just now."""
+        return self._answered_at - self._answering_since >= LEASE_GRACE_S
 
     def _note(self, tenant: str, event: Event) -> None:
         REPAIRS.labels(event.type.value).inc()

@@ -65,7 +65,7 @@ class Resources:
     scratch: Path
     database: Database
     private: Database
-    """For renewals and heartbeats alone: a pool busy with commits must not cost a lease."""
+    """For renewals and heartbeats, a connection each: neither busy commits nor a slow beat may cost a lease."""
     blobs: Blobs
     web: Web
     bus: Bus
@@ -111,7 +111,7 @@ async def _open(settings: WorkerSettings, me: WorkerIdentity, stack: AsyncExitSt
     scratch = Path(stack.enter_context(_scratch(settings)))
     size = min(settings.postgres.pool_size, me.slots + SPARE_CONNECTIONS)
     database = await stack.enter_async_context(open_database(settings.postgres, name="worker", size=size))
-    private = await stack.enter_async_context(open_database(settings.postgres, name="worker-lease", size=1))
+    private = await stack.enter_async_context(open_database(settings.postgres, name="worker-lease", size=2))
     blobs = await stack.enter_async_context(open_blobs(settings.s3))
     web = stack.enter_context(open_web(settings.web))
     bus = await stack.enter_async_context(open_bus(settings.redis))

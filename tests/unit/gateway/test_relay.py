@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from gateway.relay import LEASE_GRACE_S, Relay
+from gateway.relay import LEASE_GRACE_S, STEADY_S, Relay
 from shared.errors import Misconfigured, Unavailable
 from shared.events import Event, EventType
 from shared.jobs import Attempt, Job, NewJob
@@ -38,6 +38,8 @@ class FakeRows:
     calls: list[str] = field(default_factory=list)
     put: list[tuple[UUID, datetime]] = field(default_factory=list)
     away: bool = False
+    answering: Callable[[str], None] = lambda _: None
+    """Called while a duty waits for its answer."""
 
     async def put_back(self, marks: Sequence[tuple[UUID, datetime]]) -> None:
         self.put.extend(marks)
@@ -48,14 +50,17 @@ class FakeRows:
 
     async def expire_leases(self) -> Sequence[tuple[str, Event]]:
         self.calls.append("judged")
+        self.answering("expire_leases")
         return self.ended
 
     async def wake_waiting(self) -> Sequence[tuple[str, Event]]:
         if self.away:
             raise Unavailable("away")
+        self.answering("wake_waiting")
         return []
 
     async def expire_starts(self) -> Sequence[tuple[str, Event]]:
+        self.answering("expire_starts")
         return []
 
 
@@ -145,6 +150,14 @@ class House:
             self.now += 1
             await self.relay.judge()
 
+    def answers_take(self, seconds: float, *duties: str) -> None:
+        """From now on PostgreSQL answers these so late."""
+
+        def wait(duty: str) -> None:
+            self.now += seconds if duty in duties else 0
+
+        self.rows.answering = wait
+
 
 async def test_a_due_row_is_published_and_its_confirm_noted() -> None:
     house = House()
@@ -212,12 +225,48 @@ async def test_an_outage_starts_the_count_anew() -> None:
     assert house.rows.calls == ["judged"]
 
 
-async def test_an_answer_that_took_long_starts_the_count_anew() -> None:
+async def test_a_long_time_without_a_question_starts_the_count_anew() -> None:
     house = House()
     await house.judge_for(LEASE_GRACE_S)
     house.now += 60
 
     await house.relay.judge()
+
+    assert house.rows.calls == ["judged"]
+
+
+async def test_no_lease_is_judged_while_every_answer_takes_long() -> None:
+    house = House()
+    house.answers_take(9.0, "wake_waiting", "expire_starts", "expire_leases")
+
+    await house.judge_for(5 * LEASE_GRACE_S)
+
+    assert house.rows.calls == []
+
+
+@pytest.mark.parametrize("duty", ["wake_waiting", "expire_starts"])
+async def test_an_answer_that_took_long_starts_the_count_anew(duty: str) -> None:
+    house = House()
+    await house.judge_for(LEASE_GRACE_S)
+    house.answers_take(STEADY_S + 1, duty)
+
+    await house.relay.judge()
+
+    assert house.rows.calls == ["judged"]
+    house.answers_take(0.0)
+    await house.judge_for(LEASE_GRACE_S - 1)
+    assert house.rows.calls == ["judged"]
+    house.now += 1
+    await house.relay.judge()
+    assert house.rows.calls == ["judged"] * 2
+
+
+async def test_the_judgement_itself_taking_long_starts_the_count_anew() -> None:
+    house = House()
+    house.answers_take(STEADY_S + 1, "expire_leases")
+    await house.judge_for(LEASE_GRACE_S)
+
+    await house.judge_for(LEASE_GRACE_S - 1)
 
     assert house.rows.calls == ["judged"]
 
