@@ -143,7 +143,7 @@ class Ec2Fleet:
         self._ended: set[str] = set()
         self._asked: dict[str, float] = {}
         self._strange: set[str] = set()
-        self._short = False
+        self._short_at: float | None = None
         self.rates: dict[str, float] = {}
 
     async def machines(self) -> Sequence[Machine]:
@@ -173,7 +173,8 @@ class Ec2Fleet:
             raise Unavailable(self._means.launches.alarm or "no launch is allowed now")
         started: list[str] = []
         calls = 0
-        for attempt in attempts(self._means.menu, self._memory, self._means.rules, self._clock.now()):
+        plan = attempts(self._means.menu, self._memory, self._means.rules, self._clock.now())
+        for attempt in plan:
             missing = granted - len(started)
             if missing and attempt.offerings:
                 # By the number of the call and not by what it asks for: whoever repeats the launch with
@@ -183,7 +184,8 @@ class Ec2Fleet:
             elif missing:
                 self._learn(attempt, Outcome(missing=missing))
         self._means.launches.give_back(granted - len(started))
-        self._short = len(started) < granted
+        short = len(started) < granted and plan[-1].market is Market.ON_DEMAND
+        self._short_at = self._clock.now() if short else None
         return started
 
     async def terminate(self, ids: Sequence[str]) -> None:
@@ -208,7 +210,7 @@ class Ec2Fleet:
             told.append(f"not launched from here, though tagged as ours: {', '.join(strangers)}")
         if self._strange:
             told.append(f"not ours to end: {', '.join(sorted(self._strange))}")
-        if self._short and self._memory.short_for_s(self._means.rules, self._clock.now()):
+        if self._short_at is not None and self._clock.now() - self._short_at < self._means.rules.park_s:
             told.append("the cloud is short of every offering on the menu that was asked for")
         return [alarm for alarm in told if alarm]
 

@@ -21,6 +21,7 @@ from http import HTTPStatus
 from typing import Any
 
 import httpx2
+import msgspec
 from lightkube import AsyncClient, KubeConfig
 from lightkube.core.exceptions import ApiError, ConfigError
 from lightkube.models.autoscaling_v1 import ScaleSpec
@@ -207,7 +208,7 @@ def _translated(what: str, lost: type[OutcomeUnknown | Unavailable]) -> Iterator
     except ApiError as error:
         kind = lost if _status(error) >= HTTPStatus.INTERNAL_SERVER_ERROR else Unavailable
         raise kind(f"Kubernetes refused to {what}: {_status(error)} {error.status.reason or ''}") from error
-    except (httpx2.HTTPError, OSError, ValueError) as error:
+    except (httpx2.HTTPError, msgspec.MsgspecError, OSError, ValueError) as error:
         raise lost(f"Kubernetes is away: {type(error).__name__} when asked to {what}") from error
 
 

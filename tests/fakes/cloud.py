@@ -12,7 +12,7 @@
 | What ended stays on the list for about an hour | [terminate] |
 | One wrong id and none is terminated | [TerminateInstances] |
 | A whole zone may fail, and takes its instances with it | [zones] |
-| A boot takes minutes, and now and then much longer | measured: see docs/scaling.md |
+| A boot takes minutes, and now and then much longer | no page says how long; the scaler learns it |
 
 [CreateFleet]: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateFleetError.html
 [errors]: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html

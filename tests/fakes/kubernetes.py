@@ -77,6 +77,7 @@ class FakeKubernetes:
         meddle: What somebody else sets the number of pods to, once, before the next change is looked at.
         expired: So many later pages of a list are answered 410.
         forbidden: Verbs that are answered 403: GET, PATCH, PUT.
+        garbled: What a proxy in between answers to everything, as JSON or not.
         broken: So many requests are answered 500.
         lose_answers: So many changes happen, and nobody hears of it.
         answers: While it is clear nothing is answered.
@@ -94,6 +95,7 @@ class FakeKubernetes:
         self.conflicts = self.expired = self.broken = self.lose_answers = 0
         self.meddle: int | None = None
         self.forbidden: set[str] = set()
+        self.garbled = ""
         self.answers = threading.Event()
         self.answers.set()
         self.asked: Counter[str] = Counter()
@@ -244,7 +246,7 @@ class _Handler(BaseHTTPRequestHandler):
         if lost:
             self.close_connection = True
             return
-        encoded = json.dumps(answer).encode()
+        encoded = (fake.garbled or json.dumps(answer)).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(encoded)))

@@ -271,6 +271,16 @@ async def test_a_server_that_fails_may_have_done_it(given: Given) -> None:
         await given.fleet.launch(1, token="t")
 
 
+@pytest.mark.parametrize("answer", ["<html>sign in</html>", "[]", '{"kind": "Scale"}', '{"spec": 3}'])
+async def test_what_a_proxy_answers_is_no_answer(given: Given, answer: str) -> None:
+    given.server.garbled = answer
+
+    with pytest.raises(Unavailable):
+        await given.fleet.machines()
+    with pytest.raises((Unavailable, OutcomeUnknown)):
+        await given.fleet.launch(1, token="t")
+
+
 async def test_slow_answers_end_in_time(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adapter, "ANSWER_S", 0.2)
     given.server.answers.clear()

@@ -84,6 +84,8 @@ async def test_a_shortage_of_everything_is_an_alarm_and_no_error() -> None:
         given.estate.clock.advance(35)
 
     assert given.fleet.alarms() == ["the cloud is short of every offering on the menu that was asked for"]
+    given.estate.clock.advance(180)
+    assert given.fleet.alarms() == []
 
 
 async def test_a_wrong_template_is_an_error_and_no_shortage() -> None:
