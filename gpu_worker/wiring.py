@@ -65,7 +65,7 @@ class Resources:
     scratch: Path
     database: Database
     private: Database
-    """For renewals and heartbeats, a connection each: neither busy commits nor a slow beat may cost a lease."""
+    """For renewals and heartbeats, a connection each: busy commits or a slow beat must not cost a lease."""
     blobs: Blobs
     web: Web
     bus: Bus
@@ -87,7 +87,7 @@ async def serve(settings: WorkerSettings, lifecycle: Lifecycle) -> None:
         await roll.sweep()
         heartbeat = Heartbeat(roll, leases, retire=partial(departure.retire, "scaler"))
         consumer = _consumer(settings, me)
-        worker = _worker(opened, me, models, leases, heartbeat, lifecycle=lifecycle)
+        worker = _worker(opened, me, models, leases, heartbeat, consumer=consumer, lifecycle=lifecycle)
         lifecycle.spawn("heartbeat", heartbeat.run())
         lifecycle.spawn("leases", leases.run())
         lifecycle.spawn("nudges", opened.bus.listener().run(Nudges(leases)))
@@ -177,6 +177,7 @@ def _worker(
     leases: Leases,
     heartbeat: Heartbeat,
     *,
+    consumer: Consumer,
     lifecycle: Lifecycle,
 ) -> Worker:
     attempts = AttemptStore(opened.database, worker=me.id, models=models, slots=me.slots)
@@ -190,6 +191,8 @@ def _worker(
         announcer=opened.announcer,
         dead_letters=opened.publisher,
         changed=heartbeat.notice,
+        setback=consumer.step_down,
+        admitted=gate.admitted,
     )
 
 

@@ -49,6 +49,9 @@ STORE_AGAIN_CAP_S = 5.0
 T = TypeVar("T")
 
 
+async def _at_once() -> None: ...
+
+
 class Executor(Protocol):
     """Runs a job in hand."""
 
@@ -68,6 +71,8 @@ class Worker:
         announcer: Tells the subscribers.
         dead_letters: For messages that nobody can act on.
         changed: Called when the number of jobs in hand changes.
+        setback: Called when a job was given back: others should be asked first.
+        admitted: Awaited before a job is claimed.
     """
 
     def __init__(
@@ -80,6 +85,8 @@ class Worker:
         announcer: Announcer,
         dead_letters: DeadLetters,
         changed: Callable[[], None] = lambda: None,
+        setback: Callable[[], None] = lambda: None,
+        admitted: Callable[[], Awaitable[None]] = _at_once,
     ) -> None:
         self._attempts = attempts
         self._leases = leases
@@ -88,6 +95,8 @@ class Worker:
         self._announcer = announcer
         self._dead_letters = dead_letters
         self._changed = changed
+        self._setback = setback
+        self._admitted = admitted
         self._leaving = False
 
     @property
@@ -107,6 +116,7 @@ class Worker:
         except ValueError as error:
             await self._bury(delivery, f"not a hint: {error}")
             return
+        await self._admitted()
         answer = await self._claimed(job_id)
         if isinstance(answer, Claim):
             await self._work_on(answer)
@@ -161,6 +171,7 @@ class Worker:
             "message": f"no worker of the queue knows the model {model}",
             "retryable": True,
         }
+        self._setback()  # before it comes back: another worker may know the model
         deferred = await patiently(lambda: self._attempts.defer(job_id, error))
         if deferred is not None:
             await self._announcer.tell(*deferred)
@@ -186,6 +197,8 @@ class Worker:
         Its announcement goes out beside the ack: should this worker die just then, the subscribers' sweep
         finds the row.
         """
+        if isinstance(outcome, Retry | Release):
+            self._setback()
         left = await self._committed(claim, outcome)
         name = left.state.value if left else "discarded"
         _measure(claim, outcome, name)

@@ -7,16 +7,19 @@ prefetch is what is free at that moment, so that no message waits behind an hour
 The broker serves the consumer of the highest `x-priority` that has room. So work packs on few workers, and
 the others go idle and can be stopped: first come the first slots of all workers, the longest-serving worker's
 before the others', then their further slots in the same order. (Round-robin would keep every worker warm.)
+Who gives a job back steps down behind all others, or it would be the first to be offered it again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from dataclasses import dataclass, field
 
 import structlog
 from aiormq.abc import AbstractChannel, ConsumerCallback, DeliveredMessage
+from pamqp.common import FieldTable
 
 from shared.adapters.amqp import BROKEN, close, connect, open_channel, still_wanted
 from shared.adapters.topology import look_at, queue_name
@@ -28,6 +31,8 @@ log = structlog.get_logger()
 RECONNECT_S = 1.0
 LOOK_S = 15.0
 STOP_S = 2.0
+STEP_S = 5.0
+"""Between two steps down: each makes the consumers anew."""
 FURTHER = 2**45
 """Milliseconds that no clock will show: what parts first slots from further ones."""
 
@@ -38,6 +43,7 @@ class Delivery:
 
     body: bytes
     tag: int = field(repr=False)
+    consumer: str = field(repr=False)
     channel: AbstractChannel = field(repr=False)
 
 
@@ -60,7 +66,10 @@ class Consumer:
         self._queue = queue_name(queue)
         self._slots = slots
         self._name = f"{name}-consumer"
-        self._levels = _Levels(first, round(since * 1000))
+        self._first = first
+        self._since_ms = round(since * 1000)
+        self._stepped_at = -STEP_S
+        self._subscription: _Subscription | None = None
         self._arrived: asyncio.Queue[Delivery] = asyncio.Queue()
         self._held: set[Delivery] = set()
         self._changed = asyncio.Event()
@@ -75,8 +84,8 @@ class Consumer:
     async def settle(self, delivery: Delivery) -> None:
         """Acknowledge: its row is committed. On a dead channel the ack is lost, and the row knows that."""
         self._held.discard(delivery)
-        if delivery.channel.is_closed:
-            self._changed.set()  # a slot of an earlier session: the present one may take another message
+        if self._subscription is None or not self._subscription.counts(delivery):
+            self._changed.set()  # a slot of an earlier consumer: the present ones may take another message
         try:
             await delivery.channel.basic_ack(delivery.tag, wait=False)
         except BROKEN as error:
@@ -94,6 +103,14 @@ class Consumer:
         if self.connected.is_set():
             await _within(STOP_S, self._quiet)
         return [self._arrived.get_nowait() for _ in range(self._arrived.qsize())]
+
+    def step_down(self) -> None:
+        """Let all other workers of the queue be served before this one: it has just given a job back."""
+        now = time.monotonic()
+        if now - self._stepped_at >= STEP_S:
+            self._stepped_at = now
+            self._since_ms = round(time.time() * 1000)
+            self._changed.set()
 
     async def ping(self) -> None:
         """Raise Unavailable unless connected."""
@@ -124,8 +141,8 @@ class Consumer:
 
     async def _follow(self, channel: AbstractChannel) -> None:
         """Consume with a prefetch that follows the slots, until the channel or the consumer is gone."""
-        subscription = _Subscription(
-            channel, self._queue, self._deliver, self._levels, self._settings.timeout_s
+        subscription = self._subscription = _Subscription(
+            channel, self._queue, self._deliver, self._settings.timeout_s
         )
         channel.on_consumer_cancel_callbacks.add(subscription.canceled_by_broker)
         channel.on_consumer_cancel_callbacks.add(self._wake)
@@ -133,13 +150,25 @@ class Consumer:
         self.connected.set()
         while not channel.is_closed:
             self._changed.clear()
-            await subscription.set_prefetch(self._free(channel))
+            await self._adjust(subscription)
             still_wanted()
-            if self._stopped.is_set():
+            if self._stopped.is_set() and not subscription.tags:
                 self._quiet.set()
             if not await _within(LOOK_S, self._changed):
                 await self._check_consumer(channel, subscription)
         raise Unavailable("the channel was closed")
+
+    async def _adjust(self, subscription: _Subscription) -> None:
+        """Ask for as many messages as there are free slots; messages of earlier consumers take theirs."""
+        subscription.check()
+        if self._stopped.is_set() or subscription.since_ms != self._since_ms:
+            await subscription.cancel()
+        if self._stopped.is_set():
+            return
+        subscription.since_ms = self._since_ms
+        taken = sum(not subscription.counts(delivery) for delivery in self._held)
+        first = max(0, self._first - taken)
+        await subscription.ask(min(first, self._slots - taken), self._slots - taken)
 
     async def _check_consumer(self, channel: AbstractChannel, subscription: _Subscription) -> None:
         """Alive but not consuming is the commonest failure of the field: ask the broker itself."""
@@ -150,88 +179,77 @@ class Consumer:
     def _wake(self, _: object) -> None:
         self._changed.set()
 
-    def _free(self, channel: AbstractChannel) -> int:
-        """Slots not taken by messages of earlier sessions, which this session's prefetch can't count."""
-        if self._stopped.is_set():
-            return 0
-        return self._slots - sum(1 for delivery in self._held if delivery.channel is not channel)
-
     async def _deliver(self, message: DeliveredMessage) -> None:
         """Only enqueues: a job run in here would be cancelled with the connection."""
         tag = message.delivery_tag
         if tag is None:
             return
-        delivery = Delivery(message.body, tag, message.channel)
+        delivery = Delivery(message.body, tag, message.consumer_tag or "", message.channel)
         self._held.add(delivery)
         self._arrived.put_nowait(delivery)
 
 
-@dataclass(frozen=True, slots=True)
-class _Levels:
-    """The `x-priority` of a worker's slots, each worker's another one.
-
-    Attributes:
-        first: So many slots come before everybody's further ones.
-        since_ms: Of the worker.
-    """
-
-    first: int
-    since_ms: int
-
-    def parts(self, taken: int, more: int) -> list[tuple[int, int]]:
-        """Prefetch and priority of the consumers that make `more` slots of `taken`."""
-        first = min(max(0, self.first - taken), more)
-        parts = [(first, -self.since_ms), (more - first, -self.since_ms - FURTHER)]
-        return [(prefetch, priority) for prefetch, priority in parts if prefetch]
-
-
 @dataclass(slots=True)
 class _Subscription:
-    """One channel's consumers.
+    """One channel's consumers, for first slots and for further ones.
 
     A consumer's prefetch can't be changed, and what a canceled one holds counts for nobody. So more is asked
     for by one more consumer, and less only by canceling them all.
+
+    Attributes:
+        since_ms: The rank of its worker: who serves longer comes first. Each has another one.
+        tags: Of its consumers.
+        first: First slots that are asked for.
+        all: Slots that are asked for.
     """
 
     channel: AbstractChannel
     queue: str
     deliver: ConsumerCallback
-    levels: _Levels
     timeout_s: float
-    prefetch: int = 0
+    since_ms: int = 0
     tags: list[str] = field(default_factory=list)
+    first: int = 0
+    all: int = 0
     canceled: bool = False
 
     def canceled_by_broker(self, _: object) -> None:
         """The queue was deleted; the next session finds it again."""
         self.canceled = True
 
-    async def set_prefetch(self, prefetch: int) -> None:
-        """Let the broker send up to `prefetch` messages in all; 0 stops it.
-
-        Raises:
-            Unavailable: The broker ended a consumer.
-        """
+    def check(self) -> None:
+        """Raise Unavailable where the broker ended a consumer."""
         if self.canceled:
             raise Unavailable("the broker canceled the consumer: its queue was deleted")
-        if prefetch > self.prefetch:
-            await self._consume(prefetch - self.prefetch)
-        elif prefetch == 0:
-            await self._cancel()
 
-    async def _consume(self, more: int) -> None:
-        for prefetch, priority in self.levels.parts(self.prefetch, more):
-            await self.channel.basic_qos(prefetch_count=prefetch, timeout=self.timeout_s)
-            answer = await self.channel.basic_consume(
-                self.queue, self.deliver, arguments={"x-priority": priority}, timeout=self.timeout_s
-            )
-            self.tags.append(answer.consumer_tag or "")
-            self.prefetch += prefetch
+    def counts(self, delivery: Delivery) -> bool:
+        """Whether a message is part of what these consumers may hold."""
+        return delivery.channel is self.channel and delivery.consumer in self.tags
 
-    async def _cancel(self) -> None:
-        while self.tags:
-            await self.channel.basic_cancel(self.tags.pop(), timeout=self.timeout_s)
-        self.prefetch = 0
+    async def ask(self, first: int, slots: int) -> None:
+        """Let the broker send up to so many messages in all, of them so many for first slots."""
+        more_first = min(max(0, first - self.first), slots - self.all)
+        await self._consume(more_first, -self.since_ms)
+        self.first += more_first
+        await self._consume(slots - self.all, -self.since_ms - FURTHER)
+
+    async def cancel(self) -> None:
+        """End them all; what they hold may still be settled."""
+        for tag in list(self.tags):  # what arrives until the broker knows is theirs still
+            await self.channel.basic_cancel(tag, timeout=self.timeout_s)
+        self.tags.clear()
+        self.first = self.all = 0
+
+    async def _consume(self, more: int, priority: int) -> None:
+        if more <= 0:
+            return
+        await self.channel.basic_qos(prefetch_count=more, timeout=self.timeout_s)
+        arguments: FieldTable = {"x-priority": priority}
+        answer = await self.channel.basic_consume(
+            self.queue, self.deliver, arguments=arguments, timeout=self.timeout_s
+        )
+        self.tags.append(answer.consumer_tag or "")
+        self.all += more
 
 
 async def _within(seconds: float, event: asyncio.Event) -> bool:

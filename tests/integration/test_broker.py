@@ -245,6 +245,53 @@ async def test_work_packs_on_the_worker_that_serves_longest(settings: RabbitMQ, 
         assert [taker is early for taker in order] == [True, False, True, False]
 
 
+async def test_who_gave_a_job_back_is_asked_after_all_others(
+    settings: RabbitMQ, publisher: Publisher
+) -> None:
+    await publisher.declare(["stepping"])
+    async with (
+        consuming(settings, "stepping", slots=2, since=1_700_000_002.0) as late,
+        consuming(settings, "stepping", slots=2, since=1_700_000_001.0) as early,
+    ):
+        async with asyncio.timeout(20):
+            while (await publisher.depth("stepping")).consumers < 4:
+                await asyncio.sleep(0.05)
+        await _publish(publisher, "stepping")
+        in_hand, _ = await take(early)
+
+        early.step_down()
+        async with asyncio.timeout(20):  # it holds one still, so it has one more slot, behind the other's
+            while (await publisher.depth("stepping")).consumers != 3:
+                await asyncio.sleep(0.05)
+        order = []
+        for _ in range(3):
+            await _publish(publisher, "stepping")
+            order.append(await _whose(early, late))
+        assert [taker is early for taker in order] == [False, False, True]
+        # And what it held since before can still be settled, which gives it a first slot again
+        await early.settle(in_hand)
+        await _publish(publisher, "stepping")
+        assert await _whose(early, late) is early
+
+
+async def test_after_a_reconnect_a_busy_worker_has_no_first_slot(
+    settings: RabbitMQ, publisher: Publisher
+) -> None:
+    await publisher.declare(["busy"])
+    async with _slowly(settings) as through, consuming(through, "busy", slots=2, since=1.0) as busy:
+        await _publish(publisher, "busy")
+        in_hand, _ = await take(busy)
+        await in_hand.channel.close()  # its session ends, and the job goes on
+        again, _ = await take(busy)  # the broker sends the message once more, to the one free slot
+        async with consuming(settings, "busy", slots=2, since=2.0) as idle:
+            async with asyncio.timeout(20):
+                while (await publisher.depth("busy")).consumers < 3:
+                    await asyncio.sleep(0.05)
+            await busy.settle(again)  # a copy of what it is at work on
+            await _publish(publisher, "busy")
+            assert await _whose(busy, idle) is idle
+
+
 async def _whose(*consumers: Consumer) -> Consumer:
     """The one that got the next message."""
     taking = {asyncio.create_task(consumer.next()): consumer for consumer in consumers}
