@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 LOCK := $(PYTHON) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--quiet --constraint requirements/constraints.txt
 
-.PHONY: help up down clean test test-gpu check fmt faults bench bench-engine chaos chaos-sabotage images lock dev tools
+.PHONY: help up down clean test test-gpu check fmt faults bench bench-engine sim chaos chaos-sabotage images lock dev tools
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ bench: dev ## first figures, beside Celery's (ARGS=--quick: under a minute)
 bench-engine: dev ## how busy a worker keeps its device, beside Celery, taskiq, dramatiq (ARGS=--quick: a look)
 	$(PYTHON) -m benchmarks.engine $(ARGS)
 
+sim: tools ## the scaler on a simulated clock and cloud, beside what others do (ARGS=--quick: a look; --ideas)
+	$(PYTHON) -m benchmarks.sim $(ARGS)
+
 chaos: dev ## break everything for three minutes, count what is lost (SEED=, MINUTES=)
 	$(PYTHON) -m tests.chaos $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),3) $(ARGS)
 
@@ -66,6 +69,8 @@ lock: tools ## pin requirements/*.txt anew
 	$(LOCK) pyproject.toml requirements/build.in --extra dev --output-file requirements/dev.txt
 	$(LOCK) requirements/sample.in --no-deps --output-file requirements/sample.txt
 	$(LOCK) examples/frameworks/keras_shapes/requirements.in --output-file examples/frameworks/keras_shapes/requirements.txt
+	for pins in deploy/docker/tools deploy/docker/example/requirements; do \
+		$(LOCK) $$pins.in --output-file $$pins.txt || exit 1; done
 	for room in gateway worker worker-gpu gpu-tests scaler; do \
 		$(LOCK) pyproject.toml --extra $$room --output-file requirements/$$room.txt || exit 1; done
 

@@ -6,8 +6,10 @@ the workers that are there.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from statistics import median
 
 import structlog
 
@@ -19,7 +21,8 @@ log = structlog.get_logger()
 
 JOBS = 50
 """About so many of the last jobs make the mean; a newcomer's first ones replace the prior at once."""
-BOOTS = 5
+BOOTS = 9
+"""The middle one of so many is what a boot takes: a single one that hangs moves nothing."""
 
 
 class Mean:
@@ -37,10 +40,6 @@ class Mean:
         self.value = before + min(1.0, count / self._seen) * (value - before)
 
 
-def _value(mean: Mean | None) -> float | None:
-    return None if mean is None else mean.value
-
-
 class Learning:
     """The pace of every queue.
 
@@ -51,7 +50,7 @@ class Learning:
     def __init__(self, configs: Mapping[str, Config] | None = None) -> None:
         self._configs = configs or {}
         self._services: dict[str, Mean] = {}
-        self._boots: dict[str, Mean] = {}
+        self._boots: dict[str, deque[float]] = {}
         self._booted: dict[str, set[str]] = {}
         self._warned: set[tuple[str, Tier]] = set()
         self.served_until: datetime | None = None
@@ -73,13 +72,14 @@ class Learning:
         alive = {machine.id: machine.age_s for machine in machines if machine.alive}
         known = self._booted.setdefault(queue, set())
         for name in sorted((alive.keys() & ready_s.keys()) - known):
-            self._boots.setdefault(queue, Mean(BOOTS)).add(max(0.0, alive[name] - ready_s[name]))
+            self._boots.setdefault(queue, deque(maxlen=BOOTS)).append(max(0.0, alive[name] - ready_s[name]))
             known.add(name)
         known &= alive.keys()
 
     def pace_of(self, queue: str) -> Pace:
         """What is known of a queue by now."""
-        pace = Pace(service_s=_value(self._services.get(queue)), boot_s=_value(self._boots.get(queue)))
+        service, boots = self._services.get(queue), self._boots.get(queue)
+        pace = Pace(service_s=service.value if service else None, boot_s=median(boots) if boots else None)
         if queue in self._configs:
             self._warn(queue, pace, self._configs[queue])
         return pace
