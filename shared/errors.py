@@ -186,10 +186,18 @@ class Unstorable(LeveretError):
 
 
 class Unavailable(LeveretError):
-    """A server that the call needs is away; nothing was accepted or changed."""
+    """A server that the call needs is away; nothing was accepted or changed.
+
+    Attributes:
+        refused: It is there, and said no to this one call (a deadlock, say): the next one may fare better.
+    """
 
     code = "unavailable"
     retryable = True
+
+    def __init__(self, message: str = "", *, refused: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused
 
 
 class OutcomeUnknown(LeveretError):

@@ -33,6 +33,8 @@ class Batcher(Generic[T, R]):
         self._limit = limit
         self._divisible = divisible
         self._pending: list[tuple[T, asyncio.Future[R]]] = []
+        self._apart: list[tuple[T, asyncio.Future[R]]] = []
+        """Of a batch that failed for one item's data, and was undone: each is tried alone, before others."""
         self._worker: asyncio.Task[None] | None = None
 
     async def add(self, item: T) -> R:
@@ -47,11 +49,16 @@ class Batcher(Generic[T, R]):
 
     async def _drain(self) -> None:
         try:
-            while self._pending:
-                batch, self._pending = self._pending[: self._limit], self._pending[self._limit :]
+            while batch := self._next():
                 await self._answer([entry for entry in batch if not entry[1].done()])
         finally:
             self._worker = None
+
+    def _next(self) -> list[tuple[T, asyncio.Future[R]]]:
+        if self._apart:
+            return [self._apart.pop(0)]
+        batch, self._pending = self._pending[: self._limit], self._pending[self._limit :]
+        return batch
 
     async def _answer(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
         if not batch:
@@ -59,30 +66,31 @@ class Batcher(Generic[T, R]):
         try:
             results = await self._run([item for item, _ in batch])
         except self._divisible as error:
-            await self._one_by_one(batch, error)
-        except Unavailable as error:
-            self._give_up(error)
-            _settle(batch, [error] * len(batch))
-        except OutcomeUnknown as error:
-            if isinstance(error.__cause__, TimeoutError):
-                self._give_up(Unavailable(str(error)))
-            _settle(batch, [error] * len(batch))
+            self._divide(batch, error)
         except Exception as error:  # noqa: BLE001  not swallowed: it is raised again in every caller
+            if _nobody_there(error):
+                self._give_up(Unavailable(str(error)))
             _settle(batch, [error] * len(batch))
         else:
             _settle(batch, results)
 
     def _give_up(self, error: Unavailable) -> None:
-        """Those who came meanwhile would wait for the same answer, one batch's patience after another."""
-        waiting, self._pending = self._pending, []
+        """All who wait would wait for the same answer, one batch's patience after another."""
+        waiting, self._apart, self._pending = self._apart + self._pending, [], []
         _settle(waiting, [error] * len(waiting))
 
-    async def _one_by_one(self, batch: list[tuple[T, asyncio.Future[R]]], error: Exception) -> None:
+    def _divide(self, batch: list[tuple[T, asyncio.Future[R]]], error: Exception) -> None:
         if len(batch) == 1:
             _settle(batch, [error])
-            return
-        for entry in batch:
-            await self._answer([entry])
+        else:
+            self._apart = batch
+
+
+def _nobody_there(error: Exception) -> bool:
+    """The server is away or silent; a lost connection or a refusal is the trouble of one batch."""
+    if isinstance(error, Unavailable):
+        return not error.refused
+    return isinstance(error, OutcomeUnknown) and isinstance(error.__cause__, TimeoutError)
 
 
 def _settle(batch: list[tuple[T, asyncio.Future[R]]], results: Sequence[R | Exception]) -> None:

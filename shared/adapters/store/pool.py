@@ -92,7 +92,7 @@ async def _translated(call: Awaitable[T], *, lost: type[LeveretError]) -> T:
     try:
         return await call
     except REFUSED as error:
-        raise Unavailable(f"PostgreSQL refused: {error}") from error
+        raise Unavailable(f"PostgreSQL refused: {error}", refused=True) from error
     except CONNECTION_LOST as error:
         raise lost(f"PostgreSQL is away: {str(error) or type(error).__name__}") from error
 

@@ -19,6 +19,9 @@ class Statement:
         self.batches: list[list[int]] = []
         self.bad: set[int] = set()
         self.away = False
+        self.refused: set[int] = set()
+        self.leaves: tuple[int, Exception] | None = None
+        """After so many batches it says nothing any more, which comes to this error."""
         self.lost: Exception | None = None
 
     async def run(self, items: Sequence[int]) -> Sequence[int | Exception]:
@@ -26,6 +29,10 @@ class Statement:
         await asyncio.sleep(0)
         if self.away:
             raise Unavailable("away")
+        if self.leaves is not None and len(self.batches) > self.leaves[0]:
+            raise self.leaves[1] from TimeoutError()
+        if self.refused & set(items):
+            raise Unavailable("deadlock detected", refused=True)
         if self.lost is not None:
             raise OutcomeUnknown("lost") from self.lost
         if self.bad & set(items):
@@ -80,6 +87,38 @@ async def test_a_silent_server_keeps_nobody_waiting_who_came_meanwhile() -> None
     answers = await asyncio.gather(*(batcher.add(item) for item in range(5)), return_exceptions=True)
     assert [type(answer) for answer in answers] == [OutcomeUnknown] * 2 + [Unavailable] * 3
     assert statement.batches == [[0, 1]]
+
+
+@pytest.mark.parametrize("kind", [Unavailable, OutcomeUnknown])
+async def test_a_server_that_leaves_over_a_divided_batch_keeps_none_of_it_waiting(
+    kind: type[Exception],
+) -> None:
+    statement = Statement()
+    statement.bad, statement.leaves = {0}, (2, kind("silent"))
+    batcher: Batcher[int, int] = Batcher(statement.run, limit=4, divisible=(asyncpg.DataError,))
+    answers = await asyncio.gather(*(batcher.add(item) for item in range(6)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [asyncpg.DataError, kind, *[Unavailable] * 4]
+    assert statement.batches == [[0, 1, 2, 3], [0], [1]]
+
+    statement.leaves = None
+    assert await batcher.add(3) == 30
+
+
+async def test_those_who_come_while_a_batch_is_divided_have_their_turn() -> None:
+    statement = Statement()
+    statement.bad = {1}
+    batcher: Batcher[int, int] = Batcher(statement.run, limit=2, divisible=(asyncpg.DataError,))
+    answers = await asyncio.gather(*(batcher.add(item) for item in range(4)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [int, asyncpg.DataError, int, int]
+    assert statement.batches == [[0, 1], [0], [1], [2, 3]]
+
+
+async def test_a_refused_batch_is_the_trouble_of_its_own() -> None:
+    statement = Statement()
+    statement.refused = {1}
+    batcher: Batcher[int, int] = Batcher(statement.run, limit=2)
+    answers = await asyncio.gather(*(batcher.add(item) for item in range(4)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [Unavailable, Unavailable, int, int]
 
 
 async def test_a_lost_connection_is_the_trouble_of_its_own_batch() -> None:
