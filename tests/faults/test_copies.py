@@ -51,16 +51,22 @@ async def say_again(ground: Ground, job_id: str, copies: int) -> None:
         await asyncio.gather(*(channel.basic_publish(body, routing_key=NAME) for _ in range(copies)))
 
 
+async def until_consumed(ground: Ground, consumers: int) -> None:
+    """Wait until all workers consume: that they are ready is said a moment before."""
+    async with asyncio.timeout(60):
+        while [NAME, str(consumers)] not in await _told(ground, "name", "consumers"):
+            await asyncio.sleep(0.1)
+
+
 async def until_depth(ground: Ground, *, ready: int, in_hand: int) -> None:
     """Wait until the queue holds so many messages, and workers so many of it."""
     wanted = [NAME, str(ready), str(in_hand)]
     async with asyncio.timeout(60):
-        while wanted not in await _depths(ground):
+        while wanted not in await _told(ground, "name", "messages_ready", "messages_unacknowledged"):
             await asyncio.sleep(0.1)
 
 
-async def _depths(ground: Ground) -> list[list[str]]:
-    columns = ("name", "messages_ready", "messages_unacknowledged")
+async def _told(ground: Ground, *columns: str) -> list[list[str]]:
     told = await ground.rabbitmqctl("list_queues", "--no-table-headers", *columns)
     return [line.split() for line in told.splitlines()]
 
@@ -69,6 +75,7 @@ async def test_ten_claims_at_one_moment_and_a_thousand_copies_are_one_run_and_on
     stage: Scene, hands: list[WorkerProcess], ground: Ground, gate: Gate, measured: list[str]
 ) -> None:
     # Given ten workers, each with a message of the same job in its hand
+    await until_consumed(ground, WORKERS)
     signal_all(hands, signal.SIGSTOP)
     try:
         job = await stage.client.submit(MODEL, note=1, gate=str(gate.path))

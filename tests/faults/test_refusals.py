@@ -189,6 +189,21 @@ async def test_a_model_deployed_late_is_served_with_its_attempts_unspent(
     measured.append(f"model unknown twice, then deployed: {_spaced(await _spaces(stage, job))}, {tally}")
 
 
+async def test_an_older_worker_that_does_not_know_the_model_is_not_asked_for_ever(
+    stage: Scene, behind_the_times: WorkerProcess, measured: list[str]
+) -> None:
+    # Given a worker that serves longer than the one that knows the model, and is idle as well
+    with stage.house.worker(QUEUE):
+        job = await stage.client.submit(MODEL, note=1, max_attempts=1)
+        await job.wait(timeout_s=60)
+        assert behind_the_times.process.poll() is None
+    # Then it is asked once at most: having given the job back it comes after all others
+    assert len(await _spaces(stage, job)) <= 1
+    assert await stage.books.attempts(job.id) == [(1, "succeeded")]
+    tally = await stage.counted([job.id], runs=1)
+    measured.append(f"model unknown to the older of two idle workers: {tally}")
+
+
 HURRIES = [
     pytest.param(True, id="in a hurry"),
     pytest.param(False, id="in its own time", marks=(pytest.mark.slow, pytest.mark.timeout(240))),
