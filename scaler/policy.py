@@ -19,7 +19,20 @@ from dataclasses import dataclass
 
 from scaler.credit import Need, Times, boot_deadline_s, needs, times
 from scaler.roles import SERVING, Role, Roster, assess
-from scaler.snapshot import Backlog, Config, Decision, Demand, Failures, Snapshot, Tier, Unknown, WorkerState
+from scaler.snapshot import (
+    Backlog,
+    Broker,
+    Config,
+    Decision,
+    Demand,
+    Failures,
+    Snapshot,
+    Tier,
+    Unknown,
+    WorkerState,
+)
+
+STUCK_S = 120.0
 
 
 def decide(snapshot: Snapshot, config: Config, now: float) -> Decision:
@@ -40,7 +53,7 @@ def decide(snapshot: Snapshot, config: Config, now: float) -> Decision:
     expected = times(snapshot.pace, config)
     deadline_s = boot_deadline_s(expected, config)
     roster = assess(snapshot.machines, snapshot.workers, snapshot.broker, config, deadline_s=deadline_s)
-    return _decide(_Case(snapshot.demand, roster, expected, config, pause_s))
+    return _decide(_Case(snapshot.demand, roster, snapshot.broker, expected, config, pause_s))
 
 
 def backoff_s(failures: int, config: Config) -> float:
@@ -90,6 +103,7 @@ class _Case:
 
     demand: Demand
     roster: Roster
+    broker: Broker | Unknown
     expected: Times
     config: Config
     pause_s: float
@@ -117,8 +131,18 @@ def _decide(case: _Case) -> Decision:
         drain=drain,
         terminate=case.roster.over,
         reason="; ".join(_reason(case, most, want=want, launch=launch, drain=drain)),
-        alarms=case.roster.alarms,
+        alarms=(*case.roster.alarms, *_stuck(case)),
     )
+
+
+def _stuck(case: _Case) -> Iterator[str]:
+    """Jobs that wait beside workers with nothing to do: no machine more would help."""
+    idle = any(hand.idle_s is not None and hand.idle_s >= STUCK_S for hand in case.roster.of(Role.IDLE))
+    if idle and case.demand.waiting and case.demand.oldest_s > STUCK_S and isinstance(case.broker, Broker):
+        why = (
+            "workers do not take the messages" if case.broker.ready else "the broker has no message for them"
+        )
+        yield f"jobs have waited for {STUCK_S:g} s though workers are idle: {why}"
 
 
 def _target(case: _Case, add: int) -> int:

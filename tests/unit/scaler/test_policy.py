@@ -260,6 +260,23 @@ def test_ready_without_a_consumer_is_a_contradiction() -> None:
     assert decision.alarms == ("a reports ready, but the broker has no consumer on this queue",)
 
 
+@pytest.mark.parametrize(("messages", "why"), [(0, "the broker has no message"), (3, "workers do not take")])
+def test_jobs_that_wait_beside_idle_workers_are_a_contradiction(messages: int, why: str) -> None:
+    broker = Broker(ready=messages, consumers=1)
+    idle: dict[str, Any] = {
+        "workers": (ready("a", idle_s=200),),
+        "machines": machines("a"),
+        "broker": broker,
+    }
+
+    [alarm] = decided(demand=demand(waiting=3, oldest_s=130), **idle).alarms
+    assert why in alarm
+    assert not decided(demand=demand(waiting=3, oldest_s=30), **idle).alarms
+    busy = idle | {"workers": (ready("a", busy=1),)}
+    assert not decided(demand=demand(waiting=3, running=1, oldest_s=130), **busy).alarms
+    assert not decided(demand=demand(waiting=3, oldest_s=130), **(idle | {"broker": UNKNOWN})).alarms
+
+
 @pytest.mark.parametrize("part", ["demand", "workers", "machines"])
 def test_unknown_holds(part: str) -> None:
     known: dict[str, Any] = {
