@@ -223,6 +223,7 @@ async def test_who_stood_in_line_of_many_dying_engines_never_pays(
     assert await cast.attempts("waiting") == [attempts], why
     assert all(f"ended {SPARED} times under other jobs" in each for each in why)
     assert cast.company("waiting") == [set()]
+    assert await cast.marked("waiting") is False
     assert len(workers) == 1
 
 

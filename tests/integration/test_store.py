@@ -303,6 +303,16 @@ async def test_who_was_at_work_in_an_engine_that_died_runs_alone_next(store: Sto
     assert [claim.alone for claim in again if isinstance(claim, Claim)] == [True, False]
 
 
+async def test_who_stood_in_line_of_engines_that_died_runs_beside_others_next(store: Store) -> None:
+    claim = await store.claimed()
+    await store.attempts.release(claim, Evidence(error={"code": "worker_lost", "message": "under others"}))
+
+    again = await store.attempts.claim(claim.id)
+
+    assert isinstance(again, Claim)
+    assert (again.attempt, again.alone) == (1, False)
+
+
 async def test_a_blamed_job_stays_alone_until_it_has_ended(store: Store) -> None:
     many = AttemptStore(store.database, worker="w2", models=["cutout@1"], slots=2)
     job = new_job()
@@ -497,12 +507,31 @@ async def test_a_session_plans_generically_and_outlives_its_peer_by_half_a_minut
     assert [found[name] for name in names] == ["off", "force_generic_plan", "10", "5", "3"]
 
 
+async def test_a_statement_that_somebody_ended_is_refused_by_a_server_that_is_there(store: Store) -> None:
+    async def end_it() -> None:
+        ended = False
+        while not ended:
+            rows = await store.database.read(
+                "select pg_cancel_backend(pid) as ended from pg_stat_activity "
+                "where query = 'select pg_sleep(60)' and state = 'active' and datname = current_database()"
+            )
+            ended = bool(rows)
+
+    ending = asyncio.create_task(end_it())
+    with pytest.raises(Unavailable) as refused:
+        await store.database.write("select pg_sleep(60)")
+    await ending
+
+    assert refused.value.refused
+
+
 async def test_a_server_that_is_away_is_unavailable() -> None:
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable) as away:
         async with open_database(
             Postgres(dsn=SecretStr("postgresql://127.0.0.1:1/x"), timeout_s=2), name="test"
         ):
             pass
+    assert not away.value.refused
 
 
 async def _published(store: Store, *, age_s: float, **fields: Any) -> NewJob:

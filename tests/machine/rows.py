@@ -192,7 +192,7 @@ class MemoryAttempts:
             progress=1.0 if verdict is State.SUCCEEDED else row.progress,
             attempt=row.attempt - (1 if queued and given_back else 0),
             releases=row.releases + (1 if queued else 0),
-            alone=row.alone or bool(evidence.error and evidence.error["code"] == EngineDied.code),
+            alone=row.alone or (asked is not State.QUEUED and _engine_died(evidence)),
             run_at=after(now, delay_s) if verdict is State.WAITING else None,
             queued_at=now if queued else row.queued_at,
             publish_due=now if queued else None,
@@ -257,6 +257,10 @@ class MemoryReads:
 
     def seqs(self, ids: Sequence[UUID]) -> dict[UUID, int]:
         return {id_: self._table.rows[id_].seq for id_ in ids if id_ in self._table.rows}
+
+
+def _engine_died(evidence: Evidence) -> bool:
+    return evidence.error is not None and evidence.error["code"] == EngineDied.code
 
 
 def _verdict(row: Row, asked: State) -> State:

@@ -325,7 +325,8 @@ class AttemptStore:
             "log": clean_text(evidence.log),
             "timings": evidence.timings,
             # Several may have been at work in the engine that died: the next attempt finds out which it was.
-            "alone": evidence.error is not None and evidence.error["code"] == EngineDied.code,
+            # One that is given back was not, whatever died around it.
+            "alone": state is not State.QUEUED and (evidence.error or {}).get("code") == EngineDied.code,
         }
         try:
             return await self._endings.add(_Leaving(claim.id, claim.fence, to_json(told)))
