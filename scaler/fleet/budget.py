@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from scaler.ports import Clock
 
@@ -39,6 +39,12 @@ class Budget:
         """So many of those that were granted last did not happen."""
         for _ in range(min(count, len(self._done))):
             self._done.pop()
+
+    def recall(self, ages_s: Iterable[float]) -> None:
+        """Count what was done before this process began, so long ago: a restart is no new budget."""
+        now = self._clock.now()
+        self._done = deque(sorted([*self._done, *(now - age_s for age_s in ages_s)]))
+        self._forget(now)
 
     @property
     def alarm(self) -> str | None:

@@ -144,6 +144,7 @@ class Ec2Fleet:
         self._asked: dict[str, float] = {}
         self._strange: set[str] = set()
         self._short_at: float | None = None
+        self._counted: set[str] = set()
         self.rates: dict[str, float] = {}
 
     async def machines(self) -> Sequence[Machine]:
@@ -153,6 +154,7 @@ class Ec2Fleet:
             Unavailable: The cloud did not list them.
         """
         found = {instance.id: instance for instance in await self._inventory.of(self._queue)}
+        self._recall(found)
         machines = [self._machine(instance) for instance in found.values()] + self._invisible(found)
         self._lived = {machine.id: machine.age_s for machine in machines if not machine.inherited}
         self._asked = {name: at for name, at in self._asked.items() if name in found or name in self._unseen}
@@ -172,20 +174,10 @@ class Ec2Fleet:
         if not granted:
             raise Unavailable(self._means.launches.alarm or "no launch is allowed now")
         started: list[str] = []
-        calls = 0
-        plan = attempts(self._means.menu, self._memory, self._means.rules, self._clock.now())
-        for attempt in plan:
-            missing = granted - len(started)
-            if missing and attempt.offerings:
-                # By the number of the call and not by what it asks for: whoever repeats the launch with
-                # another memory of what is short meets the first request again, and not an empty place.
-                started += await self._ask(attempt, missing, token, f"{token}:{calls}")
-                calls += 1
-            elif missing:
-                self._learn(attempt, Outcome(missing=missing))
-        self._means.launches.give_back(granted - len(started))
-        short = len(started) < granted and plan[-1].market is Market.ON_DEMAND
-        self._short_at = self._clock.now() if short else None
+        try:
+            await self._start(granted, token, started)
+        finally:  # what starts without an answer is counted as soon as it is on the list
+            self._means.launches.give_back(granted - len(started))
         return started
 
     async def terminate(self, ids: Sequence[str]) -> None:
@@ -214,6 +206,21 @@ class Ec2Fleet:
             told.append("the cloud is short of every offering on the menu that was asked for")
         return [alarm for alarm in told if alarm]
 
+    async def _start(self, count: int, token: str, started: list[str]) -> None:
+        calls = 0
+        plan = attempts(self._means.menu, self._memory, self._means.rules, self._clock.now())
+        for attempt in plan:
+            missing = count - len(started)
+            if missing and attempt.offerings:
+                # By the number of the call and not by what it asks for: whoever repeats the launch with
+                # another memory of what is short meets the first request again, and not an empty place.
+                started += await self._ask(attempt, missing, token, f"{token}:{calls}")
+                calls += 1
+            elif missing:
+                self._learn(attempt, Outcome(missing=missing))
+        short = len(started) < count and plan[-1].market is Market.ON_DEMAND
+        self._short_at = self._clock.now() if short else None
+
     async def _ask(self, attempt: Attempt, missing: int, launch: str, call: str) -> Sequence[str]:
         answer = await self._cloud.launch(
             token=hashlib.sha256(call.encode()).hexdigest(),
@@ -226,6 +233,7 @@ class Ec2Fleet:
         if answer.repeated:
             return await self._find(launch)
         self._unseen |= dict.fromkeys(answer.ids, self._clock.now())
+        self._counted.update(answer.ids)
         failed = tuple(_offering(refusal, attempt) for refusal in answer.refusals)
         self._learn(attempt, Outcome(missing=missing - len(answer.ids), failed=failed))
         self._check(answer)
@@ -258,6 +266,11 @@ class Ec2Fleet:
                 missing=outcome.missing,
                 parked=sorted(f"{o.type} {o.zone} {o.market}" for o in self._memory.parked),
             )
+
+    def _recall(self, found: Mapping[str, Instance]) -> None:
+        """Whoever launched them, an earlier scaler or one without an answer, they are paid for."""
+        self._means.launches.recall(e.age_s for name, e in found.items() if name not in self._counted)
+        self._counted = self._counted.intersection(self._unseen) | found.keys()
 
     def _machine(self, instance: Instance) -> Machine:
         self._unseen.pop(instance.id, None)

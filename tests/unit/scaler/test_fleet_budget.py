@@ -36,6 +36,16 @@ def test_what_did_not_happen_is_given_back() -> None:
     assert budget.take(3) == 2
 
 
+def test_a_restart_is_no_new_budget() -> None:
+    clock = FakeClock()
+    budget = Budget("launches", {MINUTE_S: 10, HOUR_S: 5}, clock)
+
+    budget.recall([30.0, 3000.0, 3700.0, 4000.0])
+    assert budget.take(9) == 3
+    clock.advance(601)
+    assert budget.take(9) == 1
+
+
 @given(st.lists(st.tuples(st.floats(0, 100), st.integers(0, 10)), max_size=40))
 def test_no_minute_ever_has_more(steps: list[tuple[float, int]]) -> None:
     clock = FakeClock()

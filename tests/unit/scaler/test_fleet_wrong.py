@@ -276,6 +276,16 @@ async def test_workers_that_die_after_a_while_are_bounded_by_the_hour() -> None:
     assert any("more launches" in alarm for alarm in given.alarms)
 
 
+async def test_a_scaler_that_restarts_all_the_time_has_no_more_to_spend() -> None:
+    estate = Estate(habits=calm(boot_s=(5.0, 10.0)), dies_after=100.0, service_s=1e9)
+    estate.submit(50)
+
+    for _ in range(60):
+        await Scaler(estate, per_hour=30).turns(4)
+
+    assert most_within(estate.cloud.launched_at) <= 30
+
+
 async def test_an_image_that_breaks_while_old_workers_serve_is_noticed_all_the_same() -> None:
     given = await serving(2)
     given.keeper._config = replace(given.keeper._config, max=6)
