@@ -14,6 +14,8 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gpu_worker.engine.own import OwnProcess
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
@@ -52,14 +54,17 @@ class _Ended:
 
 
 async def _together(coroutines: Sequence[Coroutine[Any, Any, Any]]) -> list[_Ended]:
-    return list(await asyncio.gather(*map(_watched, coroutines)))
+    own = OwnProcess()
+    return list(await asyncio.gather(*(_watched(coroutine, own) for coroutine in coroutines)))
 
 
-async def _watched(coroutine: Coroutine[Any, Any, Any]) -> _Ended:
+async def _watched(coroutine: Coroutine[Any, Any, Any], own: OwnProcess) -> _Ended:
     try:
         return _Ended(await coroutine)
     except BaseException as error:  # noqa: BLE001  the execution step: a SystemExit would end the loop for all jobs
         return _Ended(error=error)  # raised by the caller, its traceback without the loop's own frames
+    finally:
+        own.check()  # the caller's thread is not in a child: it would serve this loop for ever
 
 
 def _loop() -> asyncio.AbstractEventLoop:

@@ -13,10 +13,11 @@ Inputs and outputs travel as files; a frame carries names, paths, short texts an
 from __future__ import annotations
 
 import json
-import os
 import struct
 import threading
 from typing import TYPE_CHECKING, Any
+
+from gpu_worker.engine.own import OwnProcess
 
 if TYPE_CHECKING:
     import socket
@@ -65,16 +66,14 @@ class Channel:
         self._connection = connection
         self._stream = connection.makefile("rb")  # buffered: many small frames, one call
         self._sending = threading.Lock()
-        self._owner = os.getpid()
+        self._own = OwnProcess()
 
     def send(self, *frames: Frame) -> None:
         """Send frames whole, in one piece: each piece wakes the worker.
 
-        A child that an algorithm forked may come back out of it, as if it were the engine: it ends here,
-        before it answers for its parent.
+        A child that an algorithm forked ends here, should it speak for its parent.
         """
-        if os.getpid() != self._owner:
-            os._exit(1)
+        self._own.check()
         data = b"".join(map(pack, frames))
         with self._sending:
             self._connection.sendall(data)

@@ -13,6 +13,7 @@ from gpu_worker.engine import values
 from gpu_worker.engine.handler import ClassSteps, LoadContext, ModelImports, make_steps
 from gpu_worker.engine.job import CanceledError
 from gpu_worker.engine.onnx import OnnxSession
+from gpu_worker.engine.own import OwnProcess
 from gpu_worker.engine.spec import SpecError
 from gpu_worker.engine.turns import TURNS
 
@@ -53,8 +54,9 @@ class Runner:
         self.session = OnnxSession(spec, device) if spec.backend == "onnx" else None
         outputs = {name: kind for name, (kind, _) in spec.outputs.items()}
         context = LoadContext(spec.folder, spec.options, device, self.session, spec.inputs, outputs)
+        self._own = OwnProcess()
         with self.turn():
-            self._steps = make_steps(spec, context)
+            self._steps = self._own.of(make_steps, spec, context)
         if spec.batching and not isinstance(self._steps, ClassSteps):
             raise SpecError(f"{spec.ref}: [batching] wants a class with infer(items), not a plain function")
         kinds = {*spec.inputs.values(), *(kind for kind, _ in spec.outputs.values())}
@@ -66,15 +68,17 @@ class Runner:
     def prepare(self, request: Request, job: Job) -> Any:
         """The item that `infer` takes. This and the other steps are to be run within `turn`."""
         inputs = values.decode_inputs(self.spec, request.inputs)
-        return self._steps.prepare(self.defaults | request.params | inputs, job)
+        return self._own.of(self._steps.prepare, self.defaults | request.params | inputs, job)
 
     def infer(self, items: list[Any]) -> list[Any]:
         """One raw result for each item."""
-        return self._steps.infer(items)
+        raws: list[Any] = self._own.of(self._steps.infer, items)
+        return raws
 
     def finish(self, item: Any, raw: Any, scratch: Path, *, inline: bool = False) -> dict[str, values.Output]:
         """The outputs by name; small texts stand in them (`inline`), all else lies in `scratch`."""
-        return values.encode_outputs(self.spec, self._steps.finish(item, raw), scratch, inline=inline)
+        returned = self._own.of(self._steps.finish, item, raw)
+        return values.encode_outputs(self.spec, returned, scratch, inline=inline)
 
     def shape_of(self, item: Any) -> Hashable:
         """Items of one shape fit into one `infer`: arrays by type and shape, whatever they are nested in."""
