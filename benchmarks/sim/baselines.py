@@ -10,7 +10,8 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
-from benchmarks.sim.world import Box, World
+from benchmarks.sim.boxes import Box
+from benchmarks.sim.world import World
 
 PROVISION_S = 900.0
 """The cluster autoscaler gives a node up that did not come by then (`--max-node-provision-time`)."""

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from benchmarks.sim.boxes import Box
 from benchmarks.sim.cloud import SPOT_SHARE, TYPE
-from benchmarks.sim.world import Box, World
+from benchmarks.sim.world import World
 from scaler.launches import Launches
 from scaler.learning import Learning
 from scaler.offerings import Memory, Menu, Offering, Outcome, Quote, Rules, after, attempts, park

@@ -10,9 +10,9 @@ import itertools
 import random
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
+from benchmarks.sim.boxes import Box, Tally
 from benchmarks.sim.cloud import NOTICE_S, Cloud, price
 from benchmarks.sim.workload import Workload
 from scaler.offerings import Offering
@@ -23,33 +23,6 @@ LEASE_S = 90.0
 REMEMBERED_S = 600.0
 LEAVE_S = 7200.0
 """What a fleet gets to leave after the last job."""
-
-
-@dataclass(slots=True, eq=False)
-class Box:
-    """A machine with its worker."""
-
-    id: int
-    offering: Offering
-    launched: float
-    ready_at: float | None = None
-    job: int | None = None
-    idle_since: float = 0.0
-    draining: bool = False
-    noticed: bool = False
-    ended: float | None = None
-    asked: bool = False
-    """Its end was wanted, and no accident."""
-
-    @property
-    def ready(self) -> bool:
-        """Whether it can take jobs, or could until it was asked to leave."""
-        return self.ready_at is not None
-
-    @property
-    def free(self) -> bool:
-        """Whether it takes a job now."""
-        return self.ready and self.job is None and not self.draining and self.ended is None
 
 
 class Policy(Protocol):
@@ -66,24 +39,6 @@ class Policy(Protocol):
     def turn(self, world: World) -> None:
         """Look and act once."""
         ...
-
-
-@dataclass(slots=True)
-class Tally:
-    """What is counted."""
-
-    machine_s: float = 0.0
-    cost_s: float = 0.0
-    """Machine seconds at their price, in on-demand seconds."""
-    killed_busy: int = 0
-    """By the policy, not by the cloud."""
-    taken_busy: int = 0
-    """By the cloud, with a job in hand."""
-    launches: int = 0
-    refused: int = 0
-    most: int = 0
-    timeline: list[tuple[float, int, int, int]] = field(default_factory=list)
-    """At each look: the moment, machines, those at work, jobs waiting."""
 
 
 class World:
