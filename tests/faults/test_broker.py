@@ -7,9 +7,11 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
 import aio_pika
 import pytest
+from aio_pika.abc import AbstractChannel
 
 from gateway.client import AsyncJob
 from tests.e2e.processes import Gate, WorkerProcess
@@ -27,6 +29,8 @@ CLEARED_S = 20
 """Published: after an alarm. A publish that was not taken gives up after 10 s, and is due again 5 s later;
 then a tick of the relay."""
 WAITING = 5
+RESENT_S = 60
+"""What the relay may take to publish again what no confirm came for; 10 s after the insert it is due."""
 QUEUE = "leveret.steady"
 ALARMS = {
     "memory": (("set_vm_memory_high_watermark", "0.000001"), ("set_vm_memory_high_watermark", "0.4")),
@@ -53,16 +57,33 @@ async def accepted(stage: Stage, when: str, note: int) -> AsyncJob:
     return job
 
 
+@dataclass(slots=True)
+class Work:
+    """Jobs in the way of a fault.
+
+    Attributes:
+        jobs: The running one first.
+        healed: When the fault was over; none is when the block ends.
+    """
+
+    jobs: list[AsyncJob]
+    healed: float | None = None
+
+    def heal(self) -> None:
+        """From now on what waits has to start in time."""
+        self.healed = time.monotonic()
+
+
 @asynccontextmanager
-async def work(stage: Stage, gate: Gate, what: str) -> AsyncIterator[list[AsyncJob]]:
+async def work(stage: Stage, gate: Gate, what: str) -> AsyncIterator[Work]:
     """One job runs and a few wait; afterwards all have ended, each with one run."""
     running = await stage.client.submit("gated", note=what, params=gate.params)
     await gate.until_runs(1)
     waiting = [await stage.client.submit("gated", note=n) for n in range(WAITING)]
-    jobs = [running, *waiting]
-    yield jobs
+    under_way = Work([running, *waiting])
+    yield under_way
     gate.open()
-    began = time.monotonic()
+    jobs, began = under_way.jobs, under_way.healed or time.monotonic()
     await asyncio.gather(*(job.wait(timeout_s=2 * AGAIN_S) for job in jobs))
     took = time.monotonic() - began
     ids = [job.id for job in jobs]
@@ -76,14 +97,16 @@ async def work(stage: Stage, gate: Gate, what: str) -> AsyncIterator[list[AsyncJ
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 async def test_killed(stage: Stage, gate: Gate, steady: WorkerProcess, how: signal.Signals) -> None:
-    async with work(stage, gate, f"ended by {how.name} and started again") as jobs:
+    async with work(stage, gate, f"ended by {how.name} and started again") as under_way:
+        running = under_way.jobs[0]
         await stage.ground.kill("rabbitmq", how)
-        jobs.append(await accepted(stage, "dead", 10))
+        under_way.jobs.append(await accepted(stage, "dead", 10))
         with stage.house.worker("steady", ready=False) as other:
             await stage.ground.restart("rabbitmq")
+            under_way.heal()
             # Then the message of the running job comes again, to another one
-            await stage.books.until_renewed_past_doubt(jobs[0].id)
-            assert other.logged("job.claimed", job_id=jobs[0].id) is None
+            await stage.books.until_renewed_past_doubt(running.id)
+            assert other.logged("job.claimed", job_id=running.id) is None
             other.drain()
             assert await other.exit_code() == 0
     assert steady.process.poll() is None
@@ -95,25 +118,32 @@ QUIET = [pytest.param(False, id="with a submit"), pytest.param(True, id="quiet",
 
 @pytest.mark.parametrize("quiet", QUIET)
 async def test_wiped(stage: Stage, gate: Gate, steady: WorkerProcess, *, quiet: bool) -> None:
-    async with work(stage, gate, f"data deleted{', no submit meanwhile' if quiet else ''}") as jobs:
+    async with work(stage, gate, f"data deleted{', no submit meanwhile' if quiet else ''}") as under_way:
         await stage.ground.kill("rabbitmq")
         stage.ground.wipe("rabbitmq")
         if not quiet:
-            jobs.append(await accepted(stage, "dead and wiped", 11))
+            under_way.jobs.append(await accepted(stage, "dead and wiped", 11))
         await stage.ground.restart("rabbitmq")
     assert steady.process.poll() is None
 
 
+@asynccontextmanager
+async def channel_of(stage: Stage) -> AsyncIterator[AbstractChannel]:
+    """To the broker itself, past all proxies."""
+    connection = await aio_pika.connect(stage.ground.direct["LEVERET_RABBITMQ_URL"], timeout=10)
+    async with connection:
+        yield await connection.channel()
+
+
 @pytest.mark.parametrize("quiet", QUIET)
 async def test_queue_deleted(stage: Stage, gate: Gate, steady: WorkerProcess, *, quiet: bool) -> None:
-    async with work(stage, gate, f"queue deleted{', no submit meanwhile' if quiet else ''}") as jobs:
-        connection = await aio_pika.connect(stage.ground.direct["LEVERET_RABBITMQ_URL"], timeout=10)
-        async with connection:
-            channel = await connection.channel()
+    async with work(stage, gate, f"queue deleted{', no submit meanwhile' if quiet else ''}") as under_way:
+        async with channel_of(stage) as channel:
             deleted = await channel.queue_delete(QUEUE, timeout=10)
+        under_way.heal()
         assert deleted.message_count == WAITING
         if not quiet:
-            jobs.append(await accepted(stage, "without the queue", 12))
+            under_way.jobs.append(await accepted(stage, "without the queue", 12))
     assert steady.process.poll() is None
 
 
@@ -144,12 +174,12 @@ async def test_alarm(stage: Stage, gate: Gate, steady: WorkerProcess, resource: 
 
 
 async def test_acks_count_in_an_alarm(stage: Stage, gate: Gate, steady: WorkerProcess) -> None:
-    async with work(stage, gate, "memory alarm over jobs") as jobs:
+    async with work(stage, gate, "memory alarm over jobs") as under_way:
         await stage.ground.rabbitmqctl(*ALARMS["memory"][0])
         try:
             # A worker with one slot gets its next message only when the ack of the last one arrived
             gate.open()
-            await asyncio.gather(*(job.wait() for job in jobs))
+            await asyncio.gather(*(job.wait() for job in under_way.jobs))
         finally:
             await stage.ground.rabbitmqctl(*ALARMS["memory"][1])
 
@@ -186,20 +216,43 @@ async def test_out_of_patience(stage: Stage, gate: Gate, steady: WorkerProcess) 
 
 @pytest.mark.parametrize("loss", ["reset", "swallow"])
 async def test_confirm_lost(stage: Stage, gate: Gate, steady: WorkerProcess, loss: str) -> None:
-    gate.open()
+    # Given a worker with no slot left, so that every message stays in the queue
+    busy = await stage.client.submit("gated", note="holds the slot", params=gate.params)
+    await gate.until_runs(1)
+    own = Gate(gate.path.with_name("unconfirmed"))
+    own.open()
     # When the broker has the message and nobody hears of it
     trap = await stage.ground.lose_answer("rabbitmq", b'"job_id"', "reset" if loss == "reset" else "swallow")
     began = time.monotonic()
-    job = await stage.client.submit("gated", note="unconfirmed", params=gate.params)
+    job = await stage.client.submit("gated", note="unconfirmed", params=own.params)
     took = time.monotonic() - began
-    await job.wait()
-    next_ = await accepted(stage, f"after a confirm lost by {loss}", 13)
-    await next_.wait()
-    # Then the job is accepted, and runs once though the relay says it again
     assert trap.sprung >= 1
-    assert len(gate.runs()) == 1
-    tally = await stage.counted([job.id, next_.id], runs=2)
+    assert await waiting_messages(stage) == 1
+    # Then the relay says it again
+    async with asyncio.timeout(RESENT_S):
+        while (copies := await waiting_messages(stage)) < 2:
+            await asyncio.sleep(0.1)
+    resent = time.monotonic() - began
+    next_ = await accepted(stage, f"after a confirm lost by {loss}", 13)
+    # And all copies of it are one run
+    gate.open()
+    for each in (busy, job, next_):
+        await each.wait()
+    async with asyncio.timeout(RESENT_S):
+        while await waiting_messages(stage):
+            await asyncio.sleep(0.1)
+    assert len(own.runs()) == 1
+    assert await stage.books.attempts(job.id) == [(1, "succeeded")]
+    tally = await stage.counted([busy.id, job.id, next_.id], runs=3)
     stage.measured.append(
-        f"broker's confirm lost ({loss}): accepted after {took:.1f} s (<= {SUBMIT_S}), {tally}"
+        f"broker's confirm lost ({loss}): accepted after {took:.1f} s (<= {SUBMIT_S}), {copies} messages"
+        f" after {resent:.1f} s and one run, {tally}"
     )
     assert took <= SUBMIT_S
+
+
+async def waiting_messages(stage: Stage) -> int:
+    """Those that no worker holds."""
+    async with channel_of(stage) as channel:
+        queue = await channel.declare_queue(QUEUE, passive=True, timeout=10)
+    return queue.declaration_result.message_count or 0
