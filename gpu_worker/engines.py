@@ -18,7 +18,7 @@ from gpu_worker.engine.calls import EngineCall, EngineResult
 from gpu_worker.engine.host import EngineHost
 from gpu_worker.engine.launch import Device
 from shared.catalog import Model
-from shared.errors import DeviceError, LeveretError, Misconfigured
+from shared.errors import DeviceMissing, LeveretError, Misconfigured
 
 log = structlog.get_logger()
 
@@ -65,7 +65,7 @@ class Engines:
         """Load and warm models. One that cannot be loaded is told, and fails its own jobs only.
 
         Raises:
-            DeviceError: The device is missing: this worker would fail every job.
+            DeviceMissing: This worker would fail every job.
         """
         for model in models:
             await asyncio.gather(*(_load(host, model) for host in self._hosts_of(model)))
@@ -113,7 +113,7 @@ def _names(listed: str) -> list[str]:
 async def _load(host: EngineHost, model: Model) -> None:
     try:
         report = await host.load(model)
-    except DeviceError:
+    except DeviceMissing:
         raise
     except LeveretError as error:
         log.warning("model.unloadable", model=model.ref, code=error.code, reason=str(error))

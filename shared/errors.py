@@ -172,6 +172,10 @@ class DeviceError(LeveretError):
     retryable = True
 
 
+class DeviceMissing(DeviceError):
+    """There is no such device here: every job would fail."""
+
+
 class StoreError(LeveretError):
     """The object store did not answer as it should."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from shared.errors import (
     AlgorithmRetry,
     BadInput,
     DeviceError,
+    DeviceMissing,
     EngineDied,
     InvalidOutput,
     JobCanceled,
@@ -176,11 +178,18 @@ def _output_of(
 _FORGED = "the engine process answered with something that is no answer, and was ended"
 
 
+_SIMPLE: Mapping[str, Callable[[str], LeveretError]] = {
+    "bad_input": BadInput,
+    "device": DeviceError,
+    "device_missing": DeviceMissing,
+    "canceled": JobCanceled,
+}
+
+
 def failure_of(reply: Frame) -> LeveretError:
     """The error that a `failed` frame tells."""
     message = clean_text(reply["message"])
-    simple = {"bad_input": BadInput, "device": DeviceError, "canceled": JobCanceled}.get(reply["kind"])
-    if simple is not None:
+    if (simple := _SIMPLE.get(reply["kind"])) is not None:
         return simple(message)
     if reply["kind"] == "retry":
         return AlgorithmRetry(message, after_s=_seconds(reply.get("after_s")))

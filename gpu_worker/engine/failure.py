@@ -28,7 +28,7 @@ _KINDS: tuple[tuple[type[BaseException], str], ...] = (
     (BadOutputError, "bad_output"),
     (Retry, "retry"),
     (CanceledError, "canceled"),
-    (DeviceMissingError, "device"),
+    (DeviceMissingError, "device_missing"),
     (SpecError, "model"),
 )
 

@@ -84,8 +84,8 @@ class EngineHost:
         return len(self._attempts)
 
     def holds(self, model: Model) -> bool:
-        """Whether the model is loaded."""
-        return self.alive and model.ref in self._loaded
+        """Whether the model is loaded, in a process that takes jobs."""
+        return self.alive and self._open and model.ref in self._loaded
 
     async def start(self) -> None:
         """Start the process, if it is not up.
@@ -173,7 +173,7 @@ class EngineHost:
 
     async def _run(self, attempt: Attempt) -> EngineResult:
         call = attempt.call
-        fresh = call.model.ref not in self._loaded or not self.alive
+        fresh = not self.holds(call.model)
         process, report = await self._ready_with(call.model, call.log, attempt)
         self._inside += 1
         self._loaded.use(call.model.ref)
@@ -205,7 +205,7 @@ class EngineHost:
     async def _ready_with(
         self, model: Model, log: OutputTail, attempt: Attempt | None = None
     ) -> tuple[EngineProcess, LoadReport]:
-        if self._process is not None and self._process.alive and self._open and model.ref in self._loaded:
+        if self._process is not None and self.holds(model):
             return self._process, self._loaded[model.ref]
         async with self._turn:
             process = await self._up(log)
@@ -287,4 +287,4 @@ class EngineHost:
 
     def _grace_s(self, model: Model) -> float:
         default = self.limits.cancel_grace_s if model.backend == "onnx" else 0
-        return float(model.options.get("cancel_grace_s", default))
+        return default if model.cancel_grace_s is None else model.cancel_grace_s

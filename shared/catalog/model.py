@@ -196,6 +196,9 @@ def _has_type(value: Any, name: str) -> bool:
     return name in wanted and isinstance(value, wanted[name])
 
 
+MAX_GRACE_S = 600
+
+
 class Batching(_Table):
     """How many jobs may share one `infer`, and how long the first of them waits for the others."""
 
@@ -237,6 +240,9 @@ class ModelTable(_Table):
             raise ValueError(
                 f"{', '.join(sorted(twice))}: one name per input or param, and `job` is Leveret's own"
             )
+        grace = self.options.get("cancel_grace_s", 0)
+        if isinstance(grace, bool) or not isinstance(grace, int | float) or not 0 <= grace <= MAX_GRACE_S:
+            raise ValueError(f"`options.cancel_grace_s` is a number of seconds from 0 to {MAX_GRACE_S}")
         return self
 
 
@@ -250,6 +256,12 @@ class Model(ModelTable):
     def ref(self) -> str:
         """The full reference, `name@version`."""
         return f"{self.name}@{self.version}"
+
+    @property
+    def cancel_grace_s(self) -> float | None:
+        """Seconds that a canceled job has to end by itself; None where the model does not say."""
+        grace = self.options.get("cancel_grace_s")
+        return None if grace is None else float(grace)
 
     @property
     def path(self) -> Path | None:

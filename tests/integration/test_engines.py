@@ -16,10 +16,11 @@ from gpu_worker.engine.calls import EngineCall, EngineResult, Inline
 from gpu_worker.engine.launch import Device
 from gpu_worker.engines import Engines, devices_of
 from shared.catalog import Model, load_model
-from shared.errors import EngineDied, Misconfigured
+from shared.errors import DeviceMissing, EngineDied, Misconfigured
 
 pytestmark = pytest.mark.anyio
 
+NO_LIMITS = Limits()
 TABLE = """
 name = "{name}"
 backend = "python"
@@ -45,20 +46,20 @@ def run(given):
 
 
 @contextlib.asynccontextmanager
-async def engines(root: Path, *devices: Device) -> AsyncIterator[Engines]:
+async def engines(root: Path, *devices: Device, limits: Limits = NO_LIMITS) -> AsyncIterator[Engines]:
     async with asyncio.timeout(60):
-        made = Engines(devices=devices, scratch=root / "scratch", limits=Limits())
+        made = Engines(devices=devices, scratch=root / "scratch", limits=limits)
         try:
             yield made
         finally:
             await made.stop()
 
 
-def write_model(root: Path, name: str = "waits") -> Model:
+def write_model(root: Path, name: str = "waits", code: str = WAITS) -> Model:
     folder = root / name
     folder.mkdir()
     (folder / "model.toml").write_text(TABLE.format(name=name))
-    (folder / f"{name}.py").write_text(WAITS)
+    (folder / f"{name}.py").write_text(code)
     return load_model(folder)
 
 
@@ -143,6 +144,39 @@ async def test_of_idle_engines_the_one_that_holds_the_model_gets_the_job(tmp_pat
         pid = (await theirs)["pid"]
         again = await other.start()
         assert said(await again)["pid"] == pid
+
+
+async def test_an_engine_that_has_had_its_share_is_not_preferred(tmp_path: Path) -> None:
+    async with engines(tmp_path, *devices_of("cpu", 2), limits=Limits(jobs=1)) as made:
+        model = write_model(tmp_path)
+        await made.preload([model])
+        calls = Calls(made, model, tmp_path)
+        calls.let_go()
+        first, second = [await (await calls.start()) for _ in range(2)]
+    assert said(first)["pid"] != said(second)["pid"]
+    assert "load_s" not in second.timings
+
+
+FULL = """
+class Full(RuntimeError): ...
+Full.__module__ = "torch"
+raise Full("CUDA out of memory")
+"""
+
+
+async def test_a_model_that_does_not_fit_the_gpu_stops_no_worker(tmp_path: Path) -> None:
+    async with engines(tmp_path, *devices_of("cpu", 1)) as made:
+        model, full = write_model(tmp_path), write_model(tmp_path, "full", FULL)
+        await made.preload([full, model])
+        calls = Calls(made, model, tmp_path)
+        calls.let_go()
+        assert "load_s" not in (await (await calls.start())).timings
+
+
+async def test_a_gpu_that_is_missing_stops_the_worker(tmp_path: Path) -> None:
+    async with engines(tmp_path, Device("cuda")) as made:
+        with pytest.raises(DeviceMissing, match="device cuda"):
+            await made.preload([write_model(tmp_path)])
 
 
 async def said_soon(task: asyncio.Task[EngineResult], calls: Calls) -> dict[str, Any]:
