@@ -131,6 +131,30 @@ async def test_an_engine_that_the_kernel_kills_for_its_memory_costs_that_attempt
     assert took <= AGAIN_S
 
 
+async def test_a_job_that_the_kernel_kills_every_time_fails_alone(
+    stage: Scene, hands: WorkerProcess, gate: Gate, little_memory: MemoryGroup, measured: list[str]
+) -> None:
+    # Given a worker in whose group every engine is born, and one engine that is there already
+    params = {"how": "hoard", "gate": str(gate.path)}
+    job = await stage.client.submit(MODEL, note="larger", max_attempts=3, **params)
+    others = await neighbours(stage.client)
+    little_memory.take(await gate.until_runs(1))
+    little_memory.take(hands.pid)
+    # When its job takes too much, again and again
+    gate.open()
+    await poison_ends(stage, job, "SIGKILL")
+    # Then each time the kernel killed that engine, and nobody else
+    assert little_memory.killed() == 3
+    assert len(set(gate.runs())) == 3
+    await unharmed(stage, others)
+    assert hands.process.poll() is None
+    tally = await stage.counted([job.id, *(each.id for each in others)], runs=3 + NEIGHBOURS)
+    took = await started_again(stage, job)
+    told = f"started again after {took:.1f} s (<= {AGAIN_S:g})"
+    measured.append(f"engine killed by the kernel at every attempt: {told}, {tally}")
+    assert took <= AGAIN_S
+
+
 @pytest.mark.parametrize("how", ["busy", "stopped"])
 async def test_a_hang_ends_at_its_time_limit_and_costs_its_own_job(
     stage: Scene, hands: WorkerProcess, gate: Gate, how: str, measured: list[str]
