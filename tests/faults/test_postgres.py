@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
+import asyncpg
 import httpx2
 import pytest
 
@@ -105,12 +106,15 @@ async def test_immediate_restart(
 async def test_sessions_ended(stage: Stage, gate: Gate, steady: WorkerProcess) -> None:
     job = await stage.client.submit("gated", note="running", params=gate.params)
     await gate.until_runs(1)
-    # When somebody ends every session, while it runs and again when it has ended
+    # When somebody ends every session while it runs
     first = await _end_sessions(stage)
     later = await stage.client.submit("doomed", note="later", delay_s=600)
     await later.cancel()
-    second = await _end_sessions(stage)
-    gate.open()
+    # And again when it has ended, in the midst of its result's commit
+    async with _row_held(stage, job.id):
+        gate.open()
+        await _until_commits(stage)
+        second = await _end_sessions(stage)
     began = time.monotonic()
     await job.wait()
     took = time.monotonic() - began
@@ -122,8 +126,31 @@ async def test_sessions_ended(stage: Stage, gate: Gate, steady: WorkerProcess) -
     )
     assert first >= 3
     assert second >= 1
+    assert steady.logged("store.away")
     assert steady.process.poll() is None
     assert took <= BACK_S
+
+
+@asynccontextmanager
+async def _row_held(stage: Stage, job_id: str) -> AsyncIterator[None]:
+    """Nobody else changes this job's row within the block."""
+    connection = await asyncpg.connect(stage.ground.direct["LEVERET_POSTGRES_DSN"], timeout=10)
+    try:
+        async with connection.transaction():
+            await connection.execute("select 1 from jobs where id = $1 for update", UUID(job_id), timeout=20)
+            yield
+    finally:
+        await connection.close(timeout=10)
+
+
+async def _until_commits(stage: Stage) -> None:
+    """Wait until a worker's statement that ends a job waits for the row."""
+    async with asyncio.timeout(30):
+        while not await stage.behind.database.read(
+            "select 1 from pg_stat_activity where wait_event_type = 'Lock'"
+            " and application_name = 'leveret-worker' and query like '%told as materialized%'"
+        ):
+            await asyncio.sleep(0.02)
 
 
 async def _end_sessions(stage: Stage) -> int:
