@@ -135,8 +135,7 @@ async def test_a_job_that_the_kernel_kills_every_time_fails_alone(
     stage: Scene, hands: WorkerProcess, gate: Gate, little_memory: MemoryGroup, measured: list[str]
 ) -> None:
     # Given a worker in whose group every engine is born, and one engine that is there already
-    params = {"how": "hoard", "gate": str(gate.path)}
-    job = await stage.client.submit(MODEL, note="larger", max_attempts=3, **params)
+    job = await stage.client.submit(MODEL, note="larger", how="hoard", gate=str(gate.path), max_attempts=3)
     others = await neighbours(stage.client)
     little_memory.take(await gate.until_runs(1))
     little_memory.take(hands.pid)
