@@ -29,7 +29,9 @@ class WorkerSection(Section):
     )
     imds_url: Address = Field(default="http://169.254.169.254", description="EC2's metadata service")
     model_memory_mb: int = Field(default=0, ge=0, description="of an engine's loaded models together")
-    engine_memory_mb: int = Field(default=0, ge=0, description="an engine above it is replaced when empty")
+    engine_memory_mb: int = Field(
+        default=0, ge=0, description="an engine above it is replaced when empty; 0 goes by the next one"
+    )
     engine_memory_kill_mb: int = Field(default=0, ge=0, description="one above it is killed with its jobs")
     engine_jobs: int = Field(default=0, ge=0, description="after so many an engine is replaced when empty")
     preload: bool = Field(default=True, description="load and warm the queue's models before `ready`")

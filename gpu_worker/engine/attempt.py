@@ -22,7 +22,8 @@ class Limits:
         cancel_grace_s: For a graph to stop by itself. Python code has none, unless the model's option of this
             name gives it some.
         jobs: After which a process is replaced; 0 for never.
-        memory_mb: Resident, above which a process is replaced; 0 for never.
+        memory_mb: Resident, above which a process is replaced; 0 for half of what its models leave of
+            `kill_mb`, or never.
         kill_mb: Resident, above which it is killed in the midst of its jobs; 0 for never.
         models_mb: What loaded models may hold together; 0 for no limit.
     """
@@ -34,6 +35,19 @@ class Limits:
     memory_mb: int = 0
     kill_mb: int = 0
     models_mb: int = 0
+
+    def spent(self, jobs: int, held_mb: Callable[[], float], loaded_mb: float) -> bool:
+        """Whether a process has had its share: what it leaked must not be charged to the next job.
+
+        Args:
+            jobs: That it has had.
+            held_mb: Tells what it holds.
+            loaded_mb: What its models took of that, by right.
+        """
+        if self.jobs and jobs >= self.jobs:
+            return True
+        most_mb = self.memory_mb or (self.kill_mb + min(loaded_mb, self.kill_mb)) / 2
+        return bool(self.memory_mb or self.kill_mb) and held_mb() > most_mb
 
 
 @dataclass(slots=True)

@@ -254,16 +254,11 @@ class EngineHost:
         return process
 
     def _recycle(self, process: EngineProcess) -> None:
-        if process is self._process and process.alive and self._spent(process):
-            self._open = False
+        if process is self._process and process.alive:
+            held, loaded = process.memory_mb, self._loaded.held_mb()
+            self._open = self._open and not self.limits.spent(self._jobs, held, loaded)
         if not self._inside:
             self._empty.set()
-
-    def _spent(self, process: EngineProcess) -> bool:
-        limits = self.limits
-        return bool(limits.jobs and self._jobs >= limits.jobs) or bool(
-            limits.memory_mb and process.memory_mb() > limits.memory_mb
-        )
 
     async def _emptied(self, process: EngineProcess) -> None:
         while self._inside and process.alive:

@@ -65,10 +65,11 @@ class Loaded:
             return
         wanted = self._known_mb.get(coming, size_mb)
         for ref in [ref for ref in self._reports if ref != coming]:
-            if wanted + self._held_mb(coming) <= self._budget_mb:
+            if wanted + self.held_mb(but=coming) <= self._budget_mb:
                 return
             if not self._users[ref]:
                 yield ref
 
-    def _held_mb(self, coming: str) -> float:
-        return sum(report.memory_mb for ref, report in self._reports.items() if ref != coming)
+    def held_mb(self, *, but: str = "") -> float:
+        """What they took when they were loaded, all but one."""
+        return sum(report.memory_mb for ref, report in self._reports.items() if ref != but)

@@ -339,8 +339,9 @@ async def test_a_process_that_had_its_share_is_replaced_between_jobs(tmp_path: P
     assert host.starts == 2
 
 
-async def test_a_process_that_grew_is_replaced(tmp_path: Path) -> None:
-    limits = Limits(memory_mb=200)
+@pytest.mark.parametrize("limits", [Limits(memory_mb=200), Limits(kill_mb=600)], ids=["replaced", "killed"])
+async def test_a_process_that_grew_is_replaced(tmp_path: Path, limits: Limits) -> None:
+    """Before the limit at which it would be killed, under the next job."""
     host = EngineHost(interpreter=None, device=Device("cpu"), scratch=tmp_path / "scratch", limits=limits)
     code = "kept = []\ndef work(given):\n    kept.append(b'x' * given)\n    return len(kept)\n"
     runs = Runs(host, write_model(tmp_path, code, handler="work"), tmp_path)
@@ -350,6 +351,24 @@ async def test_a_process_that_grew_is_replaced(tmp_path: Path) -> None:
         await host.stop()
     assert counts == [1, 2, 1]
     assert host.starts == 2
+
+
+@pytest.mark.parametrize(
+    ("limits", "loaded_mb", "most_mb"),
+    [
+        (Limits(), 0, float("inf")),
+        (Limits(memory_mb=200), 900, 200),
+        (Limits(memory_mb=800, kill_mb=1000), 0, 800),
+        (Limits(kill_mb=1000), 0, 500),
+        (Limits(kill_mb=1000), 600, 800),
+        (Limits(kill_mb=1000), 3000, 1000),
+    ],
+)
+def test_an_engine_may_hold_its_models_and_half_of_what_they_leave(
+    limits: Limits, loaded_mb: float, most_mb: float
+) -> None:
+    assert not limits.spent(1, lambda: min(most_mb, 1e9), loaded_mb)
+    assert limits.spent(1, lambda: most_mb + 1, loaded_mb) == (most_mb < float("inf"))
 
 
 BIG = """
