@@ -136,6 +136,8 @@ class Audit:
     def _check_move(self, old: Row, new: Row, event: Event) -> None:
         self._must(new.state in TRANSITIONS[old.state], new, f"came from {old.state}")
         self._must(new.seq == old.seq + 1, new, "one state, not one event")
+        if new.alone and not old.alone:
+            self._must(self._to_blame(old), new, "is to run alone, and was in no engine")
         if new.state is State.RUNNING:
             self._check_start(old, new)
         if old.state is State.RUNNING and new.fence > old.fence:
@@ -155,12 +157,16 @@ class Audit:
         key, worker = (old.id, old.fence), old.worker or ""
         self.counts["lost_worker"] += 1
         self._must(self.excused(worker, key), new, f"taken from {worker}, which lives and renews")
-        inside = key in self.entered or self.slots.get(worker) == 1 or old.releases >= self.max_releases
         blamed = new.attempt == old.attempt
-        self._must(inside or not blamed, new, "blamed, and was in no engine")
+        self._must(self._to_blame(old) or not blamed, new, "blamed, and was in no engine")
         self._must(
             blamed or key not in self.at_work, new, "was at work in a worker that died, and is not blamed"
         )
+
+    def _to_blame(self, row: Row) -> bool:
+        """An engine began with its attempt, or may have for all one knows; or it was spared often enough."""
+        inside = (row.id, row.fence) in self.entered or self.slots.get(row.worker or "") == 1
+        return inside or row.releases >= self.max_releases
 
     def _must(self, holds: bool, row: Row, why: str) -> None:  # noqa: FBT001  a condition
         if not holds:

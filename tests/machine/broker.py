@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import UUID
 
+from shared.adapters.consumer import STEP_S
 from shared.errors import Unavailable
 from shared.messages import decode_hint, encode_hint
 from tests.machine.wire import Link, Process, Server
@@ -15,6 +17,8 @@ from tests.machine.wire import Link, Process, Server
 T = TypeVar("T")
 
 RECONNECT_S = 1.0
+FIRST = 1
+"""Slots of a worker that come before everybody's further ones."""
 
 
 @dataclass(eq=False)
@@ -35,10 +39,17 @@ class Channel:
 
 @dataclass(eq=False)
 class Held:
-    """A message in a worker's hands."""
+    """A message in a worker's hands.
+
+    Attributes:
+        rank: Of the worker when it got it.
+        first: It took a first slot.
+    """
 
     message: Message
     channel: Channel
+    rank: int
+    first: bool
 
     @property
     def body(self) -> bytes:
@@ -71,6 +82,7 @@ class Broker:
         self.consumers: list[Consumer] = []
         self.sent: list[Message] = []
         self.doubling = 0
+        self.ranks = itertools.count()
         self._delivered = delivered
         self._acked = acked
 
@@ -128,14 +140,13 @@ class Broker:
         self.deliver()
 
     def deliver(self) -> None:
-        """Hand out what free consumers may have; the longest served waits longest."""
-        for consumer in list(self.consumers):
-            while consumer.free > 0 and (waiting := self.queues.get(consumer.queue)):
-                held = Held(waiting.pop(0), consumer.channel)
+        """Hand out what free consumers may have; first slots come first, then who serves longest."""
+        for queue, waiting in self.queues.items():
+            while waiting and (able := [each for each in self.consumers if each.serves(queue)]):
+                consumer = min(able, key=lambda each: each.priority)
+                held = consumer.hold(waiting.pop(0))
                 self._delivered(held)
                 consumer.receive(held)
-                self.consumers.remove(consumer)
-                self.consumers.append(consumer)
 
     def _add(self, message: Message) -> None:
         self.queues[message.queue].append(message)
@@ -158,10 +169,29 @@ class Consumer:
         self._stopped = False
         self._arrived: asyncio.Queue[Held] = asyncio.Queue()
         self._held: set[Held] = set()
+        self._rank = next(broker.ranks)
+        self._stepped_at = -STEP_S
+
+    def serves(self, queue: str) -> bool:
+        """Whether a message of this queue may come here."""
+        return self.queue == queue and not self._stopped and len(self._held) < self._slots
 
     @property
-    def free(self) -> int:
-        return 0 if self._stopped else self._slots - len(self._held)
+    def priority(self) -> tuple[bool, int]:
+        """The least is served first: slots that compute before those that wait, then who serves longest."""
+        present = [held for held in self._held if held.channel is self.channel and held.rank == self._rank]
+        first = max(0, FIRST - (len(self._held) - len(present)))
+        return sum(held.first for held in present) >= first, self._rank
+
+    def step_down(self) -> None:
+        """All others come before this one: new consumers, which know nothing of what is in hand."""
+        now = asyncio.get_running_loop().time()
+        if now - self._stepped_at >= STEP_S:
+            self._stepped_at, self._rank = now, next(self._broker.ranks)
+
+    def hold(self, message: Message) -> Held:
+        further, rank = self.priority
+        return Held(message, self.channel, rank, first=not further)
 
     def receive(self, held: Held) -> None:
         self.channel.unacked.append(held.message)

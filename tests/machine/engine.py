@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
 from gpu_worker.engine.calls import EngineCall, EngineResult, Inline, OutputFile
@@ -17,6 +17,7 @@ from shared.errors import (
     JobTimedOut,
 )
 from shared.jobs import Claim
+from tests.machine import limits
 from tests.machine.audit import Audit
 from tests.machine.wire import Process
 
@@ -44,7 +45,10 @@ class Engine:
     """
 
     def __init__(self, process: Process, around: Around, *, stages: int) -> None:
-        self._free = asyncio.Semaphore(stages)
+        self._free = stages
+        self._deaths = 0
+        self._ended_under: set[str] = set()
+        self._moved = asyncio.Event()
         self.claims: dict[str, Claim] = {}
         self._process = process
         self._around = around
@@ -59,7 +63,7 @@ class Engine:
         on_progress: Callable[[float], None],
         on_begin: Callable[[], None],
     ) -> EngineResult:
-        async with entering, self._free:
+        async with entering, self._turn():
             on_begin()
             claim = self.claims[call.run_id]
             self._around.audit.entered.add((claim.id, claim.fence))
@@ -76,6 +80,14 @@ class Engine:
                 self._stops.pop(call.run_id, None)
                 ended.set()
 
+    def end(self) -> None:
+        """Its process ends: all who are at work die with it, and those in line have met one more death."""
+        self._deaths += 1
+        self._ended_under |= set(self._stops)
+        for stop in self._stops.values():
+            stop.set()
+        self._moved.set()
+
     async def cancel(self, run_id: str) -> bool:
         if run_id not in self._stops:
             return False
@@ -84,14 +96,40 @@ class Engine:
         await ended.wait()
         return True
 
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Stand in line, and be at work then.
+
+        Raises:
+            EngineDied: Too many deaths of others came before its turn.
+        """
+        before = self._deaths
+        while not self._free:
+            self._moved.clear()
+            await self._moved.wait()
+            if self._deaths - before >= limits.SPARED:
+                raise EngineDied("under others", inside=False)
+        self._free -= 1
+        try:
+            yield
+        finally:
+            self._free += 1
+            self._moved.set()
+
     async def _compute(self, call: EngineCall, stop: asyncio.Event) -> None:
         said = call.inputs["text"]
         assert isinstance(said, Inline)
         seconds, end = said.value.split()
-        if await self._stopped_within(stop, min(float(seconds), call.timeout_s)):
+        stopped = await self._stopped_within(stop, min(float(seconds), call.timeout_s))
+        if call.run_id in self._ended_under:
+            raise EngineDied("killed")
+        if stopped:
             raise JobCanceled("stopped")
         if float(seconds) > call.timeout_s:
             raise JobTimedOut("too long")
+        await self._come_to(end)
+
+    async def _come_to(self, end: str) -> None:
         match end:
             case "raises":
                 raise AlgorithmError("no face", exception="ValueError")
@@ -100,6 +138,7 @@ class Engine:
             case "device":
                 raise DeviceError("the GPU is away")
             case "crashes":
+                self.end()
                 raise EngineDied("segmentation fault")
             case "kills":
                 self._around.die(self._process)

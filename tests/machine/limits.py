@@ -4,3 +4,5 @@ from __future__ import annotations
 
 MAX_RELEASES = 2
 MAX_MISSES = 3
+SPARED = 1
+"""Deaths of its engine that a job stands in line of, before it is given back."""

@@ -174,6 +174,8 @@ class WorkerProcess(Process):
             announcer=self.announcer,
             dead_letters=Publisher(around.broker, self, ()),
             changed=heartbeat.notice,
+            setback=self.consumer.step_down,
+            admitted=self._gate.admitted,
         )
         handover = Handover(self.leases)
         self.server = MessageServer(

@@ -192,7 +192,7 @@ class MemoryAttempts:
             progress=1.0 if verdict is State.SUCCEEDED else row.progress,
             attempt=row.attempt - (1 if queued and given_back else 0),
             releases=row.releases + (1 if queued else 0),
-            alone=row.alone or (asked is not State.QUEUED and _engine_died(evidence)),
+            alone=row.alone or _was_at_work(asked, evidence),
             run_at=after(now, delay_s) if verdict is State.WAITING else None,
             queued_at=now if queued else row.queued_at,
             publish_due=now if queued else None,
@@ -259,8 +259,10 @@ class MemoryReads:
         return {id_: self._table.rows[id_].seq for id_ in ids if id_ in self._table.rows}
 
 
-def _engine_died(evidence: Evidence) -> bool:
-    return evidence.error is not None and evidence.error["code"] == EngineDied.code
+def _was_at_work(asked: State, evidence: Evidence) -> bool:
+    """In an engine that died: whoever only stood in its line is given back."""
+    died = evidence.error is not None and evidence.error["code"] == EngineDied.code
+    return died and asked is not State.QUEUED
 
 
 def _verdict(row: Row, asked: State) -> State:

@@ -134,6 +134,12 @@ class Machine(RuleBasedStateMachine):
         self._pass(0.0)
 
     @precondition(lambda self: self.world.workers)
+    @rule(pick=PICK)
+    def end_engine(self, pick: int) -> None:
+        self._worker(pick).engine.end()
+        self._pass(0.0)
+
+    @precondition(lambda self: self.world.workers)
     @rule(pick=PICK, drain_s=st.sampled_from([0.0, 5.0, 100.0]))
     def drain_worker(self, pick: int, drain_s: float) -> None:
         self._worker(pick).drain(drain_s)

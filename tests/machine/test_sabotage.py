@@ -14,7 +14,9 @@ from gpu_worker.leases import Leases
 from gpu_worker.serving import Server
 from gpu_worker.worker import Worker
 from shared.adapters.store.attempts import Refusal
-from shared.jobs import Claim, State
+from shared.errors import EngineDied
+from shared.jobs import Claim, Evidence, State
+from tests.machine import rows
 from tests.machine.memory import MemoryStores
 from tests.machine.profile import SABOTAGE
 from tests.machine.rows import MemoryAttempts
@@ -84,6 +86,16 @@ def with_marks_at_the_claim(patch: Patch) -> World:
     return World()
 
 
+def with_marks_for_those_in_line(patch: Patch) -> World:
+    """Whoever an engine's death is the error of runs alone next, though no engine began with him."""
+
+    def died(_: State, evidence: Evidence) -> bool:
+        return evidence.error is not None and evidence.error["code"] == EngineDied.code
+
+    patch.setattr(rows, "_was_at_work", died)
+    return World()
+
+
 def with_claims_taken_up_twice(patch: Patch) -> World:
     """Two copies of a message whose claims' answers were lost: each takes the row's claim for its own."""
 
@@ -117,6 +129,7 @@ def with_two_winners(patch: Patch) -> World:
         (without_renewals, "which lives and renews"),
         (without_marks, "was at work in a worker that died, and is not blamed"),
         (with_marks_at_the_claim, "blamed, and was in no engine"),
+        (with_marks_for_those_in_line, "is to run alone, and was in no engine"),
         (with_claims_taken_up_twice, "runs one claim twice"),
         (with_two_winners, "runs one claim twice"),
     ],
