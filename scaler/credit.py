@@ -1,12 +1,12 @@
 """The law, deadline credit: how many jobs the workers that are there can start in time. Pure arithmetic.
 
-For each class of priorities, the time left until its last waiting job should have been started says how
-many jobs each worker can still start by then: that is its credit. Where the waiting jobs exceed the credits,
-workers are added by what a fresh one is worth, which is little when a boot takes most of the time left.
+For each class of priorities, the time left until a waiting job should have been started says how many jobs
+each worker can still start by then: that is its credit. Where the waiting jobs exceed the credits, workers
+are added by what a fresh one is worth, which is little when a boot takes most of the time left.
 
-The last one's time, because within a class the first come is the first served: all that wait are started
-before it. By the first one's, all of them would have to be started at once whenever one has waited for long,
-which costs half as many machine hours again (docs/scaling.md).
+Two jobs of each class speak for it. The last one, by whose time all that wait are to be started, as the first
+come is the first served. And the first one alone, by its own: jobs above it may keep every worker busy for
+ever. All by the first one's time would be half as many machine hours again (docs/scaling.md).
 
 A worker of several slots is worth as many credits: each slot is a place of its own, taken or free, and the
 seconds that a job holds one were measured with the others in use.
@@ -15,8 +15,9 @@ seconds that a job holds one were measured with the others in use.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from scaler.roles import Hand, Role, Roster
 from scaler.snapshot import Backlog, Config, Demand, Pace, Tier
@@ -38,17 +39,19 @@ class Times:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """What one class asks for.
+    """What one job of a class asks for.
 
     Attributes:
-        waiting: Jobs of this class and those above it.
-        left_s: Until the last of this class should have been started, by the planned share of the objective.
+        place: Which one speaks: the first or the last that waits.
+        waiting: Jobs that are to be started by its time: itself and those before it, of this class and above.
+        left_s: Until it should have been started, by the planned share of the objective.
         credit: Jobs that those who are here can start by then.
         fresh: Jobs that one more worker could.
         add: Workers that are missing.
     """
 
     tier: Tier
+    place: Literal["first", "last"]
     waiting: int
     left_s: float
     credit: float
@@ -113,23 +116,37 @@ def needs(demand: Demand, roster: Roster, expected: Times, config: Config) -> li
 
     One without would ask for those above it, and has no shorter objective than they.
     """
-    tiers = [tier for tier in Tier if demand.tiers.get(tier, Backlog()).waiting]
-    return [_need(tier, demand, roster, expected, config) for tier in tiers]
+    known = _Known(roster, demand.running, expected, config)
+    return [need for tier in Tier if _of(demand, tier).waiting for need in _of_class(demand, tier, known)]
 
 
-def _need(tier: Tier, demand: Demand, roster: Roster, expected: Times, config: Config) -> Need:
-    within_s = left_s(tier, demand.tiers.get(tier, Backlog()).newest_s, config)
-    waiting = _waiting(demand.tiers, tier)
-    credit = credit_of(roster, demand.running, within_s, expected)
+@dataclass(frozen=True, slots=True)
+class _Known:
+    roster: Roster
+    running: int
+    expected: Times
+    config: Config
+
+
+def _of(demand: Demand, tier: Tier) -> Backlog:
+    return demand.tiers.get(tier, Backlog())
+
+
+def _of_class(demand: Demand, tier: Tier, known: _Known) -> Iterable[Need]:
+    order = list(Tier)
+    above = sum(_of(demand, higher).waiting for higher in order[: order.index(tier)])
+    own = _of(demand, tier)
+    yield _need(tier, "last", above + own.waiting, own.newest_s, known)
+    yield _need(tier, "first", above + 1, own.oldest_s, known)
+
+
+def _need(tier: Tier, place: Literal["first", "last"], waiting: int, age_s: float, known: _Known) -> Need:
+    expected, config = known.expected, known.config
+    within_s = left_s(tier, age_s, config)
+    credit = credit_of(known.roster, known.running, within_s, expected)
     fresh = config.slots * coming_slot(within_s, expected.service_s, expected.boot_s)
     add = max(0, math.ceil((waiting - credit) / fresh - NOTHING))
-    return Need(tier=tier, waiting=waiting, left_s=within_s, credit=credit, fresh=fresh, add=add)
-
-
-def _waiting(tiers: Mapping[Tier, Backlog], lowest: Tier) -> int:
-    """Jobs of a class and above: all of them are served before the last of this class."""
-    order = list(Tier)
-    return sum(tiers.get(tier, Backlog()).waiting for tier in order[: order.index(lowest) + 1])
+    return Need(tier=tier, place=place, waiting=waiting, left_s=within_s, credit=credit, fresh=fresh, add=add)
 
 
 def out_of_reach(expected: Times, config: Config) -> Iterable[Tier]:

@@ -119,7 +119,9 @@ class _Case:
 
 def _decide(case: _Case) -> Decision:
     asked = needs(case.demand, case.roster, case.expected, case.config)
-    most = max(asked, key=lambda need: (need.add, need.waiting - need.credit), default=None)
+    most = max(
+        asked, key=lambda need: (need.add, need.place == "last", need.waiting - need.credit), default=None
+    )
     target = _target(case, most.add if most else 0)
     launch = _launch(case, target - case.have)
     drain = _drain(case)
@@ -208,7 +210,7 @@ def _present(roster: Roster) -> str:
 def _credit(most: Need, expected: Times) -> str:
     """The class that asks for most, and the numbers of the law."""
     return (
-        f"{most.tier}: within the {most.left_s:.0f} s left to the last those here can start"
+        f"{most.tier}: within the {most.left_s:.0f} s left to the {most.place} those here can start"
         f" {most.credit:.1f} of {most.waiting}, one more {most.fresh:.1f}"
         f" (a job takes {expected.service_s:.0f} s, a boot {expected.boot_s:.0f} s)"
     )

@@ -41,6 +41,8 @@ def main() -> int:
     given = list(scenarios(folder, quick=asked.quick))
     if asked.ideas:
         _print(report.table(ideas.tried(given[0])))
+        starved = [measure(*given) for given in ideas.starving()]
+        _print(report.classes_table(starved))
         return 0
     rows = [row for scenario in given for row in _rows(scenario, watch=scenario is given[0])]
     mixed = [measure(each, LAW, policy) for each, policy in classes(given[0].workload)]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from benchmarks.sim.cloud import ZONES
 from benchmarks.sim.figures import Figures, measure
 from benchmarks.sim.ours import Decide, Ours, config
-from benchmarks.sim.scenarios import LAW, MOST, Scenario
+from benchmarks.sim.scenarios import LAW, MOST, Scenario, stream
+from benchmarks.sim.world import Policy
 from scaler.credit import times
 from scaler.policy import decide
-from scaler.snapshot import Config, Decision, Demand, Snapshot
+from scaler.snapshot import Backlog, Config, Decision, Demand, Snapshot
 
 
 def tried(scenario: Scenario) -> Iterator[Figures]:
@@ -27,6 +28,13 @@ def tried(scenario: Scenario) -> Iterator[Figures]:
     yield measure(scenario, "round robin instead of packing", spread)
 
 
+def starving() -> Iterator[tuple[Scenario, str, Policy]]:
+    """Where the first one has no word, low jobs may wait for ever."""
+    for name, rule in ((LAW, decide), ("by the last one's time only", by_the_last)):
+        scenario, policy = stream(rule)
+        yield replace(scenario, name=name), name, policy
+
+
 def _ideas(usual: Config) -> Mapping[str, tuple[Config, Decide]]:
     thetas = {f"theta {theta:g}": (replace(usual, theta=theta), decide) for theta in (0.6, 0.7, 0.9, 1.0)}
     patience = {
@@ -34,7 +42,8 @@ def _ideas(usual: Config) -> Mapping[str, tuple[Config, Decide]]:
     }
     return {
         LAW: (usual, decide),
-        "by the first waiting job's deadline": (usual, by_the_first),
+        "all by the first waiting job's time": (usual, by_the_first),
+        "by the last one's time only": (usual, by_the_last),
         "by no age at all": (usual, by_no_age),
         "the first launch as late as it may be": (usual, late_first),
         "idle for as long as a boot takes": (usual, idle_as_boot),
@@ -46,12 +55,17 @@ def _ideas(usual: Config) -> Mapping[str, tuple[Config, Decide]]:
 
 def by_the_first(snapshot: Snapshot, limits: Config, now: float) -> Decision:
     """Every waiting job is to be started by the time of the one that came first."""
-    return decide(_aged(snapshot, oldest=True), limits, now)
+    return decide(_aged(snapshot, lambda of: replace(of, newest_s=of.oldest_s)), limits, now)
+
+
+def by_the_last(snapshot: Snapshot, limits: Config, now: float) -> Decision:
+    """The first one has no word: it is before the last."""
+    return decide(_aged(snapshot, lambda of: replace(of, oldest_s=of.newest_s)), limits, now)
 
 
 def by_no_age(snapshot: Snapshot, limits: Config, now: float) -> Decision:
     """As if all had come just now."""
-    return decide(_aged(snapshot, oldest=False), limits, now)
+    return decide(_aged(snapshot, lambda of: replace(of, oldest_s=0.0, newest_s=0.0)), limits, now)
 
 
 def late_first(snapshot: Snapshot, limits: Config, now: float) -> Decision:
@@ -85,11 +99,8 @@ def surplus_first(snapshot: Snapshot, limits: Config, now: float) -> Decision:
     return decision if last in patient.drain else replace(decision, drain=decision.drain[:-1])
 
 
-def _aged(snapshot: Snapshot, *, oldest: bool) -> Snapshot:
+def _aged(snapshot: Snapshot, age: Callable[[Backlog], Backlog]) -> Snapshot:
     if not isinstance(snapshot.demand, Demand):
         return snapshot
-    tiers = {
-        tier: replace(backlog, newest_s=backlog.oldest_s if oldest else 0.0)
-        for tier, backlog in snapshot.demand.tiers.items()
-    }
+    tiers = {tier: age(backlog) for tier, backlog in snapshot.demand.tiers.items()}
     return replace(snapshot, demand=replace(snapshot.demand, tiers=tiers))

@@ -32,7 +32,8 @@ machines at most, and meets the same cloud."""
 CLASSES_HEAD = "| | GPU-h | high later | normal later | low later |\n|---|---|---|---|---|"
 CLASSES_NOTE = """The request trace with a tenth of its jobs high (W 120 s, below the boot of 180 s),
 a fifth low (W 3600 s) and the others normal (W 300 s). From no worker a first high job is always late, so the
-scaler asks for a minimum."""
+scaler asks for a minimum. In the stream, high jobs keep a worker busy all the time, and a low one comes now
+and then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,11 @@ from pathlib import Path
 from benchmarks.sim import workload
 from benchmarks.sim.baselines import Always, BacklogPerInstance, Depth, Keda
 from benchmarks.sim.cloud import ZONES, Boots, Cloud, Outage, spot_shortages
-from benchmarks.sim.ours import Ours, config
+from benchmarks.sim.ours import Decide, Ours, config
 from benchmarks.sim.workload import DAY_S, Workload
 from benchmarks.sim.world import Policy
+from scaler.policy import decide
+from scaler.snapshot import Tier
 
 MOST = 64
 """Machines at most, for everybody; nobody is to be saved by a limit."""
@@ -102,6 +104,18 @@ def classes(requests: Workload) -> Iterator[tuple[Scenario, Policy]]:
     mixed = Scenario("from no worker", requests.mixed(7, high=0.1, low=0.2), 300, classes=True)
     yield mixed, POLICIES[LAW](mixed)
     yield replace(mixed, name="one worker always"), kept_warm(mixed)
+    yield stream()
+
+
+def stream(rule: Decide = decide) -> tuple[Scenario, Policy]:
+    """High jobs that keep a worker busy all the time, and a low one now and then that they let wait."""
+    high = [(30.0 * number, Tier.HIGH) for number in range(20_000)]
+    low = [(200.0 * number + 7, Tier.LOW) for number in range(3_000)]
+    arrivals, tiers = zip(*sorted(high + low), strict=True)
+    services = [20.0 + number % 19 for number in range(len(arrivals))]
+    work = Workload(arrivals, services, tiers, "a stream")
+    given = Scenario("a stream of high jobs, and a few low ones", work, 300, classes=True)
+    return given, Ours(config(given.wait_s, most=MOST), ZONES, rule=rule)
 
 
 def faulty(requests: Workload) -> Scenario:

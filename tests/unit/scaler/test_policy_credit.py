@@ -18,7 +18,7 @@ def hands(*given: Hand) -> Roster:
 
 def need(roster: Roster, config: Config = CONFIG, running: int = 0, **waiting: tuple[int, float]) -> Need:
     tiers = {
-        Tier(name): Backlog(waiting=count, oldest_s=900, newest_s=age_s)
+        Tier(name): Backlog(waiting=count, oldest_s=age_s, newest_s=age_s)
         for name, (count, age_s) in waiting.items()
     }
     demand = Demand(tiers=tiers, running=running)
@@ -88,6 +88,19 @@ def test_a_class_counts_those_above_it_too() -> None:
     assert (both.tier, both.waiting, both.add) == (Tier.NORMAL, 20, 3)
     assert need(hands(), high=(5, 0), normal=(1, 0)).tier is Tier.HIGH
     assert need(hands(), low=(18, 0)).add == 1
+
+
+def test_the_first_one_alone_has_its_own_time() -> None:
+    """Jobs above it may keep every worker busy for ever."""
+    busy = Hand(role=Role.BUSY, busy=1)
+    low = Demand(tiers={Tier.LOW: Backlog(waiting=5, oldest_s=2900, newest_s=10)}, running=1)
+
+    last, first = needs(low, hands(busy), THIRTY, CONFIG)
+    assert (last.place, last.waiting, last.add) == ("last", 5, 0)
+    assert (first.place, first.waiting, first.left_s, first.add) == ("first", 1, 0, 1)
+    # One that comes for it, or has nothing to do, is enough.
+    for other in (Hand(role=Role.BOOTING), Hand(role=Role.IDLE)):
+        assert not any(need.add for need in needs(low, hands(busy, other), THIRTY, CONFIG))
 
 
 def test_slots_multiply_what_a_new_worker_is_worth() -> None:

@@ -194,7 +194,8 @@ def test_older_jobs_never_mean_fewer_workers(
     if isinstance(snapshot.demand, str):
         return
     there = snapshot.demand.tiers.get(tier, Backlog())
-    tiers = {**snapshot.demand.tiers, tier: replace(there, newest_s=there.newest_s + more_s)}
+    aged = replace(there, oldest_s=there.oldest_s + more_s, newest_s=there.newest_s + more_s)
+    tiers = {**snapshot.demand.tiers, tier: aged}
     before = decide(snapshot, config, NOW)
     after = decide(replace(snapshot, demand=replace(snapshot.demand, tiers=tiers)), config, NOW)
 
