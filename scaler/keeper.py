@@ -24,7 +24,8 @@ log = structlog.get_logger()
 ACT = Order()
 """Nobody said anything."""
 REPEATED_S = 300.0
-"""A launch without an answer is asked for again for so long; then what it started is on the fleet's list."""
+"""So long after a launch without an answer it comes before any other, and is written down anew each time.
+Later than that, what it started is on the fleet's list."""
 
 
 class Keeper:
@@ -109,21 +110,18 @@ class Keeper:
         return replace(decision, alarms=alarms, launch=most, reason=why)
 
     async def _act(self, snapshot: Snapshot, decision: Decision) -> None:
-        open_launch = await self._unanswered() if decision.launch else None
-        if open_launch:
-            decision = replace(
-                decision, launch=0, reason=f"{decision.reason}; first an earlier launch's answer"
-            )
-        token = await self._token()
-        if decision.acts and not self._repeats(decision):
+        token = await self._token()  # before the next question: whoever launches in between is seen there
+        earlier = await self._unanswered() if decision.launch else None
+        if earlier:
+            why = f"{decision.reason}; the last launch was not answered and is asked for again"
+            decision, token = replace(decision, launch=earlier.count, reason=why), earlier.token
+        if not self._repeats(decision):
             await self._write(snapshot, decision, token)
         if decision.drain and await self._leader.confirm():
             await self._ledger.drain(decision.drain)
         if decision.terminate and await self._leader.confirm():
             await self._fleet.terminate(decision.terminate)
-        if open_launch and await self._leader.confirm():
-            await self._launch(open_launch.count, open_launch.token)
-        elif decision.launch and await self._leader.confirm():
+        if decision.launch and await self._leader.confirm():
             await self._launch(decision.launch, token)
 
     async def _unanswered(self) -> LastLaunch | None:

@@ -145,6 +145,7 @@ class Ec2Fleet:
         self._strange: set[str] = set()
         self._short_at: float | None = None
         self._counted: set[str] = set()
+        self._sought = ("", 0.0)
         self.rates: dict[str, float] = {}
 
     async def machines(self) -> Sequence[Machine]:
@@ -240,9 +241,12 @@ class Ec2Fleet:
         return answer.ids
 
     async def _find(self, launch: str) -> Sequence[str]:
-        """What an earlier request with this token started."""
+        """What an earlier request with this token started, by the list; after a while even if nothing."""
         found = [e.id for e in await self._inventory.of(self._queue) if e.tags.get(LAUNCH_TAG) == launch]
-        if not found:
+        token, since = self._sought
+        if token != launch:
+            self._sought = (launch, since := self._clock.now())
+        if not found and self._clock.now() - since < INVISIBLE_S:
             raise OutcomeUnknown("launched before, and not to be seen yet")
         return found
 

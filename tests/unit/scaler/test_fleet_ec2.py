@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -133,6 +134,21 @@ async def test_the_same_token_launches_once_even_with_another_memory() -> None:
 
     assert await second.fleet.launch(1, token="t") == [name]
     assert len(estate.cloud.alive) == 2
+
+
+async def test_a_launch_that_was_made_and_started_nothing_is_over_after_a_while() -> None:
+    estate = Estate(habits=calm())
+    first, second = fleet(estate), fleet(estate)
+    estate.cloud.quota["spot"] = 0
+    await first.fleet.launch(1, token="t")
+    second.fleet._memory = first.fleet._memory
+    second.fleet._means = dataclasses.replace(second.fleet._means, menu=ON_DEMAND_ONLY)
+
+    with pytest.raises(OutcomeUnknown):
+        await second.fleet.launch(1, token="t")
+    estate.pass_time(300)
+
+    assert await second.fleet.launch(1, token="t") == []
 
 
 async def test_a_lost_answer_is_asked_for_again_and_launches_once() -> None:
