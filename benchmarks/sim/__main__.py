@@ -58,7 +58,7 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sim", description="The scaler, simulated.")
-    parser.add_argument("--quick", action="store_true", help="two busy days, nothing written: a few seconds")
+    parser.add_argument("--quick", action="store_true", help="four days, nothing written: a few seconds")
     parser.add_argument(
         "--ideas", action="store_true", help="what was tried to beat the law, on the request trace"
     )

@@ -69,10 +69,10 @@ POLICIES: Mapping[str, Make] = {
 
 
 def scenarios(folder: Path | None, *, quick: bool) -> Iterator[Scenario]:
-    """All of them, the request trace first; `quick`: two busy days of it, and the same with faults."""
+    """All of them, the request trace first; `quick`: four days of it, and the same with faults."""
     requests = workload.read(folder)
     if quick:
-        requests = requests.days(16, 18)
+        requests = requests.days(13, 17)
     yield Scenario("the request trace", requests, 300)
     if not quick:
         yield from _variations(requests)
