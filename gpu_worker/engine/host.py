@@ -207,22 +207,28 @@ class EngineHost:
     ) -> tuple[EngineProcess, LoadReport]:
         if self._process is not None and self.holds(model):
             return self._process, self._loaded[model.ref]
+        on_begin = attempt.on_begin if attempt else None
         async with self._turn:
-            process = await self._up(log)
-            if attempt is not None:
-                attempt.check()
-            if model.ref not in self._loaded:
-                await self._make_room(process, model)
-                on_begin = attempt.on_begin if attempt else None
-                self._loaded.add(model.ref, await self._load(process, model, log, on_begin))
-                await self._make_room(process, model)
-            return process, self._loaded[model.ref]
+            while True:
+                process = await self._up(log)
+                if attempt is not None:
+                    attempt.check()
+                if model.ref in self._loaded:
+                    return process, self._loaded[model.ref]
+                if await self._made_room(process, model):
+                    self._loaded.add(model.ref, await self._load(process, model, log, on_begin))
+                    await self._made_room(process, model)
 
-    async def _make_room(self, process: EngineProcess, model: Model) -> None:
+    async def _made_room(self, process: EngineProcess, model: Model) -> bool:
+        """False where a model did not leave: it went with its process."""
         weights = model.path.stat().st_size / 1e6 if model.path else 0.0
         for ref in self._loaded.surplus(model.ref, weights):
             self._loaded.drop(ref)
-            await bounded(process, Ask({"op": "unload", "model": ref}, self.limits.load_s))
+            try:
+                await bounded(process, Ask({"op": "unload", "model": ref}, self.limits.load_s))
+            except (TimeoutError, EngineDied):
+                return False
+        return True
 
     async def _load(
         self, process: EngineProcess, model: Model, log: OutputTail, on_begin: Callable[[], None] | None

@@ -71,10 +71,19 @@ class Line:
                 self._changed.wait()
             return heapq.heappop(self._heap)[2]
 
-    def take_like(self, is_like: Callable[[Entry], bool], limit: int, delay_s: float) -> list[Entry]:
-        """Up to `limit` more that fit, waiting `delay_s` at most for the last of them; others stay."""
-        found: list[Entry] = []
+    def take_like(
+        self, is_like: Callable[[Entry], bool], limit: int, delay_s: float, idle: Callable[[], None]
+    ) -> list[Entry]:
+        """Up to `limit` more that fit; others stay.
+
+        Waits `delay_s` at most for the last of them, and says so before by `idle`.
+        """
         until = time.monotonic() + delay_s
+        with self._changed:
+            found = self._fitting(is_like, limit)
+        if len(found) >= limit or delay_s <= 0:
+            return found
+        idle()
         with self._changed:
             while True:
                 found += self._fitting(is_like, limit - len(found))

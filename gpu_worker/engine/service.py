@@ -74,14 +74,19 @@ class Service:
         ):
             threading.Thread(target=target, name=name, daemon=True).start()
         self._channel.send({"op": "ready", "pid": os.getpid(), "python": sys.version.split()[0]})
-        while (entry := self._to_infer.take(self._rest)) is not None:
-            if isinstance(entry, Work):
-                self._compute(entry)
-            elif entry["op"] == "load":
-                self._load(entry)
-            else:
-                self._unload(entry)
+        while self._serve_next():
+            pass
         self._say()
+
+    def _serve_next(self) -> bool:
+        """One entry; nothing of it is held while the next one is waited for, or its model could not leave."""
+        entry = self._to_infer.take(self._rest)
+        if isinstance(entry, Work):
+            self._compute(entry)
+        elif entry is not None:
+            acts = {"load": self._load, "unload": self._unload}
+            acts[entry["op"]](entry)
+        return entry is not None
 
     # --- the reader's thread
 
@@ -133,20 +138,26 @@ class Service:
 
     def _prepare_all(self) -> None:
         while True:
-            work: Work = self._to_prepare.take(lambda: self._at("prepare", []))
-            with work.runner.turn():
-                self._at("prepare", [work])
-                done = self._step(work, self._prepare)
-            if done:
-                self._pass_on(work, self._to_infer)
+            self._prepare_next()
+
+    def _prepare_next(self) -> None:
+        work: Work = self._to_prepare.take(lambda: self._at("prepare", []))
+        with work.runner.turn():
+            self._at("prepare", [work])
+            done = self._step(work, self._prepare)
+        if done:
+            self._pass_on(work, self._to_infer)
 
     def _finish_all(self) -> None:
         while True:
-            work: Work = self._to_finish.take(lambda: self._at("finish", []))
-            with work.runner.turn():
-                self._at("finish", [work])
-                if self._step(work, self._finish):
-                    self._answer(work)
+            self._finish_next()
+
+    def _finish_next(self) -> None:
+        work: Work = self._to_finish.take(lambda: self._at("finish", []))
+        with work.runner.turn():
+            self._at("finish", [work])
+            if self._step(work, self._finish):
+                self._answer(work)
 
     def _compute(self, first: Work) -> None:
         """One batch through the device; a job of a handler whose steps stand together goes through all."""
@@ -187,6 +198,7 @@ class Service:
             ),
             batching.max_size - 1,
             batching.max_delay_s,
+            self._rest,
         )
 
     def _inferred(self, batch: list[Work]) -> Iterator[Work]:
@@ -274,6 +286,7 @@ class Service:
 
     def _unload(self, frame: Frame) -> None:
         """Let a model go that no job needs: the worker sees to that."""
+        self._say({"op": "at", "stage": "device", "ids": [frame["id"]]})
         self._models.pop(frame["model"], None)
         gc.collect()  # sessions and tensors in cycles hold the device's memory
         self._say({"op": "done", "id": frame["id"]})

@@ -397,6 +397,76 @@ async def test_models_leave_for_others_under_a_budget_the_longest_unused_first(t
     assert host.starts == 1
 
 
+CLINGS = """
+import time
+class Work:
+    def load(self, model):
+        self.weights = bytearray(b"x") * 60_000_000
+    def __del__(self): time.sleep(60)
+    def prepare(self, given): return given
+    def infer(self, items): return items
+"""
+
+
+async def test_a_model_that_does_not_leave_goes_with_its_process(tmp_path: Path) -> None:
+    limits = Limits(models_mb=80, load_s=5)
+    host = EngineHost(interpreter=None, device=Device("cpu"), scratch=tmp_path / "scratch", limits=limits)
+    clinging, other = write_model(tmp_path, CLINGS, name="clinging"), write_model(tmp_path, BIG, name="other")
+    try:
+        await Runs(host, clinging, tmp_path / "clinging").start(1)
+        async with asyncio.timeout(40):
+            assert made(await Runs(host, other, tmp_path / "other").start(2)) == 2
+    finally:
+        await host.stop()
+    assert host.starts == 2
+
+
+TELLS = """
+import time
+class Work:
+    def prepare(self, given):
+        print("prepared", flush=True)
+        return given
+    def infer(self, items):
+        print("computing", flush=True)
+        time.sleep(max(items))
+        return items
+"""
+
+
+async def prepared(call: EngineCall) -> None:
+    async with asyncio.timeout(20):
+        while "prepared" not in call.log.text():
+            await asyncio.sleep(0.01)
+
+
+async def test_the_second_of_a_batch_may_come_within_the_delay(host: EngineHost, tmp_path: Path) -> None:
+    extra = "[batching]\nmax_batch_size = 2\nmax_queue_delay_ms = 20000\n"
+    runs = Runs(host, write_model(tmp_path, TELLS, extra=extra), tmp_path)
+    first = runs.start(0)
+    await prepared(runs.calls[0])
+    results = await asyncio.gather(first, runs.start(0))
+    assert [result.batch_size for result in results] == [2, 2]
+
+
+async def test_who_has_ended_is_told_before_another_waits_for_its_batch(
+    host: EngineHost, tmp_path: Path
+) -> None:
+    plain = write_model(tmp_path, "def run(given): return given", name="plain", handler="run")
+    extra = "[batching]\nmax_batch_size = 2\nmax_queue_delay_ms = 4000\n"
+    batched = Runs(host, write_model(tmp_path, TELLS, name="batched", extra=extra), tmp_path / "batched")
+    await host.load(plain)
+    # Given a full batch on the device, one more prepared, and a job of another model that goes before it
+    full = [batched.start(0.5), batched.start(0.5)]
+    lonely = batched.start(0)
+    await prepared(batched.calls[2])
+    ending = Runs(host, plain, tmp_path / "plain").start(1, timeout_s=2, priority=9)
+    # Then the latter is not kept while the lonely one waits for company
+    assert made(await ending) == 1
+    assert not lonely.done()
+    await asyncio.gather(*full, lonely)
+
+
 FINISHES = """
 import time
 class Work:
