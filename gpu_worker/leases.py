@@ -1,6 +1,6 @@
 """Keeps the leases of the jobs in hand, and learns from each renewal who wants a job to stop.
 
-On a database connection of its own: a pool that is busy with commits must not cost a lease.
+On database connections shared with heartbeats only: a pool busy with commits must not cost a lease.
 """
 
 from __future__ import annotations
