@@ -260,11 +260,19 @@ def test_models_are_listed(target: FakeGateway, out: Callable[[], str]) -> None:
     assert target.seen
 
 
+AT_A_TERMINAL = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("gateway.client", run_name="__main__", alter_sys=True)
+"""
+"""A suite that runs in the background of a shell has SIGINT ignored, and so have its children."""
+
+
 def test_interrupt_exits_130_and_says_that_the_job_goes_on(target: FakeGateway, tmp_path: Path) -> None:
     target.hold.clear()
     target.sockets.append((2, 1012))
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    words = [sys.executable, "-m", "gateway.client", "submit", "cutout", "image=@face.jpg"]
+    words = [sys.executable, "-c", AT_A_TERMINAL, "submit", "cutout", "image=@face.jpg"]
     with subprocess.Popen(words, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as child:
         target.streaming.wait(20)
         child.send_signal(signal.SIGINT)
