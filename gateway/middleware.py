@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from functools import cache
 from typing import Any
 
 import structlog
@@ -101,7 +102,13 @@ def _request_id(scope: Scope) -> str:
 def _measure(scope: Scope, status: int | None, duration_s: float) -> None:
     route: Any = scope.get("route")
     template = getattr(route, "path", None) or "unmatched"
-    DURATION.labels(_method(scope), template, status or 0).observe(duration_s)
+    _series(_method(scope), template, status or 0).observe(duration_s)
+
+
+@cache
+def _series(method: str, route: str, status: int) -> Histogram:
+    """As many as there are routes and statuses: looking a child up costs more than observing."""
+    return DURATION.labels(method, route, status)
 
 
 def _method(scope: Scope) -> str:

@@ -27,6 +27,11 @@ class Queues:
         self._publisher = publisher
         self._names = set(names)
 
+    @property
+    def names(self) -> frozenset[str]:
+        """All that were ever offered."""
+        return frozenset(self._names)
+
     def check(self, queue: str) -> None:
         """Raise Misconfigured where the broker's queue cannot be used as it is."""
         self._publisher.check(queue)

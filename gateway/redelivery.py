@@ -20,6 +20,7 @@ from typing import Protocol, TypeVar
 import structlog
 from prometheus_client import Counter
 
+from gateway.repairs import Cause, repaired
 from gateway.settings import Gateway
 from shared.errors import Misconfigured, Unavailable
 
@@ -30,8 +31,9 @@ SENT_AGO_S = 30.0
 OVERTAKEN_BY_S = 60.0
 FORGOTTEN_S = 3600.0
 
-LOST = Counter("leveret_relay_messages_lost_total", "Messages found lost and sent again", ["why"])
-PROMOTED = Counter("leveret_relay_promotions_total", "Jobs raised to priority 10 for their wait", ["queue"])
+PROMOTED = Counter(
+    "leveret_gateway_relay_promotions_total", "Jobs raised to priority 10 for their wait", ["queue"]
+)
 
 
 class Silent(Protocol):
@@ -159,7 +161,7 @@ class Redelivery:
             log.info("relay.promoted", queue=queue, jobs=count)
 
 
-def _found(why: str, count: int, **fields: str) -> None:
+def _found(why: Cause, count: int, **fields: str) -> None:
     if count:
-        LOST.labels(why).inc(count)
+        repaired(why, count)
         log.warning("relay.messages_lost", why=why, jobs=count, **fields)

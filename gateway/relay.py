@@ -28,6 +28,7 @@ import structlog
 from prometheus_client import Counter
 
 from gateway.ports import Bus, Publisher, Reads, Submits
+from gateway.repairs import repaired
 from shared.errors import Misconfigured, OutcomeUnknown, Unavailable
 from shared.events import Event
 from shared.messages import job_document
@@ -44,8 +45,8 @@ STEADY_S = 5.0
 MAX_UNTOLD = 10_000
 ANNOUNCE_AT_ONCE = 50
 
-REPAIRS = Counter("leveret_relay_events_total", "What the relay changed, by event type", ["type"])
-REPUBLISHED = Counter("leveret_relay_published_total", "Messages the relay sent", ["queue"])
+CHANGES = Counter("leveret_gateway_relay_events_total", "What the relay changed, by event type", ["type"])
+REPUBLISHED = Counter("leveret_gateway_relay_published_total", "Messages the relay sent", ["queue"])
 
 
 class Due(Protocol):
@@ -154,7 +155,7 @@ class Relay:
         await self._do(self._rows.wake_waiting)
         await self._do(self._rows.expire_starts)
         if self._may_judge():
-            await self._do(self._rows.expire_leases)
+            repaired("lease_expired", await self._do(self._rows.expire_leases))
 
     async def publish(self) -> None:
         """Send the messages that are due.
@@ -183,11 +184,13 @@ class Relay:
                 async with asyncio.timeout(TICK_S):
                     await wake.wait()
 
-    async def _do(self, duty: Callable[[], Awaitable[Announcements]]) -> None:
+    async def _do(self, duty: Callable[[], Awaitable[Announcements]]) -> int:
+        """Do one duty; returns how many jobs it changed."""
         changes = await duty()
         self._heard()
         for tenant, event in changes:
             self._note(tenant, event)
+        return len(changes)
 
     def _heard(self) -> None:
         """PostgreSQL answered; whether it was slow or not asked, so long after the last answer is a gap."""
@@ -201,7 +204,7 @@ class Relay:
         return self._answered_at - self._answering_since >= LEASE_GRACE_S
 
     def _note(self, tenant: str, event: Event) -> None:
-        REPAIRS.labels(event.type.value).inc()
+        CHANGES.labels(event.type.value).inc()
         log.info("relay.changed", job_id=str(event.job_id), type=event.type.value)
         self._due.set()
         if self._untold.full():

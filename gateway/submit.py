@@ -33,6 +33,7 @@ LATE_CONFIRMS = Counter(
     "leveret_gateway_publish_confirms_late_total",
     "Accepted jobs answered without the broker's confirm of their message",
 )
+ACCEPTED, REPEATED = SUBMITS.labels("accepted"), SUBMITS.labels("repeated")
 CONFIRM_WAIT_S = 1.0
 SETTLE_S = 5.0
 
@@ -96,7 +97,7 @@ class Submitter:
             traceparent=traceparent,
         )
         submitted = await self._store.submit(job)
-        SUBMITS.labels("accepted" if submitted.fresh else "repeated").inc()
+        (ACCEPTED if submitted.fresh else REPEATED).inc()
         if submitted.fresh:
             log.info("job.accepted", job_id=str(job.id), tenant=job.tenant, model=job.model, queue=job.queue)
         if submitted.fresh and submitted.publish_due is not None:

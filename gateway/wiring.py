@@ -18,6 +18,7 @@ from gateway.app import create_app
 from gateway.auth import Authenticator
 from gateway.cancel import Canceler
 from gateway.feed import Feed
+from gateway.gauges import Gauges
 from gateway.inputs import Inputs
 from gateway.links import Links
 from gateway.lookup import Lookup
@@ -86,6 +87,7 @@ async def serve(settings: GatewaySettings, lifecycle: Lifecycle) -> None:
         lifecycle.spawn("queues", queues.run())
         lifecycle.spawn("relay", _relay(settings.gateway, opened, submits).run())
         lifecycle.spawn("feed", services.feed.run())
+        lifecycle.spawn("gauges", _gauges(settings.gateway, opened, queues).run())
         await _serve_admin(settings.gateway, lifecycle, opened)
         await _serve_public(settings.gateway, lifecycle, services)
         lifecycle.cancel_side_tasks()
@@ -141,6 +143,10 @@ def _relay(settings: Gateway, opened: _Opened, submits: SubmitStore) -> Relay:
         publisher=opened.publisher,
         bus=opened.bus,
     )
+
+
+def _gauges(settings: Gateway, opened: _Opened, queues: Queues) -> Gauges:
+    return Gauges(OperationsStore(opened.database), opened.publisher, lambda: queues.names, settings)
 
 
 async def _serve_admin(settings: Gateway, lifecycle: Lifecycle, opened: _Opened) -> None:

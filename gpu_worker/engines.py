@@ -9,6 +9,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -21,6 +22,23 @@ from shared.catalog import Model
 from shared.errors import DeviceMissing, LeveretError, Misconfigured
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What the engines on one device have taken of it, those of all interpreters together.
+
+    Attributes:
+        device: The device.
+        busy_s: Their device stages were at work.
+        resident_mb: Memory of their processes, 10^6 bytes.
+        starts: Processes started.
+    """
+
+    device: Device
+    busy_s: float
+    resident_mb: float
+    starts: int
 
 
 class Engines:
@@ -74,6 +92,13 @@ class Engines:
         """End the processes."""
         await asyncio.gather(*(host.stop() for host in self._all()))
 
+    def uses(self) -> list[Use]:
+        """By device, in the order of their numbers."""
+        columns = list(self._hosts.values())
+        return [
+            _use(device, [hosts[number] for hosts in columns]) for number, device in enumerate(self._devices)
+        ]
+
     def _all(self) -> list[EngineHost]:
         return [host for hosts in self._hosts.values() for host in hosts]
 
@@ -89,6 +114,15 @@ class Engines:
                 for device in self._devices
             )
         return self._hosts[model.interpreter]
+
+
+def _use(device: Device, hosts: Sequence[EngineHost]) -> Use:
+    return Use(
+        device,
+        busy_s=sum(host.meter.seconds for host in hosts),
+        resident_mb=sum(host.memory_mb for host in hosts),
+        starts=sum(host.starts for host in hosts),
+    )
 
 
 def devices_of(kind: str, engines: int) -> tuple[Device, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from uuid import UUID
 
 import structlog
+from prometheus_client import Counter
 
 from gpu_worker.hold import Hold, Stop
 from gpu_worker.pace import Pace
@@ -19,6 +20,9 @@ from shared.errors import OutcomeUnknown, Unavailable
 from shared.jobs import Claim
 
 log = structlog.get_logger()
+
+LOST = Counter("leveret_worker_leases_lost_total", "Jobs in hand that are somebody else's by now")
+UNRENEWED = Counter("leveret_worker_renewals_failed_total", "Renewals of all leases without an answer")
 
 RENEW_S = 5.0
 AGAIN_S = 1.0
@@ -52,7 +56,7 @@ class Leases:
     def add(self, hold: Hold) -> None:
         """From now on its lease is renewed."""
         if older := self._held.get(hold.claim.id):
-            older.ask(Stop.LOST)  # this worker lost the job, and got it again before it noticed
+            _lose(older)  # this worker lost the job, and got it again before it noticed
         hold.began = asyncio.get_running_loop().time()
         self._held[hold.claim.id] = hold
         self.claims += 1
@@ -86,6 +90,7 @@ class Leases:
             try:
                 await self.renew()
             except (Unavailable, OutcomeUnknown) as error:
+                UNRENEWED.inc()
                 log.warning("lease.not_renewed", jobs=len(self._held), reason=str(error))
                 await asyncio.sleep(AGAIN_S)
             else:
@@ -111,6 +116,12 @@ class Leases:
         )
         for id_, hold in asked.items():
             if id_ not in answer:
-                hold.ask(Stop.LOST)
+                _lose(hold)
             elif answer[id_]:
                 hold.ask(Stop.CANCELED)
+
+
+def _lose(hold: Hold) -> None:
+    if hold.stop is not Stop.LOST:  # each renewal says so again until the job has stopped
+        LOST.inc()
+    hold.ask(Stop.LOST)

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import structlog
+from prometheus_client import REGISTRY
 from uuid_utils.compat import uuid7
 
 from gpu_worker.announcer import Announcer
@@ -25,12 +26,15 @@ from gpu_worker.engine.attempt import Limits
 from gpu_worker.engines import Engines, devices_of
 from gpu_worker.execution import Execution
 from gpu_worker.gate import Gate
+from gpu_worker.gauges import Devices, show_worker
 from gpu_worker.handover import Handover
 from gpu_worker.heartbeat import Heartbeat
 from gpu_worker.hold import Hold
 from gpu_worker.leases import Leases
 from gpu_worker.marks import Marks
+from gpu_worker.measures import expect
 from gpu_worker.nudges import Nudges
+from gpu_worker.nvml import Cards
 from gpu_worker.preemption import Watcher
 from gpu_worker.serving import Server
 from gpu_worker.settings import WorkerSettings
@@ -92,6 +96,7 @@ async def serve(settings: WorkerSettings, lifecycle: Lifecycle) -> None:
         lifecycle.spawn("leases", leases.run())
         lifecycle.spawn("nudges", opened.bus.listener().run(Nudges(leases)))
         own = settings.worker
+        _show(me, opened, leases)
         await serve_admin(lifecycle, own.admin_host, own.admin_port, _checks(opened, consumer))
         await departure.unless_asked(_stock(settings, opened, models, lifecycle))
         consuming = lifecycle.spawn("consumer", consumer.run())
@@ -122,6 +127,13 @@ async def _open(settings: WorkerSettings, me: WorkerIdentity, stack: AsyncExitSt
     announcer = Announcer(bus, ReadStore(database))
     stack.push_async_callback(announcer.settle)
     return Resources(scratch, database, private, blobs, web, bus, publisher, engines, announcer)
+
+
+def _show(me: WorkerIdentity, opened: Resources, leases: Leases) -> None:
+    """What is shown without being counted on any job's way."""
+    expect(me.queue)
+    show_worker(me.queue, me.slots, lambda: leases.busy)
+    REGISTRY.register(Devices(me.queue, opened.engines, Cards()))
 
 
 def _consumer(settings: WorkerSettings, me: WorkerIdentity) -> Consumer:

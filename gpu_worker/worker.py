@@ -18,12 +18,13 @@ from typing import Protocol, TypeVar
 from uuid import UUID
 
 import structlog
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter
 
 from gpu_worker.announcer import Announcer
 from gpu_worker.execution import Execution
 from gpu_worker.hold import Hold, Stop
 from gpu_worker.leases import Leases
+from gpu_worker.measures import measure
 from gpu_worker.outcomes import Discard, Finish, Outcome, Release, Retry, unstorable
 from gpu_worker.ports import Attempts, DeadLetters, Delivery, Left, Refusal
 from shared.backoff import full_jitter
@@ -34,14 +35,8 @@ from shared.messages import decode_hint
 
 log = structlog.get_logger()
 
-ENDED = Counter("leveret_worker_attempts_total", "Attempts by what became of them", ["model", "outcome"])
-BUSY = Gauge("leveret_worker_jobs_in_hand", "Jobs claimed and not yet given back")
-STAGES = Histogram(
-    "leveret_worker_stage_seconds",
-    "Seconds per stage of an attempt",
-    ["model", "stage"],
-    buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 600),
-)
+RELEASES = Counter("leveret_worker_releases_total", "Jobs given back with their attempt unspent")
+BURIED = Counter("leveret_worker_dead_letters_total", "Messages put aside that nobody can act on")
 
 STORE_AGAIN_BASE_S = 0.2
 STORE_AGAIN_CAP_S = 5.0
@@ -181,7 +176,7 @@ class Worker:
         if self._leaving:
             hold.ask(Stop.RELEASED)
         self._leases.add(hold)
-        self._note_busy()
+        self._changed()
         log.info("job.claimed", job_id=str(claim.id), model=claim.model, attempt=claim.attempt)
         try:
             self._announcer.tell_started(claim)
@@ -189,7 +184,7 @@ class Worker:
             await self._settle(claim, await self._execution(hold, model).run())
         finally:
             self._leases.remove(hold)
-            self._note_busy()
+            self._changed()
 
     async def _settle(self, claim: Claim, outcome: Outcome) -> None:
         """Commit the outcome; the lease is renewed until this is done.
@@ -199,9 +194,11 @@ class Worker:
         """
         if isinstance(outcome, Retry | Release):
             self._setback()
+        if isinstance(outcome, Release):
+            RELEASES.inc()
         left = await self._committed(claim, outcome)
         name = left.state.value if left else "discarded"
-        _measure(claim, outcome, name)
+        measure(claim, _evidence(outcome), name)
         log.info("job.left", job_id=str(claim.id), state=name, **_reason(outcome))
         if left is not None:
             self._announcer.tell_soon(claim.tenant, left.event, _ended(claim, outcome, left))
@@ -230,14 +227,11 @@ class Worker:
 
     async def _bury(self, delivery: Delivery, reason: str) -> None:
         log.warning("message.dead", reason=reason)
+        BURIED.inc()
         try:
             await patiently(lambda: self._dead_letters.dead_letter(delivery.body, reason))
         except Misconfigured as error:  # nowhere to put it: the log is the last place where it can be found
             log.error("message.unburied", body=repr(delivery.body[:2000]), reason=str(error))  # noqa: TRY400
-
-    def _note_busy(self) -> None:
-        BUSY.set(self.busy)
-        self._changed()
 
 
 async def patiently(call: Callable[[], Awaitable[T]]) -> T:
@@ -268,13 +262,6 @@ def _evidence(outcome: Outcome) -> Evidence:
         case Retry(evidence) | Release(evidence):
             return evidence
     return Evidence()
-
-
-def _measure(claim: Claim, outcome: Outcome, name: str) -> None:
-    ENDED.labels(claim.model, name).inc()
-    for stage, seconds in _evidence(outcome).timings.items():
-        if stage.endswith("_s"):
-            STAGES.labels(claim.model, stage.removesuffix("_s")).observe(seconds)
 
 
 def _reason(outcome: Outcome) -> dict[str, str]:

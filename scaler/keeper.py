@@ -54,6 +54,7 @@ class Keeper:
         self._clock = clock
         self._problems = problems
         self._launches = Launches(queue)
+        gauges.expect(queue)
         self._written: Decision | None = None
         self._answered = ""
         self.alarms: tuple[str, ...] = ()
@@ -61,9 +62,11 @@ class Keeper:
     async def keep(self, sight: Sight, taken_at: float, order: Order = ACT) -> Decision:
         """One turn; returns what was decided. What fails is logged and tried again at the next one."""
         snapshot = await self._snapshot(sight, taken_at)
-        decision = decide(snapshot, order.limit(self._config), self._clock.now())
+        config = order.limit(self._config)
+        decision = decide(snapshot, config, self._clock.now())
         decision = self._warned(order.judge(decision))
         gauges.show(self.queue, snapshot, decision)
+        gauges.show_limits(self.queue, config)
         self._raise_alarms(decision.alarms)
         if dead := _dead_with_open_row(snapshot):
             await self._tried("bury", self._bury(dead))
@@ -146,6 +149,7 @@ class Keeper:
             self._launches.failed(str(error), self._clock.now())
         else:
             missing = count - len(started)
+            gauges.LAUNCHED.labels(self.queue).inc(len(started))
             log.info("scaler.launched", fleet=self.queue, machines=list(started), missing=missing)
         self._answered = token
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import structlog
 
+from scaler.gauges import LAUNCH_FAILURES
 from scaler.snapshot import Failures, Machine, Unknown, Worker, WorkerState
 
 log = structlog.get_logger()
@@ -59,6 +60,7 @@ class Launches:
     def failed(self, why: str, now: float, machine: str | None = None) -> None:
         """Count a launch that came to nothing."""
         self.failures = Failures(count=self.failures.count + 1, last_at=now)
+        LAUNCH_FAILURES.labels(self._queue).inc()
         say = log.error if self.failures.count >= ALARMING else log.warning
         say(
             "scaler.launch_failed",

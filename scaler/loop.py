@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import structlog
 
+from scaler import gauges
 from scaler.keeper import ACT, Keeper
 from scaler.leader import Leader
 from scaler.observer import Observer, Sight
@@ -46,6 +47,7 @@ class Loop:
     async def tick(self) -> None:
         """One turn over all fleets; a scaler that stands by does nothing."""
         if not await self._leader.lead():
+            gauges.forget()
             return
         taken_at = self._clock.now()
         sight = await self._observer.look(keeper.queue for keeper in self._keepers)
@@ -55,6 +57,7 @@ class Loop:
         for keeper in self._keepers:
             order = self._orders.of(keeper.queue) if self._orders else ACT
             await keeper.keep(sight, taken_at, order)
+        gauges.looked()
 
     def _tell_orphans(self, sight: Sight) -> None:
         """Jobs of a queue that no model names any more get no worker from here."""

@@ -24,11 +24,18 @@ from shared.errors import LeveretError
 
 MAX_PRIORITY = 10
 DEFAULT_PRIORITY = 5
+PRIORITY_CLASSES: Mapping[str, int] = {"high": 8, "normal": 4, "low": 0}
+"""The classes of priorities that share a wait objective, with the lowest priority of each, highest first."""
 DEFAULT_MAX_ATTEMPTS = 3
 MAX_RELEASES = 20
 """Releases by draining workers that give the attempt back; later ones spend it."""
 MAX_MISSES = 10
 """How often a job may meet workers that do not know its model before it fails."""
+
+
+def class_of(priority: int) -> str:
+    """The class of a priority, 0 to 10."""
+    return next(name for name, lowest in PRIORITY_CLASSES.items() if priority >= lowest)
 
 
 class State(enum.StrEnum):

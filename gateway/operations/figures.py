@@ -10,9 +10,8 @@ from typing import Any
 
 from gateway.operations.ports import Decided, Load, Pace, Present, Setting
 from shared.events import timestamp
+from shared.jobs import PRIORITY_CLASSES, class_of
 
-CLASSES = (("high", 8), ("normal", 4), ("low", 0))
-"""The classes of priorities that share a wait objective, with the lowest priority of each."""
 SILENT_S = 30.0
 """Three heartbeats that did not come."""
 ENOUGH_RAN = 5
@@ -45,7 +44,7 @@ def queue_document(
         "offered": offered,
         **_counts(loads),
         "scheduled": sum(load.scheduled for load in loads),
-        "classes": {name: _counts(_of_class(loads, name)) for name, _ in CLASSES},
+        "classes": {name: _counts(_of_class(loads, name)) for name in PRIORITY_CLASSES},
         "priorities": [
             {"priority": load.priority, **_counts([load])}
             for load in sorted(loads, key=lambda load: -load.priority)
@@ -61,11 +60,6 @@ def queue_document(
 
 def _of_class(loads: Iterable[Load], wanted: str) -> list[Load]:
     return [load for load in loads if class_of(load.priority) == wanted]
-
-
-def class_of(priority: int) -> str:
-    """The class of a priority, 0 to 10."""
-    return next(name for name, lowest in CLASSES if priority >= lowest)
 
 
 def _counts(loads: Iterable[Load]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ log = structlog.get_logger()
 router = APIRouter(tags=["events"])
 
 SOCKETS = Gauge("leveret_gateway_sockets_open", "Open event streams", ["kind"])
+SSE, WEBSOCKET = SOCKETS.labels("sse"), SOCKETS.labels("websocket")
 KEEPALIVE_S = 10.0
 SEND_S = 4.0
 """A peer that takes nothing for so long has stopped reading."""
@@ -109,7 +110,7 @@ class _EventStream(EventSourceResponse):
                 await send(message)
 
         async with self._watching:
-            with SOCKETS.labels("sse").track_inprogress():
+            with SSE.track_inprogress():
                 try:
                     await super().__call__(scope, receive, send_in_time)
                 except TimeoutError:
@@ -157,7 +158,7 @@ def _heard(upcoming: asyncio.Future[Event | None]) -> None:
 async def stream(socket: WebSocket, job_id: str) -> None:
     """A job's events after `?after=SEQ`, closed 1000 after the terminal one."""
     await socket.accept()
-    with SOCKETS.labels("websocket").track_inprogress():
+    with WEBSOCKET.track_inprogress():
         code, reason = await _serve(socket, job_id)
         await _close(socket, code, reason)
 

@@ -31,6 +31,7 @@ from gpu_worker.engine.calls import (
 )
 from gpu_worker.engine.launch import Device
 from gpu_worker.engine.loaded import Loaded
+from gpu_worker.engine.meter import Meter
 from gpu_worker.engine.output import OutputTail
 from gpu_worker.engine.process import EngineProcess
 from shared.catalog import CatalogError
@@ -67,6 +68,8 @@ class EngineHost:
         self._open = True
         """False once the process has had its share: nobody enters it any more, it ends when empty."""
         self.starts = 0
+        self.meter = Meter()
+        """Of the device stage of all its processes."""
 
     @property
     def alive(self) -> bool:
@@ -77,6 +80,11 @@ class EngineHost:
     def pid(self) -> int | None:
         """The process's id while it is up."""
         return self._process.pid if self._process is not None and self._process.alive else None
+
+    @property
+    def memory_mb(self) -> float:
+        """Resident memory of the process, in MB (10^6 bytes); 0 while it is not up."""
+        return self._process.memory_mb() if self._process is not None and self._process.alive else 0.0
 
     @property
     def busy(self) -> int:
@@ -254,7 +262,7 @@ class EngineHost:
         self._jobs, self._open = 0, True
         self._process = process = await EngineProcess.start(self.interpreter, self.device, self._folder)
         self.starts += 1
-        process.most_mb = self.limits.kill_mb
+        process.most_mb, process.meter = self.limits.kill_mb, self.meter
         process.output.early = log or process.output.early
         await came_up(process, self.limits.start_s)
         return process

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from gpu_worker.engine import launch
 from gpu_worker.engine.ask import Ask
 from gpu_worker.engine.memory import memory_mb
+from gpu_worker.engine.meter import Meter
 from gpu_worker.engine.output import OutputPipe, OutputTail
 from gpu_worker.engine.protocol import HEADER, Frame, ProtocolError, body_size, pack, unpack
 from shared.errors import EngineDied, ModelUnavailable
@@ -55,6 +56,8 @@ class EngineProcess:
         self._culprit: Ask | None = None
         self.most_mb = 0
         """Of memory, above which it is killed; 0 for no limit."""
+        self.meter = Meter()
+        """Of its device stage."""
         self._exit = asyncio.create_task(process.wait(), name=f"engine-exit-{process.pid}")
         self._reading = asyncio.create_task(self._read(), name=f"engine-frames-{process.pid}")
         self._ending = asyncio.create_task(self._watch(), name=f"engine-end-{process.pid}")
@@ -237,6 +240,8 @@ class EngineProcess:
             _settle(ask.reply, frame)
 
     def _enter(self, stage: str, numbers: list[int]) -> None:
+        if stage == "device":
+            self.meter.mark(busy=bool(numbers))
         now = asyncio.get_running_loop().time()
         entering = [self._asks[number] for number in numbers if number in self._asks]
         leaving, self._stages[stage] = self._stages.get(stage, []), entering
@@ -270,6 +275,7 @@ class EngineProcess:
     async def _watch(self) -> None:
         await self._exit
         self._killed = True
+        self.meter.mark(busy=False)
         self._signal(
             signal.SIGTERM
         )  # a script around the interpreter may leave the keeper, and the pipe open

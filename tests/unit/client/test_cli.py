@@ -469,8 +469,8 @@ def test_scaler_figures_are_read_by_queue() -> None:
     text = (
         "# HELP leveret_scaler_have_workers x\n"
         'leveret_scaler_have_workers{queue="images"} 1.0\n'
-        'leveret_scaler_backlog_jobs{queue="images",tier="high"} 2.0\n'
-        'leveret_scaler_backlog_jobs{queue="images",tier="low"} 3.0\n'
+        'leveret_scaler_backlog_jobs{queue="images",class="high"} 2.0\n'
+        'leveret_scaler_backlog_jobs{queue="images",class="low"} 3.0\n'
         'leveret_scaler_decisions_total{action="launch",queue="quick"} 1.0\n'
         "leveret_scaler_leader 1.0\n"
     )

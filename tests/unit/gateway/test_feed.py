@@ -10,6 +10,7 @@ from dataclasses import replace
 from uuid import UUID
 
 import pytest
+from prometheus_client import REGISTRY
 from uuid_utils.compat import uuid7
 
 from gateway.feed import Draining, Feed, Stream, TooSlow, feed, watch
@@ -275,3 +276,21 @@ async def _failure_of(call: Callable[[], Awaitable[object]]) -> type[BaseExcepti
     except Exception as error:  # noqa: BLE001  it is what is asked for
         return type(error)
     return None
+
+
+async def test_the_lag_of_a_push_is_measured_once_it_was_sent_and_history_is_none(house: House) -> None:
+    def lags() -> float:
+        return REGISTRY.get_sample_value("leveret_gateway_push_lag_seconds_count") or 0
+
+    house.commit(EventType.QUEUED)
+    before = lags()
+    async with house.feed.watch(TENANT, house.job_id, 0) as stream:
+        events = aiter(stream)
+        await anext(events)
+        house.commit(EventType.RUNNING)
+        house.progress()
+        house.commit(EventType.SUCCEEDED)
+        await anext(events)
+        assert lags() == before  # what was there before is no push, and this one is being sent
+        assert len(await _rest(events)) == 2
+    assert lags() == before + 2

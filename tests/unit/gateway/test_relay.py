@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
+from prometheus_client import REGISTRY
 from uuid_utils.compat import uuid7
 
 from gateway.relay import LEASE_GRACE_S, STEADY_S, Relay
@@ -278,6 +279,7 @@ async def test_what_the_relay_ends_is_announced_and_a_answers_redis_holds_up_not
     house.rows.ended = [
         ("acme", Event(seq=3, job_id=uuid7(), type=EventType.FAILED, at=NOW, data={})) for _ in range(3)
     ]
+    before = _repaired("lease_expired")
     due = FakeDue(uuid7())
     house.rows.due = [due]
 
@@ -294,3 +296,8 @@ async def test_what_the_relay_ends_is_announced_and_a_answers_redis_holds_up_not
     running.cancel()
 
     assert set(house.bus.told) == {EventType.FAILED}
+    assert _repaired("lease_expired") >= before + 3
+
+
+def _repaired(cause: str) -> float:
+    return REGISTRY.get_sample_value("leveret_gateway_relay_repairs_total", {"cause": cause}) or 0

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 import pytest
+from prometheus_client import REGISTRY
 from uuid_utils.compat import uuid7
 
 from gpu_worker import leases as leases_module
@@ -61,6 +62,7 @@ async def test_a_job_that_came_back_before_its_loss_was_noticed_keeps_its_new_le
     leases, old = Leases(store), Hold(row.claim)
     leases.add(old)
     new = Hold(claim(id=row.claim.id, fence=row.claim.fence + 1))
+    lost = REGISTRY.get_sample_value("leveret_worker_leases_lost_total") or 0
 
     leases.add(new)
     leases.remove(old)
@@ -69,6 +71,7 @@ async def test_a_job_that_came_back_before_its_loss_was_noticed_keeps_its_new_le
     assert leases.hold(new.claim) is new
     assert leases.hold(old.claim) is None
     assert leases.busy == 1
+    assert REGISTRY.get_sample_value("leveret_worker_leases_lost_total") == lost + 1
 
 
 async def test_a_lost_fence_outweighs_every_other_reason() -> None:

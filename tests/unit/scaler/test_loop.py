@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import structlog
+from prometheus_client import REGISTRY
 
 from scaler.keeper import Keeper
 from scaler.leader import Leader
@@ -207,12 +208,24 @@ async def test_only_one_of_two_scalers_acts_and_the_other_takes_over() -> None:
     await second.turns(1)
     assert (len(first.fleet.tokens), len(second.fleet.tokens)) == (1, 0)
 
+    assert _shown("leveret_scaler_launches_total", queue=world.queue) >= 1
     first.lock.away = True
     first.lock.lose()
     world.waiting = 5
     await first.turns(1)
+    assert REGISTRY.get_sample_value("leveret_scaler_have_workers", {"queue": world.queue}) is None
+    assert _shown("leveret_scaler_last_look_timestamp_seconds") == 0
     await second.turns(1)
     assert (len(first.fleet.tokens), len(second.fleet.tokens)) == (1, 1)
+    assert _shown("leveret_scaler_objective_seconds", queue=world.queue, **{"class": "high"}) == 1
+    assert _shown("leveret_scaler_limit_workers", queue=world.queue, bound="max") == 2
+    assert _shown("leveret_scaler_last_look_timestamp_seconds") > 0
+
+
+def _shown(name: str, **labels: str) -> float:
+    value = REGISTRY.get_sample_value(name, labels)
+    assert value is not None
+    return value
 
 
 async def test_leadership_that_ends_in_the_middle_of_a_turn_changes_nothing() -> None:

@@ -131,7 +131,7 @@ def test_metrics_show_figures_and_say_when_they_are_unknown() -> None:
     gauges.count("metrics", decision)
 
     assert REGISTRY.get_sample_value("leveret_scaler_want_workers", {"queue": "metrics"}) == 4
-    high = {"queue": "metrics", "tier": "high"}
+    high = {"queue": "metrics", "class": "high"}
     assert REGISTRY.get_sample_value("leveret_scaler_backlog_jobs", high) == 3
     assert REGISTRY.get_sample_value("leveret_scaler_oldest_job_age_seconds", high) == 7
     launched = {"queue": "metrics", "action": "launch"}
