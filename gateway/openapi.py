@@ -11,10 +11,11 @@ from pydantic import BaseModel
 
 from gateway import views
 from gateway.problems import KINDS, MEDIA_TYPE, Problems
-from gateway.schemas import FleetLimits, Options, Submission, UploadRequest
+from gateway.schemas import FleetLimits, Login, Options, Submission, UploadRequest
 
 Responses = dict[int | str, dict[str, Any]]
 _REF = "#/components/schemas/"
+_CHANGING = frozenset({"post", "put", "patch", "delete"})
 _REQUEST_ID = "019826a1-7c1e-7d2b-9a55-3f0c8c1f2b6e"
 JOB_ID = "019826a1-7c1e-7d2b-9a55-3f0c8c1f2b6e"
 
@@ -132,6 +133,12 @@ LIMITS_BODY: dict[str, Any] = {
         "application/json": {"schema": {"$ref": f"{_REF}FleetLimits"}, "example": {"min": 2, "max": 8}}
     },
 }
+LOGIN_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "application/json": {"schema": {"$ref": f"{_REF}Login"}, "example": {"key": f"lev_{'A' * 43}"}}
+    },
+}
 
 
 LINKS = {
@@ -151,11 +158,19 @@ def documented(answers: Mapping[int, dict[str, Any]], *codes: str) -> Responses:
     """All that a route may answer: its own answers, and by status the errors, each code with an example."""
     found: Responses = {status: said for status, said in answers.items()}  # noqa: C416  widens the key's type
     for code in codes:
-        kind = KINDS[code]
-        entry = found.setdefault(kind.status, {"description": "", "content": {MEDIA_TYPE: _problem()}})
-        entry["description"] = " / ".join(filter(None, [entry["description"], kind.title]))
-        entry["content"][MEDIA_TYPE]["examples"][code] = {"summary": kind.title, "value": _example(code)}
+        status = KINDS[code].status
+        _add_error(found.setdefault(status, _no_error()), code)
     return found
+
+
+def _no_error() -> dict[str, Any]:
+    return {"description": "", "content": {MEDIA_TYPE: _problem()}}
+
+
+def _add_error(entry: dict[str, Any], code: str) -> None:
+    kind = KINDS[code]
+    entry["description"] = " / ".join(filter(None, [entry["description"], kind.title]))
+    entry["content"][MEDIA_TYPE]["examples"][code] = {"summary": kind.title, "value": _example(code)}
 
 
 def _problem() -> dict[str, Any]:
@@ -181,10 +196,11 @@ def describe(app: FastAPI, routers: Iterable[APIRouter]) -> None:
         if app.openapi_schema is None:
             document = generate()
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
-            for model in (Submission, Options, UploadRequest, FleetLimits, views.ProblemView):
+            for model in (Submission, Options, UploadRequest, FleetLimits, Login, views.ProblemView):
                 schemas.update(_schemas(model))
             _drop_default_errors(document)
             _restore_examples(routers, document)
+            _document_csrf(document)
         return generate()
 
     app.openapi = openapi  # type: ignore[method-assign]  # the way FastAPI documents
@@ -204,6 +220,17 @@ def _restore(said: Responses, described: dict[str, Any]) -> None:
         for media, content in given.get("content", {}).items():
             examples = {name: content[name] for name in ("example", "examples") if name in content}
             described[str(status)]["content"][media].update(examples)
+
+
+def _document_csrf(document: dict[str, Any]) -> None:
+    """Whatever changes something may be refused to a session, by all routes alike."""
+    for path in document["paths"].values():
+        for method, operation in path.items():
+            answers = operation["responses"]
+            if method in _CHANGING and "401" in answers:
+                entry = answers.setdefault("403", _no_error())
+                if "csrf_refused" not in entry["content"][MEDIA_TYPE]["examples"]:
+                    _add_error(entry, "csrf_refused")
 
 
 def _drop_default_errors(document: dict[str, Any]) -> None:

@@ -47,6 +47,14 @@ class Caller(Protocol):
         """``s3://bucket/prefix/`` addresses that the tenant's jobs may name."""
 
 
+class Holder(Caller, Protocol):
+    """A caller whose key is known."""
+
+    @property
+    def key_id(self) -> UUID:
+        """The key's."""
+
+
 class Submitted(Protocol):
     """What the store made of a submission."""
 
@@ -103,8 +111,33 @@ class Cancels(Protocol):
 class Keys(Protocol):
     """Knows who holds a key."""
 
-    async def find(self, key: str) -> Caller | None:
+    async def find(self, key: str) -> Holder | None:
         """The holder, or None."""
+
+
+class LoggedIn(Protocol):
+    """A session that goes on."""
+
+    @property
+    def holder(self) -> Holder:
+        """Of the key that it stands for."""
+
+    @property
+    def expires_at(self) -> datetime:
+        """When it ends at the latest."""
+
+
+class Sessions(Protocol):
+    """Knows which browsers are logged in."""
+
+    async def start(self, key: str, *, ttl_s: float) -> str | None:
+        """A session's secret, or None where nobody holds the key."""
+
+    async def find(self, secret: str) -> LoggedIn | None:
+        """The session, or None."""
+
+    async def end(self, secret: str) -> None:
+        """End it."""
 
 
 class Publisher(Protocol):

@@ -61,7 +61,13 @@ KINDS: Mapping[str, Kind] = {
             "forbidden",
             403,
             "Not for this key",
-            "Queues, workers and the scaler are for keys of the role `operator`. Nothing was done.",
+            "Queues, workers, the scaler and keys are for keys of the role `operator`. Nothing was done.",
+        ),
+        Kind(
+            "csrf_refused",
+            403,
+            "No page of this gateway asked for it",
+            "What a session changes needs its `csrf` as `X-CSRF-Token` and our `Origin`; a key neither.",
         ),
         Kind(
             "not_found",

@@ -10,6 +10,7 @@ InputError
 └── UploadsUnavailable the store cannot be reached by clients
 Unauthorized           no key, or one that nobody holds
 Forbidden              a key whose role does not allow it
+CsrfRefused            a session's change that no page of ours asked for
 """
 
 from __future__ import annotations
@@ -27,6 +28,12 @@ class Forbidden(LeveretError):
     """The key is valid, but its role does not allow this."""
 
     code = "forbidden"
+
+
+class CsrfRefused(LeveretError):
+    """A browser's session would change something, and no page of this gateway asked for it."""
+
+    code = "csrf_refused"
 
 
 class Malformed(InputError):

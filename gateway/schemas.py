@@ -124,6 +124,12 @@ class UploadRequest(_Said):
     )
 
 
+class Login(_Said):
+    """Who logs in."""
+
+    key: str = Field(min_length=1, max_length=200, description="An API key")
+
+
 def _whole(value: object) -> object:
     """2.0 is the same number as 2 in JSON."""
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -7,15 +7,15 @@ from typing import Annotated, cast
 from uuid import UUID
 
 from fastapi import Depends, Path, Request, Security
-from fastapi.security import APIKeyHeader, HTTPBearer
+from fastapi.security import APIKeyCookie, APIKeyHeader, HTTPBearer
 
-from gateway.auth import Authenticator
+from gateway.auth import COOKIE, Authenticator
 from gateway.cancel import Canceler
 from gateway.feed import Feed
 from gateway.links import Links
 from gateway.lookup import NO_JOB, Lookup
 from gateway.operations.desk import Desk
-from gateway.ports import Caller, Models, Objects
+from gateway.ports import Holder, Models, Objects
 from gateway.refusals import Forbidden
 from gateway.settings import Gateway
 from gateway.submit import Submitter
@@ -48,6 +48,10 @@ _BEARER = HTTPBearer(auto_error=False, scheme_name="ApiKey", description="`Autho
 _HEADER = APIKeyHeader(
     name="X-API-Key", auto_error=False, scheme_name="ApiKeyHeader", description="The same key"
 )
+_COOKIE = APIKeyCookie(
+    name=COOKIE, auto_error=False, scheme_name="Session", description="What `POST /v1/session` set"
+)
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 async def _caller(
@@ -55,20 +59,21 @@ async def _caller(
     services: UsedServices,
     _bearer: Annotated[object, Security(_BEARER)],
     _header: Annotated[object, Security(_HEADER)],
-) -> Caller:
-    return await services.auth.caller(request.headers)
+    _cookie: Annotated[object, Security(_COOKIE)],
+) -> Holder:
+    return await services.auth.caller(request.headers, changes=request.method not in SAFE)
 
 
-Authenticated = Annotated[Caller, Depends(_caller)]
+Authenticated = Annotated[Holder, Depends(_caller)]
 
 
-async def _operator(caller: Authenticated) -> Caller:
+async def _operator(caller: Authenticated) -> Holder:
     if caller.role != "operator":
         raise Forbidden("this is for keys of the role `operator`")
     return caller
 
 
-Operator = Annotated[Caller, Depends(_operator)]
+Operator = Annotated[Holder, Depends(_operator)]
 """Decided before anything else of the request is looked at."""
 
 

@@ -17,12 +17,14 @@ import uvicorn
 from gateway.app import create_app
 from gateway.auth import Authenticator
 from gateway.cancel import Canceler
+from gateway.doorkeeper import Doorkeeper
 from gateway.feed import Feed
 from gateway.gauges import Gauges
 from gateway.inputs import Inputs
 from gateway.links import Links
 from gateway.lookup import Lookup
 from gateway.operations.desk import Desk
+from gateway.origins import Origins
 from gateway.queues import Queues
 from gateway.redelivery import Redelivery
 from gateway.relay import Relay
@@ -41,6 +43,7 @@ from shared.adapters.store.pool import Database, open_database
 from shared.adapters.store.reads import ReadStore
 from shared.adapters.store.redelivery import RedeliveryStore
 from shared.adapters.store.relay import RelayStore
+from shared.adapters.store.sessions import SessionStore
 from shared.adapters.store.submits import SubmitStore
 from shared.catalog.shelf import Shelf
 from shared.lifecycle import Lifecycle
@@ -89,6 +92,7 @@ async def serve(settings: GatewaySettings, lifecycle: Lifecycle) -> None:
         lifecycle.spawn("feed", services.feed.run())
         lifecycle.spawn("gauges", _gauges(settings.gateway, opened, queues).run())
         await _serve_admin(settings.gateway, lifecycle, opened)
+        await Doorkeeper(settings.gateway.host, KeyStore(opened.database)).admitted(lifecycle.draining)
         await _serve_public(settings.gateway, lifecycle, services)
         lifecycle.cancel_side_tasks()
 
@@ -117,7 +121,11 @@ def _assemble(
     return Services(
         settings=settings.gateway,
         catalog=catalog,
-        auth=Authenticator(KeyStore(opened.database)),
+        auth=Authenticator(
+            KeyStore(opened.database),
+            SessionStore(opened.database),
+            Origins(settings.gateway.base_url, settings.gateway.origins),
+        ),
         submitter=Submitter(
             catalog=catalog,
             inputs=Inputs(opened.blobs, settings.s3.bucket, settings.web.allow),
@@ -151,6 +159,7 @@ def _gauges(settings: Gateway, opened: _Opened, queues: Queues) -> Gauges:
 
 async def _serve_admin(settings: Gateway, lifecycle: Lifecycle, opened: _Opened) -> None:
     checks = {
+        "keys": Doorkeeper(settings.host, KeyStore(opened.database)).check,
         "postgresql": opened.database.ping,
         "rabbitmq": opened.publisher.ping,
         "redis": opened.bus.ping,

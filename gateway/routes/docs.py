@@ -7,7 +7,6 @@ import re
 from importlib.resources import files
 
 from fastapi import APIRouter, Response
-from starlette.responses import RedirectResponse
 
 from gateway.problems import KINDS, Kind
 from shared.errors import NotFound
@@ -25,12 +24,6 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
-
-
-@router.get("/")
-async def home() -> Response:
-    """To the documentation."""
-    return RedirectResponse("/docs", 307)
 
 
 @router.get("/docs")

@@ -20,6 +20,7 @@ from starlette.websockets import WebSocketDisconnect
 from gateway.feed import Draining, Stream, StreamEnded, TooSlow
 from gateway.lookup import Lookup
 from gateway.openapi import TERMINAL_EVENT, answer, documented
+from gateway.origins import Origins
 from gateway.refusals import InvalidRequest, Unauthorized
 from gateway.routes.answers import Json
 from gateway.services import Authenticated, JobId, Services, UsedServices, parse_job_id
@@ -186,10 +187,7 @@ async def _serve(socket: WebSocket, job_id: str) -> tuple[int, str]:
 
 
 def _check_origin(socket: WebSocket, settings: Gateway) -> None:
-    """Browsers let any page open a socket anywhere: only pages we know may. Programs send no Origin."""
-    origin = socket.headers.get("origin")
-    own = settings.base_url.split("/", 3)[:3]
-    if origin is not None and origin not in {"/".join(own), *settings.origins}:
+    if not Origins(settings.base_url, settings.origins).admitted(socket.headers):
         raise Unauthorized("this Origin is not allowed")
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
+from uuid import UUID
 
 import httpx2
 import pytest
@@ -43,6 +44,7 @@ class Holder:
     tenant: str = "acme"
     name: str = "laptop"
     s3_prefixes: tuple[str, ...] = ()
+    key_id: UUID = field(default=UUID(int=1))
 
 
 class Keys:

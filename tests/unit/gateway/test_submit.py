@@ -48,6 +48,7 @@ class Holder:
     name: str = "test"
     role: str = "user"
     s3_prefixes: tuple[str, ...] = ()
+    key_id: UUID = field(default=UUID(int=1))
 
 
 @dataclass(frozen=True)
