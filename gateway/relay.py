@@ -31,6 +31,7 @@ from gateway.ports import Bus, Publisher, Reads, Submits
 from gateway.repairs import repaired
 from shared.errors import Misconfigured, OutcomeUnknown, Unavailable
 from shared.events import Event
+from shared.lifecycle import watched
 from shared.messages import job_document
 
 log = structlog.get_logger()
@@ -140,10 +141,13 @@ class Relay:
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._repeat(self.judge), name="relay.judge")
-            tasks.create_task(self._repeat(self.publish, wake=self._due), name="relay.publish")
-            tasks.create_task(self._repeat(self._redelivery.check), name="relay.redeliver")
-            tasks.create_task(self._announce(), name="relay.announce")
+            for name, duty in (
+                ("judge", self._repeat(self.judge)),
+                ("publish", self._repeat(self.publish, wake=self._due)),
+                ("redeliver", self._repeat(self._redelivery.check)),
+                ("announce", self._announce()),
+            ):
+                tasks.create_task(watched(f"relay.{name}", duty), name=f"relay.{name}")
 
     async def judge(self) -> None:
         """Do every duty towards the rows once.

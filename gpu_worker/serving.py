@@ -16,6 +16,7 @@ import structlog
 
 from gpu_worker.departure import RELEASE_S, Departure, Kind
 from gpu_worker.ports import Delivery
+from shared.lifecycle import watched
 
 log = structlog.get_logger()
 
@@ -79,7 +80,7 @@ class Server(Generic[D]):
             ExceptionGroup: A message's task failed, which is a defect: nothing was acknowledged for it.
         """
         async with asyncio.TaskGroup() as tasks:
-            taking = tasks.create_task(self._take(tasks), name="take")
+            taking = tasks.create_task(watched("take", self._take(tasks)), name="take")
             await departure.asked.wait()
             self._on_leave()
             taking.cancel()
@@ -97,7 +98,7 @@ class Server(Generic[D]):
             self._start(tasks, await self._queue.next())
 
     def _start(self, tasks: asyncio.TaskGroup, delivery: D) -> None:
-        task = tasks.create_task(self._serve(delivery), name="message")
+        task = tasks.create_task(watched("message", self._serve(delivery)), name="message")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

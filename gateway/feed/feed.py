@@ -18,6 +18,7 @@ from gateway.lookup import NO_JOB
 from gateway.ports import Listener, Reads
 from shared.errors import NotFound, Unavailable
 from shared.events import Event, EventType
+from shared.lifecycle import watched
 
 log = structlog.get_logger()
 
@@ -112,8 +113,8 @@ class Feed:
     async def run(self) -> None:
         """Listen and sweep, for ever."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._listener.run(self))
-            tasks.create_task(self._sweep_for_ever())
+            tasks.create_task(watched("feed.listen", self._listener.run(self)))
+            tasks.create_task(watched("feed.sweep", self._sweep_for_ever()))
 
     def drain(self) -> None:
         """End every stream: their subscribers resume at another replica."""

@@ -31,19 +31,31 @@ def still_wanted() -> None:
     Before Python 3.12 `asyncio.wait_for`, which aiormq uses, loses a cancellation that arrives together with
     the answer (python/cpython#86296); the task would then live on for ever.
     """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
+    if _unwanted():
         raise asyncio.CancelledError
+
+
+def _unwanted() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn the drivers' errors into Unavailable."""
+    """Turn the drivers' errors into Unavailable.
+
+    The calls that wait on a connection whose heartbeats fail are rejected by aiormq with a CancelledError. In
+    a task that nobody cancels it is an error like the others; else it would end that task, and in silence.
+    """
     try:
         yield
         still_wanted()
     except (Misconfigured, Unavailable):
         raise
+    except asyncio.CancelledError as rejected:
+        if _unwanted():
+            raise
+        raise Unavailable("RabbitMQ: the connection ended during the call") from rejected
     except Exception as error:
         if not _broken(error):
             raise
@@ -59,6 +71,8 @@ def _broken(error: Exception) -> bool:
 def _quietly() -> Iterator[None]:
     try:
         yield
+    except asyncio.CancelledError:
+        still_wanted()
     except Exception as error:
         if not _broken(error):
             raise

@@ -23,6 +23,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from shared.events import Event, decode
+from shared.lifecycle import watched
 from shared.settings import Redis
 
 log = structlog.get_logger()
@@ -104,9 +105,9 @@ class Listener:
         failure = ""
         try:
             async with self._connection() as pubsub, asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._read(pubsub, sink))
-                tasks.create_task(self._reconcile(pubsub))
-                tasks.create_task(self._ping(pubsub))
+                tasks.create_task(watched("listener.read", self._read(pubsub, sink)))
+                tasks.create_task(watched("listener.reconcile", self._reconcile(pubsub)))
+                tasks.create_task(watched("listener.ping", self._ping(pubsub)))
         # RuntimeError: where a write fails, the driver connects anew under the reader, and one of them trips.
         except* (RedisError, OSError, RuntimeError, TimeoutError) as errors:
             failure = "; ".join(f"{type(error).__name__}: {error}" for error in errors.exceptions)

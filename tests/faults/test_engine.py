@@ -81,11 +81,15 @@ async def poison_ends(stage: Scene, job: AsyncJob, word: str) -> None:
 
 
 async def test_a_job_that_segfaults_every_time_fails_alone(
-    stage: Scene, hands: WorkerProcess, measured: list[str]
+    stage: Scene, hands: WorkerProcess, gate: Gate, measured: list[str]
 ) -> None:
     before = await neighbours(stage.client)
-    poison = await stage.client.submit(MODEL, note="poison", how="segfault")
+    poison = await stage.client.submit(MODEL, note="poison", how="segfault", gate=str(gate.path))
     after = await neighbours(stage.client)
+    await gate.until_runs(1)
+    for job in before:  # one whose outputs were being written would be taken for the poison
+        await job.wait(timeout_s=60)
+    gate.open()
     await poison_ends(stage, poison, "SIGSEGV")
     await unharmed(stage, before + after)
     assert hands.process.poll() is None

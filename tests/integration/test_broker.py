@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from random import Random
 from urllib.parse import urlsplit, urlunsplit
@@ -334,6 +334,55 @@ async def test_a_broker_that_is_away_is_unavailable_and_the_next_call_tries_agai
                 await publisher.publish("images", uuid7(), priority=5, traceparent=None)
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda publisher: _publish(publisher, "stuck"),
+        lambda publisher: publisher.depth("stuck"),
+        lambda publisher: publisher.ping(),
+    ],
+    ids=["publish", "depth", "ping"],
+)
+async def test_a_call_that_waits_while_the_heartbeats_fail_is_unavailable(
+    settings: RabbitMQ, call: Callable[[Publisher], Awaitable[object]]
+) -> None:
+    """aiormq rejects it with a CancelledError, which would end the caller's task without a word."""
+    patient = settings.model_copy(update={"heartbeat_s": 1, "timeout_s": 30})
+    async with (
+        _behind_proxy(patient) as (behind, proxy),
+        open_publisher(behind, name="test") as publisher,
+    ):
+        await publisher.declare(["stuck"])
+        proxy.change(Weather(black_hole=True))
+        with pytest.raises(Unavailable):
+            await call(publisher)
+        proxy.change(Weather())
+        await _publish(publisher, "stuck")
+
+
+async def test_a_consumer_whose_heartbeats_fail_comes_back(settings: RabbitMQ, publisher: Publisher) -> None:
+    await publisher.declare(["mute"])
+    async with (
+        _behind_proxy(settings.model_copy(update={"heartbeat_s": 1, "timeout_s": 30})) as (behind, proxy),
+        consuming(behind, "mute") as consumer,
+    ):
+        await consumer.connected.wait()
+        proxy.change(Weather(black_hole=True))
+        await _step_down_until_lost(consumer)
+        proxy.change(Weather())
+        await _publish(publisher, "mute")
+        delivery, _ = await take(consumer)
+        await consumer.settle(delivery)
+
+
+async def _step_down_until_lost(consumer: Consumer) -> None:
+    """So that the consumer has a call on its way when its connection ends."""
+    consumer.step_down()
+    async with asyncio.timeout(20):
+        while consumer.connected.is_set():
+            await asyncio.sleep(0.01)
+
+
 async def test_a_dead_letter_keeps_body_and_reason(settings: RabbitMQ, publisher: Publisher) -> None:
     await publisher.dead_letter(b"\xff garbage", "not a hint")
 
@@ -349,19 +398,27 @@ async def _publish(publisher: Publisher, queue: str) -> None:
 
 
 @asynccontextmanager
-async def _slowly(settings: RabbitMQ) -> AsyncIterator[RabbitMQ]:
-    """The same broker behind a network that takes its time."""
+async def _behind_proxy(settings: RabbitMQ) -> AsyncIterator[tuple[RabbitMQ, FaultProxy]]:
+    """The same broker behind a network that can be told how to be."""
     parts = urlsplit(settings.url.get_secret_value())
     assert parts.port
-    proxy = FaultProxy("slow", parts.port, Random(1))  # noqa: S311  chaos, not secrets
+    proxy = FaultProxy("rabbitmq", parts.port, Random(1))  # noqa: S311  chaos, not secrets
     [port] = free_ports(1)
     await proxy.start(port)
-    proxy.change(Weather(latency_s=(0.001, 0.01)))
     account, at, _ = parts.netloc.rpartition("@")
+    url = SecretStr(urlunsplit(parts._replace(netloc=f"{account}{at}{HOST}:{port}")))
     try:
-        yield RabbitMQ(url=SecretStr(urlunsplit(parts._replace(netloc=f"{account}{at}{HOST}:{port}"))))
+        yield settings.model_copy(update={"url": url}), proxy
     finally:
         await proxy.stop()
+
+
+@asynccontextmanager
+async def _slowly(settings: RabbitMQ) -> AsyncIterator[RabbitMQ]:
+    """The same broker behind a network that takes its time."""
+    async with _behind_proxy(settings) as (behind, proxy):
+        proxy.change(Weather(latency_s=(0.001, 0.01)))
+        yield behind
 
 
 async def _delete(settings: RabbitMQ, name: str) -> None:

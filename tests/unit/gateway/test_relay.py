@@ -184,6 +184,20 @@ async def test_what_is_due_is_published_in_one_go_however_much_it_is(monkeypatch
         running.cancel()
 
 
+async def test_a_duty_that_is_canceled_by_nobody_ends_the_relay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relay that goes on with three of its four duties loses jobs while everything looks well."""
+    house = House()
+    monkeypatch.setattr(house.rows, "take_due", _canceled)
+    with pytest.raises(ExceptionGroup) as ended:
+        async with asyncio.timeout(10):
+            await house.relay.run()
+    assert "relay.publish" in str(ended.value.exceptions)
+
+
+async def _canceled() -> None:
+    raise asyncio.CancelledError
+
+
 async def test_a_queue_that_is_refused_or_a_broker_that_is_away_leaves_the_row_due() -> None:
     house = House()
     house.publisher.refused = "plain"

@@ -70,5 +70,12 @@ def test_a_side_task_that_fails_stops_the_process() -> None:
     assert "Traceback" not in known.stdout + known.stderr
 
 
+def test_a_side_task_that_is_canceled_by_nobody_stops_the_process() -> None:
+    """As aiormq does to calls on a connection whose heartbeats fail; the group would take it for an end."""
+    stray = ran(SIDE_TASK_FAILS.format(error="asyncio.CancelledError"))
+    assert stray.returncode == 1
+    assert "'dies' was canceled by nobody" in stray.stdout + stray.stderr
+
+
 def test_a_second_signal_ends_at_once() -> None:
     assert "ended at once" in ran(TWICE).stdout
