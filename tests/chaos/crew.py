@@ -159,6 +159,7 @@ class Crew:
             "LEVERET_GATEWAY_PORT": str(port),
             "LEVERET_GATEWAY_ADMIN_PORT": str(admin),
             "LEVERET_GATEWAY_PUBLIC_URL": f"http://127.0.0.1:{port}",
+            "LEVERET_RABBITMQ_HEARTBEAT_S": "2",  # a silent broker is given up after 9 s
         }
         member = Member(name, self._command("gateway"), env, self._folder / f"{name}.log")
         member.url = f"http://127.0.0.1:{port}"

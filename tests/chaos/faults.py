@@ -257,6 +257,10 @@ KINDS: dict[str, tuple[str, Fault]] = {
     "broker connections cut": ("rabbitmq", partial(_cut, server="rabbitmq")),
     "broker half-closed": ("rabbitmq", partial(_cut, server="rabbitmq", half=True)),
     "broker refuses 3 s": ("rabbitmq", partial(_cut, server="rabbitmq", refuse_s=3)),
+    "broker black hole 11 s": (  # longer than a gateway's heartbeats wait: its calls in flight are rejected
+        "rabbitmq",
+        partial(_weather, server="rabbitmq", weather=Weather(black_hole=True), seconds=11, suits=IN_FLIGHT),
+    ),
     "postgres restart": (
         "postgresql",
         partial(_restart, server="postgresql", number=signal.SIGQUIT, suits=RUNNING),
