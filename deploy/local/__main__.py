@@ -26,12 +26,13 @@ COMMANDS = {
 def main() -> int:
     """Run one command; returns its exit status."""
     parser = argparse.ArgumentParser(prog="python -m deploy.local", description="Leveret on this machine.")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="another stack's; `.leveret` by default")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in COMMANDS.items():
         commands.add_parser(name, help=text)
-    command = parser.parse_args().command
+    asked = parser.parse_args()
     try:
-        return asyncio.run(_run(command))
+        return asyncio.run(_run(asked.command, asked.folder))
     except StackError as error:
         print(f"\n{error}", file=sys.stderr)
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -40,12 +41,12 @@ def main() -> int:
     return 1
 
 
-async def _run(command: str) -> int:
+async def _run(command: str, folder: Path) -> int:
     _end_like_ctrl_c(signal.SIGTERM, signal.SIGHUP)
     if command == "env":
-        print((FOLDER / "env").read_text() if (FOLDER / "env").exists() else "", end="")
+        print((folder / "env").read_text() if (folder / "env").exists() else "", end="")
         return 0
-    stack = Stack(FOLDER, Progress())
+    stack = Stack(folder, Progress())
     well = await getattr(stack, command)()
     return 1 if well is False else 0
 

@@ -125,13 +125,19 @@ def worker_document(worker: Present) -> dict[str, Any]:
         "silent": silent(worker),
         "slots": worker.slots,
         "busy": worker.busy,
-        "jobs": [{**job, "running_s": round(job["running_s"], 3)} for job in worker.jobs],
+        "jobs": [_held(job) for job in worker.jobs],
         "host": worker.host,
         "device": worker.device,
         "started_at": timestamp(worker.started_at),
         "since": timestamp(worker.since),
         "heartbeat_s": round(worker.heartbeat_s, 3),
     }
+
+
+def _held(job: Mapping[str, Any]) -> dict[str, Any]:
+    left = job["lease_s"]
+    rounded = {"running_s": round(job["running_s"], 3), "lease_s": None if left is None else round(left, 3)}
+    return {**job, **rounded}
 
 
 def setting_document(setting: Setting | None) -> dict[str, Any]:

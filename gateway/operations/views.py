@@ -88,7 +88,9 @@ class HeldJobView(_View):
     model: str
     model_version: str
     attempt: int
+    fence: int = Field(description="Rises with every claim and every lost lease; an older one is refused")
     running_s: float
+    lease_s: float | None = Field(description="Seconds until its worker must have renewed its hold on it")
 
 
 class WorkerView(_View):

@@ -54,7 +54,17 @@ _WORKER = {
     "silent": False,
     "slots": 1,
     "busy": 1,
-    "jobs": [{"id": JOB_ID, "model": "cutout", "model_version": "1", "attempt": 1, "running_s": 12.4}],
+    "jobs": [
+        {
+            "id": JOB_ID,
+            "model": "cutout",
+            "model_version": "1",
+            "attempt": 1,
+            "fence": 1,
+            "running_s": 12.4,
+            "lease_s": 17.6,
+        }
+    ],
     "host": "ip-10-0-1-17",
     "device": "cuda",
     "started_at": "2026-11-22T08:10:00.000Z",

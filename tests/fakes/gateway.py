@@ -8,6 +8,7 @@ import json
 import socket
 import threading
 from collections import deque
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from tests.fakes.operator_desk import OperatorDesk
 from tests.fakes.problems import problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from starlette.requests import Request
     from starlette.websockets import WebSocket
@@ -43,6 +44,12 @@ MODELS = {
         "outputs": {"cutout": {"kind": "image", "content_type": "image/png"}},
         "params": {"type": "object", "properties": {"size": {"type": "integer", "default": 320}}},
     }
+}
+ATTEMPT = {
+    "attempt": 1,
+    "outcome": "failed",
+    "log": "hello from the algorithm",
+    "error": {"code": "algorithm_error", "traceback": "ValueError: boom\n"},
 }
 ENDINGS = {"job.succeeded", "job.failed", "job.canceled", "job.expired"}
 
@@ -71,6 +78,8 @@ class FakeGateway:
         streaming: Set once a socket got its events.
         hold: Cleared, it keeps a socket open after its last event.
         sockets: Taken one per socket: how many events to send before the close code beside it.
+        attempts: What is told of a job's attempts.
+        submitting: Called with the id of each new job before its submit is answered.
     """
 
     url: str = ""
@@ -83,6 +92,8 @@ class FakeGateway:
     resend_from: int | None = None
     hold: threading.Event = field(default_factory=lambda: _set(threading.Event()))
     submitted: list[Submitted] = field(default_factory=list)
+    attempts: list[dict[str, Any]] = field(default_factory=lambda: [ATTEMPT])
+    submitting: Callable[[str], object] = field(default=lambda _: None)
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     by_key: dict[str, str] = field(default_factory=dict)
     cursors: list[int] = field(default_factory=list)
@@ -133,6 +144,7 @@ class FakeGateway:
                 Route("/v1/jobs", self._guard(self._submit), methods=["POST"]),
                 Route("/v1/jobs/{id}", self._guard(self._read)),
                 Route("/v1/jobs/{id}/logs", self._guard(self._logs)),
+                Route("/v1/jobs/{id}/events", self._guard(self._history)),
                 Route("/v1/jobs/{id}/cancel", self._guard(self._cancel), methods=["POST"]),
                 Route("/v1/jobs/{id}/outputs/{name}", self._guard(self._output)),
                 Route("/v1/models", self._guard(self._models)),
@@ -168,6 +180,7 @@ class FakeGateway:
             errors = [{"path": "model", "message": "no such model; did you mean `cutout`?"}]
             return problem(422, "invalid_job", "model: no such model", errors=errors)
         job_id = self.by_key.setdefault(given.key or str(uuid4()), str(uuid4()))
+        self.submitting(job_id)
         self.jobs.setdefault(job_id, {"id": job_id, "model": given.model, "state": "queued", "done": False})
         return JSONResponse(self.jobs[job_id], 202)
 
@@ -176,9 +189,10 @@ class FakeGateway:
         return JSONResponse(job) if job else problem(404, "not_found", "there is no such job")
 
     async def _logs(self, _: Request) -> Response:
-        error = {"code": "algorithm_error", "traceback": "ValueError: boom\n"}
-        attempt = {"attempt": 1, "log": "hello from the algorithm", "error": error}
-        return JSONResponse({"attempts": [attempt]})
+        return JSONResponse({"attempts": self.attempts})
+
+    async def _history(self, request: Request) -> Response:
+        return JSONResponse({"events": self.events(request.path_params["id"])})
 
     async def _cancel(self, request: Request) -> Response:
         job = self.jobs[request.path_params["id"]]

@@ -42,7 +42,17 @@ WORKER: dict[str, Any] = {
     "silent": False,
     "slots": 2,
     "busy": 1,
-    "jobs": [{"id": "0198", "model": "cutout", "model_version": "1", "attempt": 1, "running_s": 12.4}],
+    "jobs": [
+        {
+            "id": "0198",
+            "model": "cutout",
+            "model_version": "1",
+            "attempt": 1,
+            "fence": 1,
+            "running_s": 12.4,
+            "lease_s": 17.6,
+        }
+    ],
     "host": "here",
     "device": "cuda",
     "started_at": "2026-11-22T08:10:00.000Z",

@@ -10,6 +10,7 @@ import httpx2
 import pytest
 
 from gateway.operations import views
+from shared.adapters.store.attempts import LEASE_S
 from shared.adapters.store.fleet import FleetStore
 from shared.adapters.store.overrides import OverrideStore
 from shared.adapters.store.workers import WorkerIdentity, WorkerStore
@@ -120,7 +121,8 @@ async def test_workers_tell_what_they_run_and_nothing_of_what_it_carries(
     assert (busy["id"], busy["state"], busy["busy"], busy["silent"]) == ("test-worker", "ready", 1, False)
     [held] = busy["jobs"]
     assert held.pop("running_s") >= 0
-    assert held == {"id": job["id"], "model": "free", "model_version": "1", "attempt": 1}
+    assert 0 < held.pop("lease_s") <= LEASE_S
+    assert held == {"id": job["id"], "model": "free", "model_version": "1", "attempt": 1, "fence": 1}
     assert (silent["id"], silent["silent"]) == ("silent", True)
     assert "secret" not in answer.text
     assert "tenants" not in answer.text

@@ -42,6 +42,9 @@ app.command(f"{_ROOM}.job:cancel", name="cancel", help="Ask for the end of a job
 app.command(f"{_ROOM}.crew:queues", name="queues", help="Show what waits in each queue, and who works on it.")
 app.command(f"{_ROOM}.crew:workers", name="workers", help="Show who is at work, or send somebody away.")
 app.command(f"{_ROOM}.scaler:scaler", name="scaler", help="Show, explain or override what the scaler does.")
+app.command(
+    f"{_ROOM}.demo:demo", name="demo", help="Kill a worker in the midst of a job; see that nothing is lost."
+)
 app.command(f"{_ROOM}.doctor:doctor", name="doctor", help="Check every dependency and say what to fix.")
 
 

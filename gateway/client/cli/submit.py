@@ -48,7 +48,7 @@ async def submit(
     """
     async with common.client() as client:
         schema = await client.model(model)
-        inputs, params = _told_apart(read_values(values, schema), schema)
+        inputs, params = told_apart(read_values(values, schema), schema)
         # Now, and not once the job has run.
         await asyncio.to_thread(check_place, out, len(schema.get("outputs") or ()))
         job = await client.submit(model, priority=priority, inputs=inputs, params=params)
@@ -131,10 +131,8 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str) or is_file(value) else {"json": value}
 
 
-def _told_apart(
-    values: Mapping[str, Any], schema: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Inputs and params: said outright, since a model may name a param like an option of `submit`."""
+def told_apart(values: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Inputs and params apart: said outright, since a model may name a param like an option of `submit`."""
     declared = schema.get("inputs") or {}
     inputs = {name: _plain(value) for name, value in values.items() if name in declared or is_file(value)}
     return inputs, {name: value for name, value in values.items() if name not in inputs}

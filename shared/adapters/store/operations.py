@@ -60,7 +60,9 @@ select w.id, w.queue, w.state, w.host, w.device, w.slots, w.busy, w.drain, w.sta
 from workers w left join (
     select j.worker, jsonb_agg(jsonb_build_object(
                'id', j.id, 'model', s.model, 'model_version', s.model_version, 'attempt', j.attempt,
-               'running_s', greatest(0, extract(epoch from clock_timestamp() - j.started_at))::float8)
+               'fence', j.fence,
+               'running_s', greatest(0, extract(epoch from clock_timestamp() - j.started_at))::float8,
+               'lease_s', extract(epoch from j.lease_until - clock_timestamp())::float8)
                order by j.started_at, j.id) as jobs
     from jobs j join specs s on s.id = j.id
     where j.state = 'running'
@@ -138,7 +140,7 @@ class PresentRow:
     Attributes:
         since: When it entered its state.
         heartbeat_s: Last heard of so long ago, seconds.
-        jobs: What it runs: ``id, model, model_version, attempt, running_s`` of each.
+        jobs: What it runs: ``id, model, model_version, attempt, fence, running_s, lease_s`` of each.
     """
 
     id: str
