@@ -52,6 +52,7 @@ ACCEPTED: dict[str, Any] = {
     "started_at": None,
     "finished_at": None,
     "timings": {},
+    "receipt": None,
     "urls": {
         "self": f"http://127.0.0.1:8000/v1/jobs/{JOB_ID}",
         "events": f"http://127.0.0.1:8000/v1/jobs/{JOB_ID}/events",
@@ -59,6 +60,18 @@ ACCEPTED: dict[str, Any] = {
         "cancel": f"http://127.0.0.1:8000/v1/jobs/{JOB_ID}/cancel",
         "logs": f"http://127.0.0.1:8000/v1/jobs/{JOB_ID}/logs",
     },
+}
+RECEIPT: dict[str, Any] = {
+    "attempts": 1,
+    "machine_s": 0.12,
+    "gpu_s": 0.12,
+    "cost": "0.0000333333",
+    "currency": "USD",
+    "wasted_attempts": 0,
+    "wasted_s": 0.0,
+    "wasted_cost": "0",
+    "worker": "images-5f0c",
+    "device": "cuda",
 }
 OUTPUT: dict[str, Any] = {
     "uri": f"s3://leveret/default/{JOB_ID}/1/cutout.png",
@@ -78,13 +91,14 @@ SUCCEEDED = ACCEPTED | {
     "started_at": "2026-11-22T09:30:00.923Z",
     "finished_at": "2026-11-22T09:30:01.043Z",
     "timings": {"queue_s": 0.8, "fetch_s": 0.03, "prepare_s": 0.01, "infer_s": 0.02, "store_s": 0.04},
+    "receipt": RECEIPT,
 }
 TERMINAL_EVENT = {
     "seq": 3,
     "job_id": JOB_ID,
     "type": "job.succeeded",
     "at": "2026-11-22T09:30:01.043Z",
-    "data": {"outputs": {"cutout": OUTPUT}},
+    "data": {"outputs": {"cutout": OUTPUT}, "receipt": RECEIPT},
 }
 SUBMISSION = {
     "model": "cutout",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -43,6 +43,25 @@ class JobErrorView(BaseModel):
 
     code: str = Field(examples=["algorithm_error"])
     message: str
+
+
+Money = Annotated[str, Field(examples=["0.0041"], pattern=r"^-?\d+(\.\d+)?$")]
+"""Decimal digits: a number of JSON would not keep them."""
+
+
+class ReceiptView(_View):
+    """What a job's attempts that have ended used and cost. What is not known is null, never 0."""
+
+    attempts: int
+    machine_s: float | None = Field(description="Its share of its machines' time: 1 / slots of each run")
+    gpu_s: float | None = Field(description="The same of their GPUs; 0 on the CPU")
+    cost: Money | None
+    currency: str = Field(examples=["USD"])
+    wasted_attempts: int = Field(description="Of the attempts, those retried, given back or lost")
+    wasted_s: float | None = Field(description="Their share of `machine_s`")
+    wasted_cost: Money | None = Field(description="Their share of `cost`")
+    worker: str = Field(description="Of the last attempt")
+    device: str | None = Field(examples=["cuda"])
 
 
 class UrlsView(_View):
@@ -87,6 +106,7 @@ class JobView(_View):
     started_at: AwareDatetime | None
     finished_at: AwareDatetime | None
     timings: dict[str, float] = Field(description="Seconds per stage")
+    receipt: ReceiptView | None = Field(description="Null before its first attempt has ended")
     urls: UrlsView
 
 
@@ -116,6 +136,10 @@ class AttemptView(_View):
     finished_at: AwareDatetime
     error: JobErrorView | None
     timings: dict[str, float]
+    device: str | None
+    machine_s: float | None = Field(description="Its share of the machine's time; null: not known")
+    gpu_s: float | None
+    cost: Money | None
     log: str = Field(description="The last 64 KiB that the algorithm printed")
 
 

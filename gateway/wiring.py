@@ -88,7 +88,7 @@ async def serve(settings: GatewaySettings, lifecycle: Lifecycle) -> None:
         stack.push_async_callback(services.submitter.settle)
         lifecycle.spawn("catalog", catalog.run())
         lifecycle.spawn("queues", queues.run())
-        lifecycle.spawn("relay", _relay(settings.gateway, opened, submits).run())
+        lifecycle.spawn("relay", _relay(settings, opened, submits).run())
         lifecycle.spawn("feed", services.feed.run())
         lifecycle.spawn("gauges", _gauges(settings.gateway, opened, queues).run())
         await _serve_admin(settings.gateway, lifecycle, opened)
@@ -115,7 +115,7 @@ def _shelf(settings: GatewaySettings, opened: _Opened, queues: Queues) -> Shelf:
 def _assemble(
     settings: GatewaySettings, catalog: Shelf, opened: _Opened, queues: Queues, submits: SubmitStore
 ) -> Services:
-    reads = ReadStore(opened.database)
+    reads = ReadStore(opened.database, currency=settings.cost.currency)
     links = Links(settings.gateway.base_url, opened.blobs, public_store=settings.s3.public)
     lookup = Lookup(reads, opened.bus, links)
     return Services(
@@ -142,12 +142,13 @@ def _assemble(
     )
 
 
-def _relay(settings: Gateway, opened: _Opened, submits: SubmitStore) -> Relay:
+def _relay(settings: GatewaySettings, opened: _Opened, submits: SubmitStore) -> Relay:
+    currency = settings.cost.currency
     return Relay(
-        rows=RelayStore(opened.database),
-        redelivery=Redelivery(RedeliveryStore(opened.database), opened.publisher, settings),
+        rows=RelayStore(opened.database, currency=currency),
+        redelivery=Redelivery(RedeliveryStore(opened.database), opened.publisher, settings.gateway),
         submits=submits,
-        reads=ReadStore(opened.database),
+        reads=ReadStore(opened.database, currency=currency),
         publisher=opened.publisher,
         bus=opened.bus,
     )

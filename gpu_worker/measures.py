@@ -6,6 +6,7 @@ An engine's answer is an algorithm's to forge: of its timings only the known sta
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from functools import cache
 
 from prometheus_client import Counter, Histogram
@@ -34,6 +35,16 @@ BATCHES = Histogram(
     ["model"],
     buckets=(1, 2, 4, 8, 16, 32, 64, 128),
 )
+DEVICE = Counter(
+    "leveret_worker_device_seconds_total",
+    "Share of the machine's time that ended attempts took, by what became of them",
+    ["queue", "model", "outcome"],
+)
+COST = Counter(
+    "leveret_worker_cost_total",
+    "What ended attempts cost, as far as the machine has a price, in the deployment's currency",
+    ["queue", "model", "outcome"],
+)
 
 STAGE_NAMES = ("fetch", "load", "prepare", "infer", "finish", "store")
 _STAGE_OF = {f"{stage}_s": stage for stage in STAGE_NAMES}
@@ -57,6 +68,20 @@ def measure(claim: Claim, evidence: Evidence, outcome: str) -> None:
     if evidence.error:
         _failure(claim.model, str(evidence.error["code"])).inc()
     _measure_times(claim, evidence.timings)
+
+
+def charge(claim: Claim, outcome: str, *, machine_s: float, cost: Decimal | None) -> None:
+    """Count what an attempt took.
+
+    Args:
+        claim: The attempt.
+        outcome: The job's state afterwards.
+        machine_s: Its share of the machine's time.
+        cost: Of this; None is not known, and not counted.
+    """
+    _device(claim.queue, claim.model, outcome).inc(machine_s)
+    if cost is not None:
+        _cost(claim.queue, claim.model, outcome).inc(float(cost))
 
 
 def _measure_times(claim: Claim, timings: Mapping[str, float]) -> None:
@@ -95,3 +120,13 @@ def _stage(model: str, stage: str) -> Histogram:
 @cache
 def _batch(model: str) -> Histogram:
     return BATCHES.labels(model)
+
+
+@cache
+def _device(queue: str, model: str, outcome: str) -> Counter:
+    return DEVICE.labels(queue, model, outcome)
+
+
+@cache
+def _cost(queue: str, model: str, outcome: str) -> Counter:
+    return COST.labels(queue, model, outcome)

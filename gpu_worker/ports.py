@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, Protocol
 from uuid import UUID
@@ -44,6 +45,14 @@ class Left(Protocol):
     @property
     def event(self) -> Event:
         """To announce."""
+
+    @property
+    def machine_s(self) -> float:
+        """The attempt's share of the machine's time."""
+
+    @property
+    def cost(self) -> Decimal | None:
+        """Of this; None: the machine has no price."""
 
 
 class Attempts(Protocol):

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from shared.settings import Port, ProcessSettings, Seconds, Section
+from shared.settings import PerHour, Port, ProcessSettings, Seconds, Section
 
 Address = Annotated[str, StringConstraints(pattern=r"^http://[^/\s]+$")]
 WorkerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
@@ -34,6 +34,9 @@ class WorkerSection(Section):
     )
     engine_memory_kill_mb: int = Field(default=0, ge=0, description="one above it is killed with its jobs")
     engine_jobs: int = Field(default=0, ge=0, description="after so many an engine is replaced when empty")
+    price_per_hour: PerHour | None = Field(
+        default=None, description="of its machine, where the scaler does not know it"
+    )
     preload: bool = Field(default=True, description="load and warm the queue's models before `ready`")
     id: WorkerId | None = Field(default=None, description="unique; made at random when unset")
     scratch: Path = Field(default_factory=lambda: Path(tempfile.gettempdir()))

@@ -54,6 +54,7 @@ from shared.adapters.web import Web, open_web
 from shared.catalog import Model
 from shared.catalog.shelf import Shelf
 from shared.lifecycle import Lifecycle
+from shared.tariff import Tariff
 from shared.telemetry.admin import Check, serve_admin
 
 log = structlog.get_logger()
@@ -80,18 +81,20 @@ class Resources:
 
 async def serve(settings: WorkerSettings, lifecycle: Lifecycle) -> None:
     """Run the worker until it is asked to drain, then let go of everything in good order."""
-    me = _identity(settings)
+    me, tariff = _identity(settings), _tariff(settings)
     structlog.contextvars.bind_contextvars(worker=me.id, queue=me.queue)
     models = Repertoire(me.queue)
     async with AsyncExitStack() as stack:
         opened = await _open(settings, me, stack)
         leases = Leases(AttemptStore(opened.private, worker=me.id, models=()))
         departure = await _departure(settings, lifecycle, stack)
-        roll = WorkerStore(opened.private, me)
+        roll = WorkerStore(opened.private, me, tariff)
         await roll.sweep()
         heartbeat = Heartbeat(roll, leases, retire=partial(departure.retire, "scaler"))
         consumer = _consumer(settings, me)
-        worker = _worker(opened, me, models, leases, heartbeat, consumer=consumer, lifecycle=lifecycle)
+        worker = _worker(
+            opened, me, models, leases, heartbeat, tariff=tariff, consumer=consumer, lifecycle=lifecycle
+        )
         lifecycle.spawn("heartbeat", heartbeat.run())
         lifecycle.spawn("leases", leases.run())
         lifecycle.spawn("nudges", opened.bus.listener().run(Nudges(leases)))
@@ -124,7 +127,7 @@ async def _open(settings: WorkerSettings, me: WorkerIdentity, stack: AsyncExitSt
     devices = devices_of(me.device, settings.worker.engines)
     engines = Engines(devices=devices, scratch=scratch, limits=_limits(settings))
     stack.push_async_callback(engines.stop)
-    announcer = Announcer(bus, ReadStore(database))
+    announcer = Announcer(bus, ReadStore(database, currency=settings.cost.currency))
     stack.push_async_callback(announcer.settle)
     return Resources(scratch, database, private, blobs, web, bus, publisher, engines, announcer)
 
@@ -189,10 +192,11 @@ def _worker(
     leases: Leases,
     heartbeat: Heartbeat,
     *,
+    tariff: Tariff,
     consumer: Consumer,
     lifecycle: Lifecycle,
 ) -> Worker:
-    attempts = AttemptStore(opened.database, worker=me.id, models=models, slots=me.slots)
+    attempts = AttemptStore(opened.database, worker=me.id, models=models, slots=me.slots, tariff=tariff)
     marks, gate = Marks(attempts, leases), Gate()
     lifecycle.spawn("marks", marks.run())
     return Worker(
@@ -238,7 +242,26 @@ def _identity(settings: WorkerSettings) -> WorkerIdentity:
         host=f"{socket.gethostname()}:{os.getpid()}",
         device=own.device,
         slots=own.slots,
+        gpus=_gpus(settings),
+        per_hour=own.price_per_hour,
     )
+
+
+def _tariff(settings: WorkerSettings) -> Tariff:
+    """By the worker's own settings; the heartbeat brings what the scaler knows."""
+    own = settings.worker
+    return Tariff(
+        currency=settings.cost.currency,
+        device=own.device,
+        slots=own.slots,
+        gpus=_gpus(settings),
+        per_hour=own.price_per_hour,
+    )
+
+
+def _gpus(settings: WorkerSettings) -> int:
+    """An engine has one of its own."""
+    return settings.worker.engines if settings.worker.device == "cuda" else 0
 
 
 def _scratch(settings: WorkerSettings) -> tempfile.TemporaryDirectory[str]:

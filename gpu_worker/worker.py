@@ -24,7 +24,7 @@ from gpu_worker.announcer import Announcer
 from gpu_worker.execution import Execution
 from gpu_worker.hold import Hold, Stop
 from gpu_worker.leases import Leases
-from gpu_worker.measures import measure
+from gpu_worker.measures import charge, measure
 from gpu_worker.outcomes import Discard, Finish, Outcome, Release, Retry, unstorable
 from gpu_worker.ports import Attempts, DeadLetters, Delivery, Left, Refusal
 from shared.backoff import full_jitter
@@ -201,6 +201,7 @@ class Worker:
         measure(claim, _evidence(outcome), name)
         log.info("job.left", job_id=str(claim.id), state=name, **_reason(outcome))
         if left is not None:
+            charge(claim, left.state.value, machine_s=left.machine_s, cost=left.cost)
             self._announcer.tell_soon(claim.tenant, left.event, _ended(claim, outcome, left))
 
     async def _committed(self, claim: Claim, outcome: Outcome) -> Left | None:
@@ -251,7 +252,10 @@ async def patiently(call: Callable[[], Awaitable[T]]) -> T:
 def _ended(claim: Claim, outcome: Outcome, left: Left) -> Job | None:
     """The document to keep for quick reads, where the row ended as this worker meant it to."""
     if isinstance(outcome, Finish) and outcome.ending.state is left.state:
-        return ended_job(claim, outcome.ending, seq=left.event.seq, finished_at=left.event.at)
+        receipt = left.event.data.get("receipt")
+        return ended_job(
+            claim, outcome.ending, seq=left.event.seq, finished_at=left.event.at, receipt=receipt
+        )
     return None
 
 

@@ -7,6 +7,7 @@ import math
 from prometheus_client import Counter, Gauge
 
 from scaler.snapshot import Backlog, Config, Decision, Snapshot, Tier, Unknown
+from scaler.spending import Spending
 
 LEADER = Gauge("leveret_scaler_leader", "1 while this scaler is the one that acts")
 WANT = Gauge("leveret_scaler_want_workers", "Workers aimed at; NaN while it holds", ["queue"])
@@ -25,11 +26,19 @@ LOOKED = Gauge(
     "leveret_scaler_last_look_timestamp_seconds", "When the leader last looked; 0: it does not lead"
 )
 ALARMS = Gauge("leveret_scaler_alarms", "Contradictions somebody should look at", ["queue"])
+COST = Gauge(
+    "leveret_scaler_cost_per_hour",
+    "What the machines cost, in the deployment's currency; NaN when not known",
+    ["queue"],
+)
+UNPRICED = Gauge("leveret_scaler_unpriced_machines", "Machines that the cost leaves out", ["queue"])
 DECISIONS = Counter("leveret_scaler_decisions_total", "Decisions by what they did", ["queue", "action"])
 
 
-def show(queue: str, snapshot: Snapshot, decision: Decision) -> None:
+def show(queue: str, snapshot: Snapshot, decision: Decision, spent: Spending | None = None) -> None:
     """Put one fleet's figures on the metrics page."""
+    COST.labels(queue).set(math.nan if spent is None or spent.now is None else float(spent.now))
+    UNPRICED.labels(queue).set(math.nan if spent is None else spent.unpriced)
     WANT.labels(queue).set(math.nan if decision.want is None else decision.want)
     HAVE.labels(queue).set(decision.have)
     FAILED_LAUNCHES.labels(queue).set(snapshot.failures.count)

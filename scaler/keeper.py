@@ -17,7 +17,9 @@ from scaler.orders import Order
 from scaler.policy import decide
 from scaler.ports import Clock, Fleet, LastLaunch, Ledger
 from scaler.snapshot import Config, Decision, Snapshot, Unknown, WorkerState
+from scaler.spending import Spending, spending
 from shared.errors import LeveretError, OutcomeUnknown
+from shared.tariff import money
 
 log = structlog.get_logger()
 
@@ -65,9 +67,10 @@ class Keeper:
         config = order.limit(self._config)
         decision = decide(snapshot, config, self._clock.now())
         decision = self._warned(order.judge(decision))
-        gauges.show(self.queue, snapshot, decision)
+        gauges.show(self.queue, snapshot, decision, spending(snapshot, decision, self._config))
         gauges.show_limits(self.queue, config)
         self._raise_alarms(decision.alarms)
+        await self._tried("meter", self._meter(snapshot))
         if dead := _dead_with_open_row(snapshot):
             await self._tried("bury", self._bury(dead))
         if decision.acts:
@@ -82,6 +85,12 @@ class Keeper:
         """Everybody else who counts workers goes by the rows."""
         if await self._leader.confirm():
             log.info("scaler.buried", fleet=self.queue, workers=list(await self._ledger.bury(dead)))
+
+    async def _meter(self, snapshot: Snapshot) -> None:
+        """What the machines cost counts from their launch on, whether or not a worker was ever heard of."""
+        if not isinstance(snapshot.machines, Unknown):
+            paid = [machine for machine in snapshot.machines if machine.paid]
+            await self._ledger.meter(self.queue, paid)
 
     async def _note_hold(self, snapshot: Snapshot, decision: Decision) -> None:
         """Only the first of a series is worth a line."""
@@ -180,7 +189,7 @@ class Keeper:
             want=decision.want,
             have=decision.have,
             reason=decision.reason,
-            snapshot=asdict(snapshot),
+            snapshot={**asdict(snapshot), "spending": _shown(spending(snapshot, decision, self._config))},
             actions={**actions, "token": token} if decision.launch else actions,
         )
         self._written = decision
@@ -207,3 +216,10 @@ def _dead_with_open_row(snapshot: Snapshot) -> Sequence[str]:
 
 def _actions(decision: Decision) -> Mapping[str, Any]:
     return {"launch": decision.launch, "drain": decision.drain, "terminate": decision.terminate}
+
+
+def _shown(spent: Spending | None) -> Mapping[str, Any] | None:
+    """Money as decimal digits, as everywhere in the API."""
+    if spent is None:
+        return None
+    return {**asdict(spent), "now": money(spent.now), "then": money(spent.then)}

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from shared.settings import Port, ProcessSettings, Seconds, Section
+from shared.settings import PerHour, Port, ProcessSettings, Seconds, Section
 
 Price = Annotated[float, Field(gt=0)]
 
@@ -32,6 +32,7 @@ class QueueLimits(Section):
         slots: Of its workers, instead of LEVERET_WORKER_SLOTS.
         device: Of its workers, instead of LEVERET_WORKER_DEVICE: a pool on the CPU beside one on the GPU.
         offerings: Its types of machines, instead of LEVERET_SCALER_OFFERINGS.
+        price_per_hour: Of one of its workers.
     """
 
     min: int | None = Field(default=None, ge=0)
@@ -44,6 +45,7 @@ class QueueLimits(Section):
     slots: int | None = Field(default=None, ge=1, le=256)
     device: Literal["cpu", "cuda"] | None = None
     offerings: dict[str, Prices] | None = None
+    price_per_hour: PerHour | None = None
 
 
 class ScalerSection(Section):
@@ -71,6 +73,7 @@ class ScalerSection(Section):
     template: str = Field(default="leveret-{queue}", description="the launch template of a queue's machines")
     offerings: dict[str, Prices] = Field(default={}, description="types of machines with their prices")
     zones: dict[str, str] = Field(default={}, description='zones with their subnets; "": the default one')
+    price_per_hour: PerHour | None = Field(default=None, description="of one worker, where no offering tells")
     park_s: Seconds = Field(default=180.0, description="what was short is left alone for so long")
     on_demand_after_s: float = Field(default=60.0, ge=0, description="of a shortage of spot")
     launches_per_minute: int = Field(default=20, ge=1, description="of all queues together")
@@ -112,11 +115,24 @@ class ScalerSection(Section):
     def worker_variables(self, queue: str) -> dict[str, str]:
         """What the workers of one queue get in their environment beyond everybody's."""
         own = self.queues.get(queue, QueueLimits())
-        given = {"LEVERET_WORKER_SLOTS": own.slots, "LEVERET_WORKER_DEVICE": own.device}
+        given = {
+            "LEVERET_WORKER_SLOTS": own.slots,
+            "LEVERET_WORKER_DEVICE": own.device,
+            "LEVERET_WORKER_PRICE_PER_HOUR": self.of(queue).price_per_hour,
+        }
         return {name: str(value) for name, value in given.items() if value is not None}
 
 
-_LIMITS = {"min", "max", "wait_high_s", "wait_normal_s", "wait_low_s", "theta", "idle_s"}
+_LIMITS = {
+    "min",
+    "max",
+    "wait_high_s",
+    "wait_normal_s",
+    "wait_low_s",
+    "theta",
+    "idle_s",
+    "price_per_hour",
+}
 
 
 class ScalerSettings(ProcessSettings):

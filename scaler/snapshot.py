@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Final
 
 from shared.jobs import MAX_PRIORITY
@@ -110,6 +111,9 @@ class Machine:
         doomed: Its end is announced (a spot notice): whatever it does now, it is no capacity.
         exit: What is known of its end, in words.
         inherited: It ended under an earlier scaler, which has judged its launch.
+        paid: False for one that is asked for and not there yet.
+        per_hour: What it costs; None: nobody has told.
+        offering: What it is, in words, where there are several kinds.
     """
 
     id: str
@@ -118,6 +122,9 @@ class Machine:
     doomed: bool = False
     exit: str = ""
     inherited: bool = False
+    paid: bool = True
+    per_hour: Decimal | None = None
+    offering: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +197,8 @@ class Config:
     """A worker that is ready for less is not sent away, however long its machine had nothing to do."""
     boot_s: float = 600.0
     """A machine whose worker is not ready by then, nor after three usual boots, is given up."""
+    per_hour: Decimal | None = None
+    """What one worker more would cost; None: nobody has told."""
     drain_s: float = 180.0
     """A draining worker without a job is given up after this; above the worker's own drain deadline."""
     leave_s: float = 30.0

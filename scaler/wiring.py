@@ -1,7 +1,7 @@
-"""The only room that knows which classes stand behind the ports. Resources close in reverse order.
+"""The only room that knows which classes stand behind the ports. Reading it top to bottom is the tour.
 
-On SIGTERM the loop ends first, then leadership is given up so that a standby may go on, and the fleets' own
-workers drain last, while everything they need is theirs.
+Resources close in reverse order. On SIGTERM the loop ends first, then leadership is given up so that a
+standby may go on, and the fleets' own workers drain last, while everything they need is theirs.
 """
 
 from __future__ import annotations
@@ -9,27 +9,29 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from decimal import Decimal
 
 import structlog
 
 from scaler.clock import MonotonicClock
 from scaler.desired import desired_route
 from scaler.fleet.dry_run import AlwaysLeads, DryRunLedger
-from scaler.fleet.wiring import desired_of, is_dry, open_fleets
+from scaler.fleet.wiring import Fleets, desired_of, is_dry, open_fleets, price_of
 from scaler.keeper import Keeper
 from scaler.leader import Leader
 from scaler.learning import Learning
 from scaler.loop import Loop
 from scaler.observer import Observer, Problems
 from scaler.orders import StandingOrders
-from scaler.ports import Ledger
+from scaler.ports import Clock, Ledger
 from scaler.settings import ScalerSection, ScalerSettings
 from scaler.snapshot import Config, Tier
-from shared.adapters.broker import open_publisher
+from shared.adapters.broker import Publisher, open_publisher
 from shared.adapters.catalogs import read_once
 from shared.adapters.store.fleet import FleetStore, open_leadership
 from shared.adapters.store.overrides import OverrideStore
-from shared.adapters.store.pool import open_database
+from shared.adapters.store.pool import Database, open_database
 from shared.catalog import CatalogError
 from shared.errors import Misconfigured
 from shared.lifecycle import Lifecycle
@@ -44,59 +46,105 @@ CLOUD_BOOT_PRIOR_S = 240.0
 """… and a machine that a cloud has to find, start and load with an image."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opened:
+    """What has to be closed again."""
+
+    clock: Clock
+    fleets: Fleets
+    database: Database
+    publisher: Publisher
+
+    @property
+    def store(self) -> FleetStore:
+        """What the scaler reads and writes."""
+        return FleetStore(self.database)
+
+
+@dataclass(frozen=True, slots=True)
+class _Authority:
+    """Where decisions are written, and whether they count."""
+
+    ledger: Ledger
+    leader: Leader
+
+
 async def serve(settings: ScalerSettings, lifecycle: Lifecycle) -> None:
-    """Run the scaler until it is asked to stop."""
+    """Run the scaler until it is asked to stop.
+
+    Raises:
+        Misconfigured: The catalog cannot be read, or what the kind of fleet needs is missing.
+        Unavailable: PostgreSQL is away.
+    """
     queues = await _queues(settings)
     async with AsyncExitStack() as stack:
-        clock = MonotonicClock()
-        fleets = await stack.enter_async_context(open_fleets(settings, queues, lifecycle, clock))
-        database = await stack.enter_async_context(
-            open_database(settings.postgres, name="scaler", size=POOL_SIZE)
-        )
-        publisher = await stack.enter_async_context(open_publisher(settings.rabbitmq, name="scaler"))
-        store, problems = FleetStore(database), Problems()
-        ledger, leader = await _authority(settings, store, stack)
-        configs = _configs(settings, queues)
-        keepers = [
-            Keeper(
-                queue,
-                fleet,
-                configs[queue],
-                ledger=ledger,
-                leader=leader,
-                clock=clock,
-                problems=problems,
-            )
-            for queue, fleet in fleets.items()
-        ]
-        loop = Loop(
-            keepers,
-            Observer(store, publisher, problems, clock, Learning(configs)),
-            leader,
-            clock,
-            interval_s=settings.scaler.interval_s,
-            orders=StandingOrders(OverrideStore(database), problems),
-        )
-        checks = {"postgresql": store.ping, "rabbitmq": publisher.ping}
-        routes = [desired_route(desired_of(fleets))]
-        await serve_admin(lifecycle, settings.scaler.admin_host, settings.scaler.admin_port, checks, routes)
+        opened = await _open(settings, queues, lifecycle, stack)
+        authority = await _authority(settings, opened.store, stack)
+        loop = _loop(settings, queues, opened, authority)
+        await _serve_admin(settings.scaler, lifecycle, opened)
         most = {queue: settings.scaler.of(queue).max for queue in queues}
         log.info("scaler.ready", queues=queues, fleet=settings.scaler.fleet, max=most)
         await loop.run(lifecycle.draining)
         log.info("scaler.stopping")
 
 
-async def _authority(
-    settings: ScalerSettings, store: FleetStore, stack: AsyncExitStack
-) -> tuple[Ledger, Leader]:
-    """Where decisions are written and whether they count: a dry run writes none and takes no lock."""
+async def _open(
+    settings: ScalerSettings, queues: tuple[str, ...], lifecycle: Lifecycle, stack: AsyncExitStack
+) -> _Opened:
+    """The fleets first: their workers drain last, while PostgreSQL is not needed any more."""
+    clock = MonotonicClock()
+    return _Opened(
+        clock=clock,
+        fleets=await stack.enter_async_context(open_fleets(settings, queues, lifecycle, clock)),
+        database=await stack.enter_async_context(
+            open_database(settings.postgres, name="scaler", size=POOL_SIZE)
+        ),
+        publisher=await stack.enter_async_context(open_publisher(settings.rabbitmq, name="scaler")),
+    )
+
+
+async def _authority(settings: ScalerSettings, store: FleetStore, stack: AsyncExitStack) -> _Authority:
+    """A dry run writes nothing down and takes no lock."""
     if is_dry(settings.scaler):
-        return DryRunLedger(store), Leader(AlwaysLeads())
-    return store, Leader(await stack.enter_async_context(open_leadership(settings.postgres)))
+        return _Authority(DryRunLedger(store), Leader(AlwaysLeads()))
+    return _Authority(store, Leader(await stack.enter_async_context(open_leadership(settings.postgres))))
 
 
-def config_of(section: ScalerSection, *, slots: int = 1) -> Config:
-    """A fleet's limits and objectives from the settings."""
+def _loop(settings: ScalerSettings, queues: tuple[str, ...], opened: _Opened, authority: _Authority) -> Loop:
+    """Looks at all queues at once, and keeps each one's fleet."""
+    configs, problems = _configs(settings, queues), Problems()
+    observer = Observer(opened.store, opened.publisher, problems, opened.clock, Learning(configs))
+    keepers = [
+        Keeper(
+            queue,
+            fleet,
+            configs[queue],
+            ledger=authority.ledger,
+            leader=authority.leader,
+            clock=opened.clock,
+            problems=problems,
+        )
+        for queue, fleet in opened.fleets.items()
+    ]
+    orders = StandingOrders(OverrideStore(opened.database), problems)
+    interval_s = settings.scaler.interval_s
+    return Loop(keepers, observer, authority.leader, opened.clock, interval_s=interval_s, orders=orders)
+
+
+async def _serve_admin(section: ScalerSection, lifecycle: Lifecycle, opened: _Opened) -> None:
+    checks = {"postgresql": opened.store.ping, "rabbitmq": opened.publisher.ping}
+    routes = [desired_route(desired_of(opened.fleets))]
+    await serve_admin(lifecycle, section.admin_host, section.admin_port, checks, routes)
+
+
+def config_of(section: ScalerSection, *, slots: int = 1, per_hour: Decimal | None = None) -> Config:
+    """A fleet's limits and objectives from the settings.
+
+    Args:
+        section: With the queue's own in place of the common ones.
+        slots: Of a worker.
+        per_hour: What one worker more costs.
+    """
     return Config(
         min=section.min,
         max=section.max,
@@ -107,6 +155,7 @@ def config_of(section: ScalerSection, *, slots: int = 1) -> Config:
         },
         theta=section.theta,
         slots=slots,
+        per_hour=per_hour,
         boot_prior_s=section.boot_prior_s or BOOT_PRIOR_S.get(section.fleet, CLOUD_BOOT_PRIOR_S),
         idle_s=section.idle_s,
         boot_s=section.boot_s,
@@ -117,7 +166,10 @@ def config_of(section: ScalerSection, *, slots: int = 1) -> Config:
 
 def _configs(settings: ScalerSettings, queues: Iterable[str]) -> Mapping[str, Config]:
     section = settings.scaler
-    return {queue: config_of(section.of(queue), slots=_slots(section, queue)) for queue in queues}
+    return {
+        queue: config_of(section.of(queue), slots=_slots(section, queue), per_hour=price_of(section, queue))
+        for queue in queues
+    }
 
 
 def _slots(section: ScalerSection, queue: str) -> int:

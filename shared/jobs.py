@@ -17,6 +17,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -197,9 +198,18 @@ class Job:
     finished_at: datetime | None
     queue_position: int | None = None
     queue_reason: str | None = None
+    receipt: Mapping[str, Any] | None = None
+    """What its attempts have used and cost; None before the first one ended."""
 
 
-def ended_job(claim: Claim, ending: Ending, *, seq: int, finished_at: datetime) -> Job:
+def ended_job(
+    claim: Claim,
+    ending: Ending,
+    *,
+    seq: int,
+    finished_at: datetime,
+    receipt: Mapping[str, Any] | None = None,
+) -> Job:
     """The job as its row will tell it, without asking: what a worker pushes right after its commit."""
     return Job(
         id=claim.id,
@@ -226,6 +236,7 @@ def ended_job(claim: Claim, ending: Ending, *, seq: int, finished_at: datetime) 
         queued_at=claim.queued_at,
         started_at=claim.started_at,
         finished_at=finished_at,
+        receipt=receipt,
     )
 
 
@@ -242,3 +253,8 @@ class Attempt:
     error: Mapping[str, Any] | None
     log: str
     timings: Mapping[str, float]
+    device: str | None = None
+    machine_s: float | None = None
+    """Its share of the machine's time; as the next two, None where it is not known."""
+    gpu_s: float | None = None
+    cost: Decimal | None = None

@@ -64,6 +64,7 @@ def job_document(job: Job) -> dict[str, Any]:
         "started_at": _optional(job.started_at),
         "finished_at": _optional(job.finished_at),
         "timings": dict(job.timings),
+        "receipt": dict(job.receipt) if job.receipt else None,
     }
 
 

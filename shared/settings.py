@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar, get_origin
@@ -16,10 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from shared.errors import Misconfigured
+from shared.tariff import CURRENCY
 
 PREFIX = "LEVERET_"
 SECTIONS = frozenset(
-    {"postgres", "rabbitmq", "redis", "s3", "web", "catalog", "log", "gateway", "worker", "scaler"}
+    {"postgres", "rabbitmq", "redis", "s3", "web", "catalog", "log", "cost", "gateway", "worker", "scaler"}
 )
 CLIENT_VARIABLES = frozenset({"LEVERET_URL", "LEVERET_API_KEY"})
 """Read by the client alone, and often set in the same shell."""
@@ -27,6 +29,8 @@ TEST_PREFIX = "LEVERET_TEST_"
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
+PerHour = Annotated[Decimal, Field(ge=0, max_digits=16, decimal_places=8)]
+"""Money; 0 is a price, unset is an unknown one."""
 
 
 class Section(BaseModel):
@@ -96,6 +100,12 @@ class Log(Section):
     format: Literal["json", "console"] = "json"
 
 
+class Cost(Section):
+    """Of everything that is told in money."""
+
+    currency: str = Field(default=CURRENCY, pattern="^[A-Z]{3}$", description="of all prices, by ISO 4217")
+
+
 class ProcessSettings(BaseSettings):
     """The sections every process has; a process adds its own."""
 
@@ -115,6 +125,7 @@ class ProcessSettings(BaseSettings):
     web: Web = Web()
     catalog: CatalogSection = CatalogSection()
     log: Log = Log()
+    cost: Cost = Cost()
 
 
 S = TypeVar("S", bound=ProcessSettings)

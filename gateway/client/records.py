@@ -32,7 +32,9 @@ _STATE_AFTER: Mapping[str, State] = {
 _ENDINGS = {"failed": JobFailed, "canceled": JobCanceled, "expired": JobExpired}
 
 # What an event's data may say about the job itself; anything else in it is about the event.
-_JOB_FIELDS = frozenset({"attempt", "error", "finished_at", "outputs", "progress", "started_at", "timings"})
+_JOB_FIELDS = frozenset(
+    {"attempt", "error", "finished_at", "outputs", "progress", "receipt", "started_at", "timings"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,11 @@ class JobView:
     def timings(self) -> Mapping[str, float]:
         """Seconds spent in each stage, by name."""
         return self.raw.get("timings") or {}
+
+    @property
+    def receipt(self) -> Mapping[str, Any] | None:
+        """What its attempts used and cost so far; None before the first one ended."""
+        return self.raw.get("receipt")
 
     def ensure_succeeded(self) -> Self:
         """This job, if it succeeded; while it runs nothing is said against it.

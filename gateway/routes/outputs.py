@@ -21,6 +21,7 @@ from gateway.views import LogsView, UploadView
 from shared.errors import InputUnavailable, NotFound
 from shared.events import timestamp
 from shared.jobs import Attempt
+from shared.tariff import money
 
 router = APIRouter(tags=["inputs and outputs"])
 
@@ -40,6 +41,10 @@ _LOGS = {
             "finished_at": "2026-11-22T09:30:01.043Z",
             "error": None,
             "timings": {"infer_s": 0.02},
+            "device": "cuda",
+            "machine_s": 0.12,
+            "gpu_s": 0.12,
+            "cost": "0.0000333333",
             "log": "matting 512 x 512\n",
         }
     ]
@@ -153,5 +158,9 @@ def _shown(attempt: Attempt) -> dict[str, Any]:
         "finished_at": timestamp(attempt.finished_at),
         "error": attempt.error,
         "timings": attempt.timings,
+        "device": attempt.device,
+        "machine_s": attempt.machine_s,
+        "gpu_s": attempt.gpu_s,
+        "cost": money(attempt.cost),
         "log": attempt.log,
     }

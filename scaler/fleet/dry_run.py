@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from scaler.ports import Fleet, LastLaunch, Ledger
+from scaler.ports import Fleet, LastLaunch, Ledger, Metered
 from scaler.snapshot import Machine
 
 log = structlog.get_logger()
@@ -65,6 +65,9 @@ class DryRunLedger:
         """Say whose row would be closed."""
         log.info("scaler.would_bury", workers=list(ids))
         return ()
+
+    async def meter(self, queue: str, machines: Sequence[Metered]) -> None:
+        """The scaler that acts does it."""
 
 
 class AlwaysLeads:

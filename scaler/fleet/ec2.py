@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Protocol
 
 import structlog
@@ -125,11 +126,7 @@ class Means:
 
 
 class Ec2Fleet:
-    """The machines of one queue.
-
-    Attributes:
-        rates: What each living machine costs an hour, by id, as far as its offering is on the menu.
-    """
+    """The machines of one queue."""
 
     def __init__(self, queue: str, cloud: Cloud, inventory: Inventory, means: Means, clock: Clock) -> None:
         self._queue = queue
@@ -146,7 +143,6 @@ class Ec2Fleet:
         self._short_at: float | None = None
         self._counted: set[str] = set()
         self._sought = ("", 0.0)
-        self.rates: dict[str, float] = {}
 
     async def machines(self) -> Sequence[Machine]:
         """Those of the cloud's list, those that are not on it yet, and those that ended within the hour.
@@ -160,7 +156,6 @@ class Ec2Fleet:
         self._lived = {machine.id: machine.age_s for machine in machines if not machine.inherited}
         self._asked = {name: at for name, at in self._asked.items() if name in found or name in self._unseen}
         self._ended &= found.keys()
-        self.rates = {name: rate for name, each in found.items() if (rate := self._rate(each)) is not None}
         self._strange.clear()
         return machines
 
@@ -279,7 +274,7 @@ class Ec2Fleet:
     def _machine(self, instance: Instance) -> Machine:
         self._unseen.pop(instance.id, None)
         if instance.state not in ENDED:
-            return Machine(id=instance.id, age_s=instance.age_s)
+            return self._living(instance)
         if instance.reason in TAKEN_BACK and instance.id not in self._ended and instance.id in self._lived:
             self._taken_back(instance)
         self._ended.add(instance.id)
@@ -291,8 +286,15 @@ class Ec2Fleet:
             inherited=instance.id not in self._lived,
         )
 
-    def _rate(self, instance: Instance) -> float | None:
-        return self._means.menu.per_hour(_place_of(instance)) if instance.state not in ENDED else None
+    def _living(self, instance: Instance) -> Machine:
+        place = _place_of(instance)
+        rate = self._means.menu.per_hour(place)
+        return Machine(
+            id=instance.id,
+            age_s=instance.age_s,
+            per_hour=None if rate is None else Decimal(str(rate)),
+            offering=f"{place.type} {place.zone} {place.market}",
+        )
 
     def _taken_back(self, instance: Instance) -> None:
         """A place that the cloud has just cleared is no place to launch in."""
@@ -305,7 +307,13 @@ class Ec2Fleet:
         ages = {name: now - at for name, at in self._unseen.items() if name not in found}
         self._unseen = {name: at for name, at in self._unseen.items() if now - at < 2 * INVISIBLE_S}
         return [
-            Machine(id=name, age_s=age_s, alive=age_s < INVISIBLE_S, exit="it never was on the cloud's list")
+            Machine(
+                id=name,
+                age_s=age_s,
+                alive=age_s < INVISIBLE_S,
+                exit="it never was on the cloud's list",
+                paid=False,
+            )
             for name, age_s in ages.items()
             if name in self._unseen
         ]

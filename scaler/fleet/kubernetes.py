@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 import structlog
 
@@ -51,10 +52,12 @@ class Terms:
         told: Somebody else (KEDA) scales it by the number that is told; here it is only written down.
         launches: What may be started.
         ends: What may be taken away.
+        per_hour: What a pod costs; None: nobody has told.
     """
 
     deployment: str
     told: bool = False
+    per_hour: Decimal | None = None
     launches: Budget
     ends: Budget
 
@@ -89,8 +92,8 @@ class KubernetesFleet:
         names = [self._unborn_name(number) for number in range(max(0, missing))]
         self._unborn = {name: self._unborn.get(name, now) for name in names}
         return [
-            *(Machine(id=p.name, age_s=now - self._born[p.name], doomed=p.deleting) for p in pods),
-            *(Machine(id=name, age_s=now - since) for name, since in self._unborn.items()),
+            *(self._machine(pod, now) for pod in pods),
+            *(Machine(id=name, age_s=now - since, paid=False) for name, since in self._unborn.items()),
             *(machine for _, machine in self._ended.values()),
         ]
 
@@ -204,6 +207,16 @@ class KubernetesFleet:
             if pod.annotations.get(COST) != cost:
                 await self._cluster.annotate_pod(pod.name, {COST: cost})
 
+    def _machine(self, pod: PodView, now: float) -> Machine:
+        """One that has no node yet takes nothing from anybody."""
+        return Machine(
+            id=pod.name,
+            age_s=now - self._born[pod.name],
+            doomed=pod.deleting,
+            paid=pod.assigned,
+            per_hour=self._terms.per_hour,
+        )
+
     def _remember(self, pods: Sequence[PodView], now: float) -> None:
         for pod in pods:
             if pod.name not in self._born:
@@ -211,7 +224,14 @@ class KubernetesFleet:
         gone = self._born.keys() - {pod.name for pod in pods}
         for name in gone:
             lived_s = now - self._born.pop(name)
-            self._ended[name] = (now, Machine(id=name, age_s=lived_s, alive=False, exit="its pod is gone"))
+            ended = Machine(
+                id=name,
+                age_s=lived_s,
+                alive=False,
+                exit="its pod is gone",
+                per_hour=self._terms.per_hour,
+            )
+            self._ended[name] = (now, ended)
         self._ended = {name: end for name, end in self._ended.items() if now - end[0] < REMEMBERED_S}
         self._looked_at = now
 

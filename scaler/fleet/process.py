@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 
@@ -43,6 +44,7 @@ class ProcessFleet:
         environment: Of the workers; `LEVERET_WORKER_QUEUE` and `LEVERET_WORKER_ID` are added.
         log_dir: Where each worker's output goes, in a file of its own.
         state_file: Where the workers are remembered across restarts of the scaler.
+        per_hour: What one costs; None: nobody has told.
     """
 
     def __init__(
@@ -53,12 +55,14 @@ class ProcessFleet:
         environment: Mapping[str, str],
         log_dir: Path,
         state_file: Path,
+        per_hour: Decimal | None = None,
     ) -> None:
         self._queue = queue
         self._command = command
         self._environment = environment
         self._log_dir = log_dir
         self._book = Book(state_file)
+        self._per_hour = per_hour
         self._alive: dict[str, Process] = {}
         self._ended: dict[str, tuple[float, Machine]] = {}
         self._asked: dict[str, float] = {}
@@ -115,7 +119,8 @@ class ProcessFleet:
                 return await asyncio.to_thread(work)
 
     def _list(self) -> Sequence[Machine]:
-        living = [Machine(id=name, age_s=process.age_s) for name, process in self._refresh().items()]
+        price = self._per_hour
+        living = [Machine(id=n, age_s=p.age_s, per_hour=price) for n, p in self._refresh().items()]
         return [*living, *(machine for _, machine in self._ended.values())]
 
     def _refresh(self) -> dict[str, Process]:
@@ -146,7 +151,13 @@ class ProcessFleet:
         last = _last_line(self._log_of(name))
         self._ended[name] = (
             time.monotonic(),
-            Machine(id=name, age_s=lived_s, alive=False, exit=f"{why}; last words: {last}" if last else why),
+            Machine(
+                id=name,
+                age_s=lived_s,
+                alive=False,
+                exit=f"{why}; last words: {last}" if last else why,
+                per_hour=self._per_hour,
+            ),
         )
         self._asked.pop(name, None)
         log.info("scaler.worker_ended", worker=name, exit=why)

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from pathlib import Path
 
 from scaler.fleet.budget import HOUR_S, MINUTE_S, Budget
@@ -20,7 +21,7 @@ from scaler.fleet.ec2 import Ec2Fleet, Means
 from scaler.fleet.inventory import Inventory
 from scaler.fleet.kubernetes import KubernetesFleet, Terms
 from scaler.fleet.process import ProcessFleet
-from scaler.offerings import Menu, Quote, Rules
+from scaler.offerings import Market, Menu, Quote, Rules
 from scaler.ports import Clock, Fleet
 from scaler.settings import ScalerSection, ScalerSettings
 from shared.errors import Misconfigured
@@ -72,6 +73,15 @@ def menu_of(section: ScalerSection, queue: str) -> Menu:
     )
 
 
+def price_of(section: ScalerSection, queue: str) -> Decimal | None:
+    """What one worker more of a queue costs an hour: on EC2 the cheapest of what is asked for first."""
+    if section.fleet != "ec2_fleet":
+        return section.of(queue).price_per_hour
+    menu = menu_of(section, queue)
+    first = [*menu.offerings(Market.SPOT), *menu.offerings(Market.ON_DEMAND)][:1]
+    return next((Decimal(str(menu.per_hour(offering))) for offering in first), None)
+
+
 @asynccontextmanager
 async def _open_none(queues: Iterable[str]) -> AsyncIterator[Fleets]:
     yield {queue: DryRunFleet(queue) for queue in queues}
@@ -107,7 +117,13 @@ async def _open_kubernetes(
 
         def fleet(queue: str) -> Fleet:
             deployment = section.deployment.replace("{queue}", queue)
-            terms = Terms(deployment=deployment, told=section.keda, launches=launches, ends=ends)
+            terms = Terms(
+                deployment=deployment,
+                told=section.keda,
+                per_hour=section.of(queue).price_per_hour,
+                launches=launches,
+                ends=ends,
+            )
             return KubernetesFleet(queue, cluster, terms, clock)
 
         yield {queue: fleet(queue) for queue in queues}
@@ -143,6 +159,7 @@ def _process_fleet(queue: str, section: ScalerSection, home: Path) -> ProcessFle
         environment=worker_environment(os.environ) | section.worker_variables(queue),
         log_dir=section.log_dir or home / "logs",
         state_file=home / f"{queue}.json",
+        per_hour=section.of(queue).price_per_hour,
     )
 
 

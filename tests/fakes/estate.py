@@ -20,7 +20,7 @@ from scaler.leader import Leader
 from scaler.loop import Loop
 from scaler.observer import Observer, Problems
 from scaler.offerings import Menu, Quote, Rules
-from scaler.ports import Ledger
+from scaler.ports import Ledger, Metered
 from scaler.snapshot import Config, Tier
 from shared.adapters.broker import QueueDepth
 from shared.adapters.store.fleet import BacklogRow, WorkerRow
@@ -67,6 +67,8 @@ class Estate:
     done: int = 0
     killed_busy: list[str] = field(default_factory=list)
     buried: list[str] = field(default_factory=list)
+    metered: dict[str, Metered] = field(default_factory=dict)
+    """Every machine that was paid for, as it was told of last."""
     ghosts: int = 0
     """Consumers that the broker claims to see."""
 
@@ -182,6 +184,10 @@ class FakeRecords:
             self.estate.workers[name].state = "gone"
         self.estate.buried += ids
         return ids
+
+    async def meter(self, queue: str, machines: Sequence[Metered]) -> None:
+        self.estate.ask("ledger")
+        self.estate.metered |= {machine.id: machine for machine in machines if machine.alive}
 
     def _row(self, worker: FakeWorker) -> WorkerRow:
         now = self.estate.clock.now()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from scaler.ports import Metered
 from scaler.snapshot import Machine
 from shared.adapters.broker import QueueDepth
 from shared.adapters.store.fleet import BacklogRow, ServedRow, WorkerRow
@@ -42,6 +43,8 @@ class World:
     forgotten: set[str] = field(default_factory=set)
     """Machines that ended while their row still says ready."""
     buried: list[str] = field(default_factory=list)
+    metered: dict[str, float] = field(default_factory=dict)
+    """For how long each machine has been paid, by the last turn."""
     served: list[ServedRow] = field(default_factory=list)
 
     def ask(self, part: str) -> None:
@@ -197,6 +200,10 @@ class FakeStore:
         self.world.forgotten -= set(ids)
         self.world.buried += ids
         return ids
+
+    async def meter(self, queue: str, machines: Sequence[Metered]) -> None:
+        self.world.ask("ledger")
+        self.world.metered = {machine.id: machine.age_s for machine in machines}
 
 
 class FakeBroker:

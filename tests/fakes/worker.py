@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -31,6 +32,8 @@ class FakeRefusal:
 class FakeLeft:
     state: State
     event: Event
+    machine_s: float = 1.0
+    cost: Decimal | None = None
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -12,11 +13,12 @@ import asyncpg
 
 from shared.adapters.batching import Batcher
 from shared.adapters.store.pool import UNFIT, Database, to_json
-from shared.adapters.store.records import CANCELED, event_of
+from shared.adapters.store.records import CANCELED, RECEIPT, event_of
 from shared.cleaning import clean_text
 from shared.errors import EngineDied, Unavailable, Unstorable
 from shared.events import BY_STATE, Event, EventType
 from shared.jobs import MAX_MISSES, MAX_RELEASES, Claim, Ending, Evidence, State, check_transition
+from shared.tariff import Tariff
 
 LEASE_S = 20.0
 DOUBT_S = 7.0
@@ -85,7 +87,8 @@ with off as (select set_config('synchronous_commit', 'off', true)), inside as (
 update jobs j set entered = true from off, inside where j.id = inside.id
 """
 
-LEAVE = """
+# Only a job that ran before has other attempts to be looked for.
+LEAVE = f"""
 with told as materialized (
     select * from json_to_recordset($1::json) as t(
         id uuid, fence integer, attempt smallint, state text, type text, data jsonb,
@@ -116,24 +119,47 @@ with told as materialized (
               clock_timestamp() as left_at, h.attempt, h.error, h.log, h.timings,
               case when j.state = h.state then h.type else 'job.' || j.state end as type,
               case when j.state = h.state then h.data
-                   else jsonb_build_object('outputs', '{}'::jsonb, 'timings', h.timings, 'error',
+                   else jsonb_build_object('outputs', '{{}}'::jsonb, 'timings', h.timings, 'error',
                             case j.state when 'canceled' then $3::jsonb else $4::jsonb end) end as data
-), event as (
-    insert into events (job_id, seq, type, at, data) select id, seq, type, left_at, data from gone
+), charged as (
+    select g.*, share_s::float8 as machine_s, (share_s * $7::int)::float8 as gpu_s,
+           round(share_s * $5::numeric / 3600, 10) as cost
+    from gone g cross join lateral (
+        select greatest(0, extract(epoch from g.left_at - g.started_at)) / $6::int as share_s
+    ) held
 ), ended as (
     insert into attempts (job_id, fence, attempt, worker, outcome, started_at, finished_at, error, log,
-                          timings)
+                          timings, device, machine_s, gpu_s, cost)
     select id, fence, attempt, coalesce(worker, ''),
            case when state = 'queued' then 'released' else state end,
-           started_at, left_at, error, log, timings
-    from gone
+           started_at, left_at, error, log, timings, $8, machine_s, gpu_s, cost
+    from charged
+), said as (
+    select c.id, c.fence, c.state, c.publish_due, c.seq, c.type, c.left_at,
+           c.machine_s, c.cost,
+           case when c.state in ('queued', 'waiting') then c.data
+                else c.data || jsonb_build_object('receipt', {RECEIPT}) end as data
+    from charged c cross join lateral (
+        select count(*) as wasted_attempts, count(*) + 1 as attempts,
+               case when count(*) = count(a.machine_s) then coalesce(sum(a.machine_s), 0) end as wasted_s,
+               case when count(*) = count(a.machine_s) then coalesce(sum(a.machine_s), 0) + c.machine_s end
+                   as machine_s,
+               case when count(*) = count(a.gpu_s) then coalesce(sum(a.gpu_s), 0) + c.gpu_s end as gpu_s,
+               case when count(*) = count(a.cost) then coalesce(sum(a.cost), 0) end as wasted_cost,
+               case when count(*) = count(a.cost) then coalesce(sum(a.cost), 0) + c.cost end as cost,
+               c.worker, $8::text as device, $9::text as currency
+        from attempts a where c.fence > 1 and a.job_id = c.id
+    ) r
+), event as (
+    insert into events (job_id, seq, type, at, data) select id, seq, type, left_at, data from said
 )
-select id as job_id, fence, state, publish_due, seq, type, left_at as at, data from gone
-"""
+select id as job_id, fence, state, publish_due, seq, type, left_at as at, data, machine_s, cost from said
+"""  # noqa: S608  a constant of ours
 
 LEFT = """
-select j.state, j.publish_due, e.job_id, e.seq, e.type, e.at, e.data
+select j.state, j.publish_due, e.job_id, e.seq, e.type, e.at, e.data, a.machine_s, a.cost
 from jobs j join events e on e.job_id = j.id and e.seq = j.seq
+join attempts a on a.job_id = j.id and a.fence = j.fence
 where j.id = $1 and j.fence = $2 and j.state <> 'running'
 """
 
@@ -181,11 +207,15 @@ class Left:
         state: What it is now: `canceled` in place of a retry or release when that had been asked for.
         event: To announce.
         publish_due: The relay's mark, when the job is queued again.
+        machine_s: The attempt's share of the machine's time.
+        cost: Of this; None: the machine has no price.
     """
 
     state: State
     event: Event
     publish_due: datetime | None
+    machine_s: float = 0.0
+    cost: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,13 +235,23 @@ class AttemptStore:
         worker: The worker's id.
         models: What this worker can run, as ``name@version``; read anew for every claim.
         slots: Jobs it holds at once. With one, a claim is inside an engine at once and needs no mark.
+        tariff: What its attempts are charged by.
     """
 
-    def __init__(self, database: Database, *, worker: str, models: Collection[str], slots: int = 1) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        worker: str,
+        models: Collection[str],
+        slots: int = 1,
+        tariff: Tariff | None = None,
+    ) -> None:
         self._database = database
         self._worker = worker
         self._models = models
         self._slots = slots
+        self._tariff = tariff or Tariff(slots=slots)
         self._claims: Batcher[UUID, Claim | Refusal] = Batcher(self._claim, divisible=UNFIT)
         self._entries: Batcher[Claim, None] = Batcher(self._enter, divisible=UNFIT)
         self._endings: Batcher[_Leaving, Left | None] = Batcher(self._leave_all, divisible=UNFIT)
@@ -335,7 +375,9 @@ class AttemptStore:
 
     async def _leave_all(self, leaving: Sequence[_Leaving]) -> Sequence[Left | None]:
         told = f"[{','.join(each.told for each in leaving)}]"
-        rows = await self._database.write(LEAVE, told, MAX_RELEASES, CANCELED, RELEASED_TOO_OFTEN)
+        due = self._tariff
+        charge = (due.per_hour, due.slots, due.gpus, due.device, due.currency)
+        rows = await self._database.write(LEAVE, told, MAX_RELEASES, CANCELED, RELEASED_TOO_OFTEN, *charge)
         gone = {(row["job_id"], row["fence"]): _left(row) for row in rows}
         return [gone.get((each.id, each.fence)) for each in leaving]
 
@@ -360,4 +402,10 @@ def _refusal(row: asyncpg.Record | None) -> Refusal:
 
 
 def _left(row: asyncpg.Record) -> Left:
-    return Left(state=State(row["state"]), event=event_of(row), publish_due=row["publish_due"])
+    return Left(
+        state=State(row["state"]),
+        event=event_of(row),
+        publish_due=row["publish_due"],
+        machine_s=row["machine_s"],
+        cost=row["cost"],
+    )

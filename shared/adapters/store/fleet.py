@@ -13,6 +13,7 @@ from typing import Any
 
 import asyncpg
 
+from shared.adapters.store.metering import Metered, meter
 from shared.adapters.store.pool import CONNECTION_LOST, Database
 from shared.errors import Unavailable
 from shared.settings import Postgres
@@ -186,6 +187,11 @@ class FleetStore:
     async def bury(self, ids: Sequence[str]) -> list[str]:
         """Close the rows of workers that ended without a word; returns those that were open."""
         return [row["id"] for row in await self._database.write(BURY, list(ids))]
+
+    async def meter(self, queue: str, machines: Sequence[Metered]) -> None:
+        """Write down for how long each machine has been paid, at which price."""
+        if machines:
+            await meter(self._database, queue, machines)
 
     async def record(
         self,

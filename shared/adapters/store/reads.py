@@ -8,11 +8,12 @@ from uuid import UUID
 import asyncpg
 
 from shared.adapters.store.pool import Database
-from shared.adapters.store.records import event_of
+from shared.adapters.store.records import RECEIPT, event_of
 from shared.events import Event
 from shared.jobs import Attempt, Job, State
+from shared.tariff import CURRENCY
 
-JOB = """
+JOB = f"""
 select j.id, s.tenant, s.model, s.model_version, j.queue, j.state, j.seq, j.priority, j.attempt,
        j.max_attempts, j.cancel_requested, j.progress, s.inputs, s.params, s.metadata, s.retry_of,
        s.created_at, j.run_at, j.queued_at, j.started_at, j.finished_at, e.data as ending,
@@ -30,12 +31,27 @@ select j.id, s.tenant, s.model, s.model_version, j.queue, j.state, j.seq, j.prio
                 where w.queue = j.queue and w.state in ('starting', 'ready')
                   and w.heartbeat_at > clock_timestamp() - interval '30 s'
                 having count(*) > 0), 'no_worker')
-       end as queue_reason
+       end as queue_reason,
+       (select {RECEIPT} from (
+            select count(*) as attempts, $3::text as currency,
+                   case when count(*) = count(machine_s) then sum(machine_s) end as machine_s,
+                   case when count(*) = count(gpu_s) then sum(gpu_s) end as gpu_s,
+                   case when count(*) = count(cost) then sum(cost) end as cost,
+                   count(*) filter (where wasted) as wasted_attempts,
+                   case when bool_and(machine_s is not null or not wasted)
+                        then coalesce(sum(machine_s) filter (where wasted), 0) end as wasted_s,
+                   case when bool_and(cost is not null or not wasted)
+                        then coalesce(sum(cost) filter (where wasted), 0) end as wasted_cost,
+                   (array_agg(worker order by fence desc))[1] as worker,
+                   (array_agg(device order by fence desc))[1] as device
+            from (select *, outcome in ('waiting', 'released', 'worker_lost') as wasted
+                  from attempts where job_id = j.id) a
+            having count(*) > 0) r) as receipt
 from jobs j
 join specs s on s.id = j.id
 left join events e on e.job_id = j.id and e.seq = j.seq and j.finished_at is not null
 where j.id = $1 and s.tenant = $2
-"""
+"""  # noqa: S608  a constant of ours
 
 EVENTS = """
 select e.job_id, e.seq, e.type, e.at, e.data from events e join specs s on s.id = e.job_id
@@ -43,7 +59,8 @@ where e.job_id = $1 and s.tenant = $2 and e.seq > $3 order by e.seq
 """
 
 ATTEMPTS = """
-select a.attempt, a.fence, a.worker, a.outcome, a.started_at, a.finished_at, a.error, a.log, a.timings
+select a.attempt, a.fence, a.worker, a.outcome, a.started_at, a.finished_at, a.error, a.log, a.timings,
+       a.device, a.machine_s, a.gpu_s, a.cost
 from attempts a join specs s on s.id = a.job_id
 where a.job_id = $1 and s.tenant = $2 order by a.fence
 """
@@ -57,14 +74,20 @@ SEQS = "select id, seq from jobs where id = any($1::uuid[])"
 
 
 class ReadStore:
-    """Reads; nothing here changes a row."""
+    """Reads; nothing here changes a row.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        database: Where the jobs are.
+        currency: Of receipts.
+    """
+
+    def __init__(self, database: Database, *, currency: str = CURRENCY) -> None:
         self._database = database
+        self._currency = currency
 
     async def job(self, tenant: str, job_id: UUID) -> Job | None:
         """The job, or None when there is none or it is another tenant's."""
-        rows = await self._database.read(JOB, job_id, tenant)
+        rows = await self._database.read(JOB, job_id, tenant, self._currency)
         return _job(rows[0]) if rows else None
 
     async def events(self, tenant: str, job_id: UUID, after: int = 0) -> list[Event]:

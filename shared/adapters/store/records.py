@@ -15,6 +15,16 @@ WORKER_LOST = {
     "retryable": True,
 }
 
+RECEIPT = """
+jsonb_build_object(
+    'attempts', r.attempts, 'machine_s', round(r.machine_s::numeric, 6), 'gpu_s', round(r.gpu_s::numeric, 6),
+    'cost', trim_scale(r.cost)::text, 'currency', r.currency,
+    'wasted_attempts', r.wasted_attempts, 'wasted_s', round(r.wasted_s::numeric, 6),
+    'wasted_cost', trim_scale(r.wasted_cost)::text, 'worker', r.worker, 'device', r.device)
+"""
+"""A job's receipt from a row `r` with its sums; what is unknown of one attempt is so of all together.
+Wasted is what had to be done again: attempts that were retried, given back or lost."""
+
 
 def event_of(row: asyncpg.Record) -> Event:
     """The event in a row with ``job_id, seq, type, at, data``."""

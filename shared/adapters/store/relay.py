@@ -12,9 +12,10 @@ from typing import Any
 from uuid import UUID
 
 from shared.adapters.store.pool import Database
-from shared.adapters.store.records import CANCELED, START_TIMEOUT, WORKER_LOST, event_of
+from shared.adapters.store.records import CANCELED, RECEIPT, START_TIMEOUT, WORKER_LOST, event_of
 from shared.events import Event
 from shared.jobs import MAX_RELEASES
+from shared.tariff import CURRENCY
 
 BATCH = 200
 REPUBLISH_S = 30.0
@@ -50,8 +51,8 @@ from off, kept where j.id = kept.id
 
 # Blamed is who was inside an engine when its worker died; who only waited in that worker's hands gets the
 # attempt back. The next attempt of the blamed runs alone, so that a job that kills workers spends no
-# neighbour's attempts.
-EXPIRE_LEASES = """
+# neighbour's attempts. A lost attempt is charged up to its worker's last sign of life.
+EXPIRE_LEASES = f"""
 with lapsed as (
     select id, attempt as spent, (entered or releases >= $5) as blamed,
            case when cancel_requested then 'canceled'
@@ -72,27 +73,45 @@ with lapsed as (
         finished_at = case when verdict <> 'queued' then clock_timestamp() end
     from lapsed where j.id = lapsed.id
     returning j.*, lapsed.spent, clock_timestamp() as left_at
-), event as (
-    insert into events (job_id, seq, type, at, data)
-    select id, seq,
-           case state when 'queued' then 'job.retrying' when 'failed' then 'job.failed'
-                      else 'job.canceled' end,
-           left_at,
-           case state when 'queued' then jsonb_build_object('error', $3::jsonb, 'delay_s', 0)
-                      else jsonb_build_object('outputs', '{}'::jsonb, 'timings', '{}'::jsonb, 'error',
-                               case state when 'failed' then $3::jsonb else $4::jsonb end) end
-    from gone
-    returning job_id, seq, type, at, data
+), charged as (
+    select g.*, w.device, share_s::float8 as machine_s, (share_s * w.gpus)::float8 as gpu_s,
+           round(share_s * w.per_hour / 3600, 10) as cost
+    from gone g left join workers w on w.id = g.worker cross join lateral (
+        select greatest(0, extract(epoch from least(g.left_at, w.heartbeat_at) - g.started_at)) / w.slots
+            as share_s where w.id is not null
+        union all select null where w.id is null
+    ) held
 ), attempt as (
     insert into attempts (job_id, fence, attempt, worker, outcome, started_at, finished_at, error, log,
-                          timings)
+                          timings, device, machine_s, gpu_s, cost)
     select id, fence - 1, spent, coalesce(worker, ''), 'worker_lost', started_at, left_at, $3::jsonb, '',
-           '{}'
-    from gone
+           '{{}}', device, machine_s, gpu_s, cost
+    from charged
     on conflict do nothing
+), event as (
+    insert into events (job_id, seq, type, at, data)
+    select c.id, c.seq,
+           case c.state when 'queued' then 'job.retrying' when 'failed' then 'job.failed'
+                        else 'job.canceled' end,
+           c.left_at,
+           case c.state when 'queued' then jsonb_build_object('error', $3::jsonb, 'delay_s', 0)
+                        else jsonb_build_object('outputs', '{{}}'::jsonb, 'timings', '{{}}'::jsonb, 'error',
+                                 case c.state when 'failed' then $3::jsonb else $4::jsonb end,
+                                 'receipt', {RECEIPT}) end
+    from charged c cross join lateral (
+        select *, attempts as wasted_attempts, machine_s as wasted_s, cost as wasted_cost from (
+            select count(*) + 1 as attempts, c.worker, c.device, $6::text as currency,
+                   case when count(*) = count(a.machine_s) then coalesce(sum(a.machine_s), 0) + c.machine_s
+                   end as machine_s,
+                   case when count(*) = count(a.gpu_s) then coalesce(sum(a.gpu_s), 0) + c.gpu_s end as gpu_s,
+                   case when count(*) = count(a.cost) then coalesce(sum(a.cost), 0) + c.cost end as cost
+            from attempts a where c.state <> 'queued' and a.job_id = c.id and a.fence < c.fence - 1
+        ) sums
+    ) r
+    returning job_id, seq, type, at, data
 )
 select e.*, s.tenant from event e join specs s on s.id = e.job_id
-"""
+"""  # noqa: S608  a constant of ours
 
 WAKE = """
 with due as (
@@ -147,10 +166,14 @@ class RelayStore:
     Args:
         database: Where the jobs are.
         server_grace_s: How long PostgreSQL must have been up before a lease may be judged.
+        currency: Of receipts.
     """
 
-    def __init__(self, database: Database, *, server_grace_s: float = SERVER_GRACE_S) -> None:
+    def __init__(
+        self, database: Database, *, server_grace_s: float = SERVER_GRACE_S, currency: str = CURRENCY
+    ) -> None:
         self._database = database
+        self._currency = currency
         self._server_grace_s = server_grace_s
 
     async def take_due(self) -> list[Due]:
@@ -165,7 +188,7 @@ class RelayStore:
     async def expire_leases(self) -> list[tuple[str, Event]]:
         """Running jobs whose worker went silent: queued again, failed at the last attempt, or canceled."""
         return await self._events(
-            EXPIRE_LEASES, BATCH, self._server_grace_s, WORKER_LOST, CANCELED, MAX_RELEASES
+            EXPIRE_LEASES, BATCH, self._server_grace_s, WORKER_LOST, CANCELED, MAX_RELEASES, self._currency
         )
 
     async def wake_waiting(self) -> list[tuple[str, Event]]:

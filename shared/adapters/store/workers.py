@@ -1,24 +1,45 @@
-"""A worker's own row: written with each heartbeat, which brings back whether it is asked to drain."""
+"""A worker's own row: each heartbeat writes it, and brings back its price and whether it is to drain."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Literal
 
 from shared.adapters.store.pool import Database
+from shared.tariff import Tariff
 
 WorkerState = Literal["starting", "ready", "draining", "gone"]
 
+# The price that the scaler wrote down for this machine counts; the worker's own is for where nobody did. Who
+# comes back under an old id after a while was not paid for in between.
 BEAT = """
-with off as (select set_config('synchronous_commit', 'off', true))
-insert into workers as w (id, queue, state, host, device, slots, busy, claims, idle_since)
-select $1, $2, $3, $4, $5, $6, $7::int, $8, case when $7::int = 0 then clock_timestamp() end from off
+with off as (select set_config('synchronous_commit', 'off', true)), known as (
+    select slice, per_hour, queue = $2 and until > clock_timestamp() - interval '90 s' as goes_on
+    from machine_time where worker = $1 order by slice desc limit 1
+), grown as (
+    update machine_time t set until = clock_timestamp(), per_hour = coalesce(t.per_hour, $9::numeric)
+    from known k where t.worker = $1 and t.slice = k.slice and k.goes_on
+    returning t.per_hour
+), opened as (
+    insert into machine_time (worker, slice, queue, since, until, per_hour)
+    select $1, coalesce((select slice from known), -1) + 1, $2, clock_timestamp(), clock_timestamp(),
+           coalesce($9::numeric, (select per_hour from known))
+    where not exists (select from grown)
+    on conflict do nothing
+    returning per_hour
+)
+insert into workers as w (id, queue, state, host, device, slots, busy, claims, idle_since, gpus, per_hour)
+select $1, $2, $3, $4, $5, $6, $7::int, $8, case when $7::int = 0 then clock_timestamp() end, $10,
+       coalesce((select per_hour from grown), (select per_hour from opened), $9::numeric)
+from off
 on conflict (id) do update set
     state = excluded.state, busy = excluded.busy, claims = excluded.claims,
+    gpus = excluded.gpus, per_hour = excluded.per_hour,
     heartbeat_at = clock_timestamp(),
     since = case when w.state = excluded.state then w.since else clock_timestamp() end,
     idle_since = case when excluded.busy > 0 then null else coalesce(w.idle_since, clock_timestamp()) end
-returning drain
+returning drain, per_hour
 """
 
 SWEEP = "delete from workers where heartbeat_at < clock_timestamp() - interval '1 day'"
@@ -26,21 +47,35 @@ SWEEP = "delete from workers where heartbeat_at < clock_timestamp() - interval '
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerIdentity:
-    """What does not change while a worker lives."""
+    """What does not change while a worker lives.
+
+    Attributes:
+        gpus: That it works on.
+        per_hour: What its machine costs, where its own settings say so.
+    """
 
     id: str
     queue: str
     host: str
     device: str
     slots: int
+    gpus: int = 0
+    per_hour: Decimal | None = None
 
 
 class WorkerStore:
-    """Heartbeats of one worker."""
+    """Heartbeats of one worker.
 
-    def __init__(self, database: Database, identity: WorkerIdentity) -> None:
+    Args:
+        database: Where its row is.
+        identity: Who it is.
+        tariff: Gets to know its price.
+    """
+
+    def __init__(self, database: Database, identity: WorkerIdentity, tariff: Tariff | None = None) -> None:
         self._database = database
         self._identity = identity
+        self._tariff = tariff or Tariff()
 
     async def beat(self, state: WorkerState, *, busy: int, claims: int = 0) -> bool:
         """Tell that this worker lives.
@@ -54,10 +89,10 @@ class WorkerStore:
             Whether it is asked to drain.
         """
         me = self._identity
-        rows = await self._database.write(
-            BEAT, me.id, me.queue, state, me.host, me.device, me.slots, busy, claims
-        )
-        return bool(rows[0]["drain"])
+        values = (me.id, me.queue, state, me.host, me.device, me.slots, busy, claims, me.per_hour, me.gpus)
+        [row] = await self._database.write(BEAT, *values)
+        self._tariff.per_hour = row["per_hour"]
+        return bool(row["drain"])
 
     async def sweep(self) -> None:
         """Forget workers that have been silent for a day."""
