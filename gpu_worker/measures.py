@@ -35,8 +35,8 @@ BATCHES = Histogram(
     ["model"],
     buckets=(1, 2, 4, 8, 16, 32, 64, 128),
 )
-DEVICE = Counter(
-    "leveret_worker_device_seconds_total",
+MACHINE = Counter(
+    "leveret_worker_machine_seconds_total",
     "Share of the machine's time that ended attempts took, by what became of them",
     ["queue", "model", "outcome"],
 )
@@ -79,7 +79,7 @@ def charge(claim: Claim, outcome: str, *, machine_s: float, cost: Decimal | None
         machine_s: Its share of the machine's time.
         cost: Of this; None is not known, and not counted.
     """
-    _device(claim.queue, claim.model, outcome).inc(machine_s)
+    _machine(claim.queue, claim.model, outcome).inc(machine_s)
     if cost is not None:
         _cost(claim.queue, claim.model, outcome).inc(float(cost))
 
@@ -123,8 +123,8 @@ def _batch(model: str) -> Histogram:
 
 
 @cache
-def _device(queue: str, model: str, outcome: str) -> Counter:
-    return DEVICE.labels(queue, model, outcome)
+def _machine(queue: str, model: str, outcome: str) -> Counter:
+    return MACHINE.labels(queue, model, outcome)
 
 
 @cache

@@ -80,7 +80,21 @@ def forget() -> None:
 
 
 _OF_A_LEADER = (
-    *(WANT, HAVE, BACKLOG, OLDEST, RUNNING, SERVICE, BOOT, FAILED_LAUNCHES, OBJECTIVE, LIMIT, ALARMS),
+    *(
+        WANT,
+        HAVE,
+        BACKLOG,
+        OLDEST,
+        RUNNING,
+        SERVICE,
+        BOOT,
+        FAILED_LAUNCHES,
+        OBJECTIVE,
+        LIMIT,
+        ALARMS,
+        COST,
+        UNPRICED,
+    ),
 )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from gateway.client.cli.units import clock, count, number, span
+from gateway.client.cli.units import MISSING, clock, count, number, span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -51,6 +51,7 @@ def numbers(inputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         "pace": _pace,
         "failures": _failures,
         "needs": _needs,
+        "spending": _spending,
     }
     for name, teller in tellers.items():
         part = inputs.get(name)
@@ -103,3 +104,15 @@ def _needs(needs: list[Mapping[str, Any]]) -> str:
         f" within {span(each.get('left_s'))}, {count(each.get('add'), 'worker')} missing"
         for each in needs
     )
+
+
+def _spending(spent: Mapping[str, Any]) -> str:
+    """Money an hour, before and after what was decided."""
+    now = _per_hour(spent.get("now"), spent.get("unpriced"))
+    then = _per_hour(spent.get("then"), spent.get("unpriced_then"))
+    return now if now == then else f"{now}; when it is carried out {then}"
+
+
+def _per_hour(amount: str | None, unpriced: int | None) -> str:
+    told = f"{MISSING if amount is None else amount} an hour"
+    return f"{told} beside {count(unpriced, 'machine')} without a price" if unpriced else told
