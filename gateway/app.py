@@ -8,7 +8,18 @@ from starlette.types import ASGIApp
 from gateway.middleware import BodyLimit, Edge
 from gateway.openapi import describe
 from gateway.problems import Problems
-from gateway.routes import dashboard, docs, jobs, models, operations, outputs, session, streams
+from gateway.routes import (
+    audit,
+    dashboard,
+    docs,
+    jobs,
+    lists,
+    models,
+    operations,
+    outputs,
+    session,
+    streams,
+)
 from gateway.services import Services
 
 VERSION = "1"
@@ -39,7 +50,8 @@ def create_api(services: Services, problems: Problems) -> FastAPI:
     )
     app.state.services = services
     problems.install(app)
-    routers = [room.router for room in (jobs, streams, outputs, models, operations, session, dashboard, docs)]
+    rooms = (lists, jobs, streams, outputs, models, operations, audit, session, dashboard, docs)
+    routers = [room.router for room in rooms]
     for router in routers:
         app.include_router(router)
     describe(app, routers)

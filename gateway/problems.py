@@ -83,6 +83,12 @@ KINDS: Mapping[str, Kind] = {
         ),
         Kind("job_ended", 409, "The job has ended", "A job in a terminal state never changes again."),
         Kind(
+            "not_ended",
+            409,
+            "The job has not ended",
+            "Only a job that has ended can be repeated: cancel it, or wait.",
+        ),
+        Kind(
             "limits_crossed",
             409,
             "The minimum would be above the maximum",

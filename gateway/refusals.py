@@ -6,6 +6,7 @@ InputError
 ├── UnsupportedMedia   neither JSON nor multipart
 ├── InvalidRequest     a query, a header or a field that does not fit
 ├── UnknownModel       the catalog has no such model
+├── NotEnded           a job that is to be repeated has not ended
 ├── LimitsCrossed      a fleet's minimum would be above its maximum
 └── UploadsUnavailable the store cannot be reached by clients
 Unauthorized           no key, or one that nobody holds
@@ -64,6 +65,12 @@ class UnknownModel(InvalidJob):
     """The catalog has no such model or version."""
 
     code = "unknown_model"
+
+
+class NotEnded(InputError):
+    """A job that is to be repeated has not ended."""
+
+    code = "not_ended"
 
 
 class LimitsCrossed(InputError):

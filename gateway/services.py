@@ -9,14 +9,17 @@ from uuid import UUID
 from fastapi import Depends, Path, Request, Security
 from fastapi.security import APIKeyCookie, APIKeyHeader, HTTPBearer
 
+from gateway.audit import Audit
 from gateway.auth import COOKIE, Authenticator
 from gateway.cancel import Canceler
 from gateway.feed import Feed
 from gateway.links import Links
+from gateway.lists.jobs import Lists
 from gateway.lookup import NO_JOB, Lookup
 from gateway.operations.desk import Desk
 from gateway.ports import Holder, Models, Objects
 from gateway.refusals import Forbidden
+from gateway.retry import Retrier
 from gateway.settings import Gateway
 from gateway.submit import Submitter
 from shared.errors import NotFound
@@ -36,6 +39,9 @@ class Services:
     links: Links
     objects: Objects
     desk: Desk
+    audit: Audit
+    lists: Lists
+    retrier: Retrier
 
 
 def _services(request: Request) -> Services:

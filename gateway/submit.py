@@ -96,6 +96,18 @@ class Submitter:
             idempotency_key=idempotency_key,
             traceparent=traceparent,
         )
+        return await self.accept(job)
+
+    async def accept(self, job: NewJob) -> Accepted:
+        """Accept a job that was checked, from here or from another one's row.
+
+        Raises:
+            IdempotencyConflict: The key was used with another body.
+            Unavailable: PostgreSQL is away; nothing was accepted.
+            OutcomeUnknown: The answer to the commit was lost.
+            Misconfigured: The queue cannot be used.
+        """
+        self._queues.check(job.queue)
         submitted = await self._store.submit(job)
         (ACCEPTED if submitted.fresh else REPEATED).inc()
         if submitted.fresh:

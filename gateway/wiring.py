@@ -15,6 +15,7 @@ import structlog
 import uvicorn
 
 from gateway.app import create_app
+from gateway.audit import Audit
 from gateway.auth import Authenticator
 from gateway.cancel import Canceler
 from gateway.doorkeeper import Doorkeeper
@@ -22,12 +23,14 @@ from gateway.feed import Feed
 from gateway.gauges import Gauges
 from gateway.inputs import Inputs
 from gateway.links import Links
+from gateway.lists.jobs import Lists
 from gateway.lookup import Lookup
 from gateway.operations.desk import Desk
 from gateway.origins import Origins
 from gateway.queues import Queues
 from gateway.redelivery import Redelivery
 from gateway.relay import Relay
+from gateway.retry import Retrier
 from gateway.services import Services
 from gateway.settings import Gateway, GatewaySettings
 from gateway.submit import Submitter
@@ -35,8 +38,11 @@ from shared.adapters.blobs import Blobs, open_blobs
 from shared.adapters.broker import Publisher, open_publisher
 from shared.adapters.bus import Bus, open_bus
 from shared.adapters.catalogs import source_of
+from shared.adapters.store.audit import AuditStore
 from shared.adapters.store.cancels import CancelStore
+from shared.adapters.store.evidence import EvidenceStore
 from shared.adapters.store.keys import KeyStore
+from shared.adapters.store.listing import ListingStore
 from shared.adapters.store.operations import OperationsStore
 from shared.adapters.store.overrides import OverrideStore
 from shared.adapters.store.pool import Database, open_database
@@ -118,6 +124,14 @@ def _assemble(
     reads = ReadStore(opened.database, currency=settings.cost.currency)
     links = Links(settings.gateway.base_url, opened.blobs, public_store=settings.s3.public)
     lookup = Lookup(reads, opened.bus, links)
+    audit, evidence = Audit(AuditStore(opened.database)), EvidenceStore(opened.database)
+    submitter = Submitter(
+        catalog=catalog,
+        inputs=Inputs(opened.blobs, settings.s3.bucket, settings.web.allow),
+        queues=queues,
+        store=submits,
+        publisher=opened.publisher,
+    )
     return Services(
         settings=settings.gateway,
         catalog=catalog,
@@ -126,19 +140,16 @@ def _assemble(
             SessionStore(opened.database),
             Origins(settings.gateway.base_url, settings.gateway.origins),
         ),
-        submitter=Submitter(
-            catalog=catalog,
-            inputs=Inputs(opened.blobs, settings.s3.bucket, settings.web.allow),
-            queues=queues,
-            store=submits,
-            publisher=opened.publisher,
-        ),
+        submitter=submitter,
         lookup=lookup,
         canceler=Canceler(CancelStore(opened.database), opened.bus, lookup),
         feed=Feed(reads, opened.bus.listener()),
         links=links,
         objects=opened.blobs,
-        desk=Desk(catalog, OperationsStore(opened.database), OverrideStore(opened.database)),
+        desk=Desk(catalog, OperationsStore(opened.database), OverrideStore(opened.database), audit),
+        audit=audit,
+        lists=Lists(ListingStore(opened.database), evidence),
+        retrier=Retrier(catalog, evidence, submitter),
     )
 
 

@@ -6,8 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-import structlog
-
+from gateway.audit import Audit, name_of
 from gateway.operations.figures import (
     explained,
     fleet_document,
@@ -18,8 +17,6 @@ from gateway.operations.ports import Load, Pace, Present, Records, Setting, Sett
 from gateway.ports import Caller, Models
 from gateway.refusals import LimitsCrossed
 from shared.errors import NotFound
-
-log = structlog.get_logger()
 
 NO_QUEUE = "there is no such queue"
 NO_WORKER = "there is no such worker, or it has left"
@@ -35,10 +32,11 @@ class Desk:
         Unavailable: PostgreSQL is away.
     """
 
-    def __init__(self, catalog: Models, records: Records, settings: Settings) -> None:
+    def __init__(self, catalog: Models, records: Records, settings: Settings, audit: Audit) -> None:
         self._catalog = catalog
         self._records = records
         self._settings = settings
+        self._audit = audit
 
     async def queues(self) -> list[dict[str, Any]]:
         """Every queue of the catalog, and any other that has jobs or workers."""
@@ -74,7 +72,7 @@ class Desk:
             raise NotFound(NO_WORKER)
         if not found.drain:
             await self._records.drain(worker)
-            log.info("operator.drained", worker=worker, by=name_of(caller))
+            await self._audit.record(caller, "worker.drain", worker)
             found = await self._records.worker(worker)
         if found is None:
             raise NotFound(NO_WORKER)
@@ -119,7 +117,8 @@ class Desk:
         setting = await self._settings.override(queue, by=by, limits=limits, paused=paused)
         if setting is None:
             raise LimitsCrossed(CROSSED)
-        log.info("operator.fleet_set", queue=queue, by=by, **(limits or {}), paused=setting.paused)
+        said = {} if paused is None else {"paused": paused}
+        await self._audit.record(caller, "fleet.set", queue, detail={**(limits or {}), **said})
         return await self._fleet(queue, setting)
 
     async def _fleet(self, queue: str, setting: Setting) -> dict[str, Any]:
@@ -132,11 +131,6 @@ class Desk:
 
     def _offered(self) -> set[str]:
         return {model.queue for model in self._catalog.models}
-
-
-def name_of(caller: Caller) -> str:
-    """Who did something, for those who ask later."""
-    return f"{caller.tenant}/{caller.name}"
 
 
 def _sound(name: str) -> bool:

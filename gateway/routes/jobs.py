@@ -28,15 +28,15 @@ MAX_WAIT_S = 60
 _WAIT = re.compile(r"\s*wait\s*=\s*\"?(\d{1,9})\"?\s*", re.IGNORECASE)
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
-_LOCATION = {"Location": {"description": "The job", "schema": {"type": "string", "format": "uri"}}}
+LOCATION = {"Location": {"description": "The job", "schema": {"type": "string", "format": "uri"}}}
 _SUBMIT_ANSWERS = documented(
     {
-        200: answer("The job has ended within the wait", JobView, SUCCEEDED, headers=_LOCATION, links=LINKS),
+        200: answer("The job has ended within the wait", JobView, SUCCEEDED, headers=LOCATION, links=LINKS),
         202: answer(
             "The job is accepted: it will end, whatever fails",
             JobView,
             ACCEPTED,
-            headers=_LOCATION,
+            headers=LOCATION,
             links=LINKS,
         ),
     },
@@ -94,7 +94,7 @@ async def submit(
     """JSON, or `multipart/form-data` with a file per input: one curl line uploads and submits."""
     async with reading(request) as intake:
         accepted = await services.submitter.submit(
-            caller, intake, idempotency_key=idempotency_key, traceparent=_valid_trace(traceparent)
+            caller, intake, idempotency_key=idempotency_key, traceparent=valid_trace(traceparent)
         )
     return await _answer(services, caller, accepted, _wait_s(prefer or ()))
 
@@ -110,10 +110,10 @@ async def _answer(services: Services, caller: Caller, accepted: Accepted, wait_s
             # What was accepted must not fail any more: with the result out of reach it is an ordinary 202.
             with suppress(Unavailable):
                 return Json(await services.lookup.job(caller.tenant, job_id), HTTPStatus.OK, headers)
-    return Json(await _accepted(services, caller, accepted), HTTPStatus.ACCEPTED, headers)
+    return Json(await accepted_job(services, caller, accepted), HTTPStatus.ACCEPTED, headers)
 
 
-async def _accepted(services: Services, caller: Caller, accepted: Accepted) -> dict[str, Any]:
+async def accepted_job(services: Services, caller: Caller, accepted: Accepted) -> dict[str, Any]:
     """The job; a fresh one is known without a read."""
     if accepted.submitted.fresh:
         return await services.lookup.shown(job_document(_as_inserted(accepted)))
@@ -158,7 +158,7 @@ def _wait_s(prefer: Iterable[str]) -> int:
     return 0
 
 
-def _valid_trace(traceparent: str | None) -> str | None:
+def valid_trace(traceparent: str | None) -> str | None:
     """A malformed one is dropped, as W3C asks."""
     return traceparent if traceparent and _TRACEPARENT.fullmatch(traceparent) else None
 
@@ -194,4 +194,6 @@ async def look(services: UsedServices, caller: Authenticated, job_id: JobId) -> 
 )
 async def cancel(services: UsedServices, caller: Authenticated, job_id: JobId) -> Response:
     """A waiting or queued job ends at once; a running one is asked to, and `cancel_requested` says so."""
-    return Json(await services.canceler.cancel(caller.tenant, job_id))
+    canceled = await services.canceler.cancel(caller.tenant, job_id)
+    await services.audit.record(caller, "job.cancel", str(job_id))
+    return Json(canceled)

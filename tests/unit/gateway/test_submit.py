@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import httpx2
@@ -14,6 +14,7 @@ import pytest
 
 from gateway import submit as submit_module
 from gateway.app import create_app
+from gateway.audit import Audit
 from gateway.auth import Authenticator
 from gateway.cancel import Canceler
 from gateway.feed import Feed
@@ -29,6 +30,7 @@ from shared.catalog import load_catalog
 from shared.errors import LeveretError, Misconfigured, OutcomeUnknown, StoreError, Unavailable
 from shared.events import Event
 from shared.jobs import NewJob, State
+from tests.fakes.audit import FakeEntries
 from tests.fakes.blobs import FakeBlobs
 from tests.fakes.broker import FakePublisher
 from tests.fakes.bus import FakeBus
@@ -91,7 +93,7 @@ class Desk:
         self.store, self.publisher, self.blobs, bus = Store(), FakePublisher(), FakeBlobs(), FakeBus()
         self.publisher.confirms.set()
         settings, reads, catalog = Gateway(), FakeReads(), load_catalog(models)
-        links = Links(settings.base_url, self.blobs, public_store=True)
+        links, audit = Links(settings.base_url, self.blobs, public_store=True), Audit(FakeEntries())
         lookup = Lookup(reads, bus, links)
         self.submitter = Submitter(
             catalog=catalog,
@@ -110,7 +112,10 @@ class Desk:
             feed=Feed(reads, bus.listener()),
             links=links,
             objects=self.blobs,
-            desk=operations.Desk(catalog, FakeOperations(), FakeOperations()),
+            desk=operations.Desk(catalog, FakeOperations(), FakeOperations(), audit),
+            audit=audit,
+            lists=cast("Any", None),  # the real store's
+            retrier=cast("Any", None),
         )
         transport = httpx2.ASGITransport(app=create_app(services))
         headers = {"X-API-Key": KEY}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gateway.intake import parse
 from gateway.problems import KINDS, Problems
 from gateway.refusals import Malformed
-from gateway.routes.jobs import _valid_trace, _wait_s
+from gateway.routes.jobs import _wait_s, valid_trace
 from gateway.schemas import Submission, unstorable
 from shared import errors
 from shared.errors import InvalidJob, LeveretError
@@ -56,7 +56,7 @@ def test_a_preference_is_taken_where_it_is_one(prefer: list[str], seconds: int) 
     ],
 )
 def test_a_trace_context_is_passed_on_or_dropped(given_trace: str | None, kept: str | None) -> None:
-    assert _valid_trace(given_trace) == kept
+    assert valid_trace(given_trace) == kept
 
 
 JSON = st.recursive(

@@ -1,0 +1,134 @@
+"""The shapes of lists, for the description only: answers are written as they come."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+States = Literal["waiting", "queued", "running", "succeeded", "failed", "canceled", "expired"]
+
+
+class _View(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class CauseView(_View):
+    """Why a job failed, or why its last attempt did."""
+
+    code: str = Field(examples=["algorithm_error"])
+    message: str = Field(description="Its first 200 characters")
+
+
+class RowView(_View):
+    """A job in a list: nothing of what it carries."""
+
+    id: str
+    tenant: str
+    model: str
+    model_version: str
+    queue: str
+    state: States
+    priority: int
+    attempt: int = Field(description="Attempts started so far")
+    max_attempts: int
+    worker: str | None = Field(description="Who runs it, or ran it last")
+    error: CauseView | None
+    fingerprint: str | None = Field(description="Alike for failures that differ in numbers and names only")
+    queue_reason: str | None = Field(description="Why it waits, as the job itself tells it")
+    queue_position: int | None = Field(description="Null in lists: the job itself tells it")
+    cancel_requested: bool
+    progress: float
+    created_at: AwareDatetime
+    run_at: AwareDatetime | None
+    queued_at: AwareDatetime | None
+    started_at: AwareDatetime | None
+    finished_at: AwareDatetime | None
+    retry_of: str | None
+    seq: int
+    age_s: float = Field(description="Since it was submitted")
+    wait_s: float | None = Field(description="In the queue before its latest start, or so far")
+    run_s: float | None = Field(description="Of its latest attempt, so far while it runs")
+
+
+class PageView(_View):
+    """A page of jobs, newest first."""
+
+    jobs: list[RowView]
+    next_cursor: str | None = Field(description="The `cursor` of the next page; null on the last")
+    searched_to: AwareDatetime | None = Field(
+        description="Set where the filter is so rare that the look ended before the page was full: there "
+        "may be more, from before this moment"
+    )
+    server_time: AwareDatetime
+
+
+class CountView(_View):
+    """How many, at least."""
+
+    n: int
+    more: bool = Field(description="Counting ended here: it may be more")
+
+
+class CountsView(_View):
+    """By state."""
+
+    counts: dict[States, CountView]
+    server_time: AwareDatetime
+
+
+class FullErrorView(BaseModel):
+    """How an attempt failed."""
+
+    model_config = ConfigDict(extra="allow")
+
+    code: str
+    message: str
+
+
+class RunView(_View):
+    """One attempt, ended or not."""
+
+    attempt: int
+    fence: int
+    worker: str | None
+    device: str | None = Field(description="Null where the worker is forgotten")
+    host: str | None
+    outcome: str = Field(
+        description="running, succeeded, failed, canceled, released, worker_lost; waiting: it failed and "
+        "there is to be another"
+    )
+    started_at: AwareDatetime
+    finished_at: AwareDatetime | None
+    run_s: float
+    timings: dict[str, float] = Field(description="Seconds per stage")
+    batch_size: int | None = Field(description="Jobs that were computed together")
+    error: FullErrorView | None = Field(description="With the traceback, where there is one")
+    log_bytes: int = Field(description="How much `GET /v1/jobs/{job_id}/logs` has of it")
+
+
+class AttemptsView(_View):
+    """A job and its attempts, oldest first."""
+
+    job: RowView
+    attempts: list[RunView]
+    server_time: AwareDatetime
+
+
+class EntryView(_View):
+    """Something that somebody did."""
+
+    id: int
+    at: AwareDatetime
+    by: str = Field(description="The key, as tenant/name", examples=["acme/laptop"])
+    action: str = Field(examples=["worker.drain"])
+    target: str
+    count: int | None = Field(description="To how many jobs")
+    detail: dict[str, Any]
+
+
+class AuditView(_View):
+    """A page of the audit, newest first."""
+
+    entries: list[EntryView]
+    next_cursor: str | None

@@ -1,0 +1,141 @@
+"""Lists of jobs: what is asked for, and a job as a list shows it. Pure: the standard library and shared.jobs.
+
+A list goes by id. Ids are UUIDv7, so that is by the time of submitting, to the millisecond.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from shared.jobs import State
+
+FAILED = frozenset({State.FAILED, State.EXPIRED})
+"""What counts as a failure: the job ended, nobody asked for it, and there is no result."""
+LIVE = frozenset({State.WAITING, State.QUEUED, State.RUNNING})
+_RANDOM_BITS = 80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which jobs; what is None or empty leaves out nothing.
+
+    Attributes:
+        tenant: Whose; None: everybody's.
+        error: The code of how they failed.
+        fingerprint: Of how they failed.
+        ids: These and no others.
+        newest: No later id than this.
+        oldest: No earlier one.
+    """
+
+    tenant: str | None
+    states: frozenset[State] = frozenset()
+    model: str | None = None
+    queue: str | None = None
+    worker: str | None = None
+    error: str | None = None
+    fingerprint: str | None = None
+    ids: tuple[UUID, ...] = ()
+    newest: UUID | None = None
+    oldest: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A job in a list: nothing of what it carries.
+
+    Attributes:
+        error_code: Why it failed, or why its last attempt did.
+        message: The same in words, its beginning.
+    """
+
+    id: UUID
+    tenant: str
+    model: str
+    model_version: str
+    queue: str
+    state: State
+    priority: int
+    attempt: int
+    max_attempts: int
+    worker: str | None
+    error_code: str | None
+    message: str | None
+    fingerprint: str | None
+    queue_reason: str | None
+    cancel_requested: bool
+    progress: float
+    created_at: datetime
+    run_at: datetime | None
+    queued_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    retry_of: UUID | None
+    seq: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A part of a list, newest first.
+
+    Attributes:
+        at: The database's clock.
+        cursor: Where the next page begins: only lower ids; None: there is none.
+        searched_to: Set where the look ended before the page was full: how far it came.
+    """
+
+    rows: tuple[Row, ...]
+    at: datetime
+    cursor: UUID | None = None
+    searched_to: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many, at least.
+
+    Attributes:
+        more: Counting ended at its limit.
+    """
+
+    n: int
+    more: bool
+
+
+def first_id(moment: datetime) -> UUID:
+    """The lowest id of a moment."""
+    return UUID(int=_milliseconds(moment) << _RANDOM_BITS)
+
+
+def last_id(moment: datetime) -> UUID:
+    """The highest one."""
+    return UUID(int=(_milliseconds(moment) + 1 << _RANDOM_BITS) - 1)
+
+
+def moment_of(job_id: UUID) -> datetime:
+    """When an id was made."""
+    return datetime.fromtimestamp((job_id.int >> _RANDOM_BITS) / 1000, UTC)
+
+
+def _milliseconds(moment: datetime) -> int:
+    return max(0, min(int(moment.timestamp() * 1000), (1 << 48) - 1))
+
+
+def spans(row: Row, now: datetime) -> dict[str, Any]:
+    """Seconds since it was submitted, in the queue before the latest start, and of the latest run so far."""
+    ran = row.started_at is not None and (row.queued_at is None or row.started_at >= row.queued_at)
+    start = row.started_at if ran else None
+    left = start or row.finished_at or now
+    end = row.finished_at or (now if row.state is State.RUNNING else None)
+    return {
+        "age_s": _seconds(row.created_at, now),
+        "wait_s": _seconds(row.queued_at, left),
+        "run_s": _seconds(start, end),
+    }
+
+
+def _seconds(begin: datetime | None, end: datetime | None) -> float | None:
+    return round(max(0.0, (end - begin).total_seconds()), 3) if begin and end else None

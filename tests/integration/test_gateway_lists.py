@@ -1,0 +1,242 @@
+"""Lists, attempts, logs, retries and the audit over the API of a real gateway: words, roles, tenants."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import httpx2
+import pytest
+
+from gateway import views as job_views
+from gateway.lists import views
+from shared.jobs import Ending, Evidence, State
+from tests.gateway_process import Backstage, GatewayProcess, api, submit
+
+pytestmark = [pytest.mark.anyio, pytest.mark.stack]
+
+TRACEBACK = 'Traceback\n  File "/srv/free.py", line 3, in run\nValueError: no face\n'
+ERROR = {"code": "algorithm_error", "message": "no face", "type": "ValueError", "retryable": False}
+
+
+@pytest.fixture(scope="module")
+async def key(behind: Backstage) -> str:
+    return await behind.key("lists")
+
+
+@pytest.fixture
+async def operator(gateway: GatewayProcess, behind: Backstage) -> AsyncIterator[httpx2.AsyncClient]:
+    async with api(gateway.url, await behind.keys.create("ops", "laptop", "operator")) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def stranger(gateway: GatewayProcess, behind: Backstage) -> AsyncIterator[httpx2.AsyncClient]:
+    async with api(gateway.url, await behind.key("strangers")) as opened:
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+async def _clean(behind: Backstage) -> None:
+    await behind.database.write("truncate jobs, specs, attempts, events, failures, audit")
+
+
+async def failed(client: httpx2.AsyncClient, behind: Backstage, **fields: Any) -> dict[str, Any]:
+    job = await submit(client, **fields)
+    claim = await behind.claim(job["id"], announce=False)
+    evidence = Evidence(error={**ERROR, "traceback": TRACEBACK}, log="looking\n", timings={"infer_s": 0.5})
+    assert await behind.attempts.finish(claim, Ending(state=State.FAILED, evidence=evidence))
+    return job
+
+
+async def page(client: httpx2.AsyncClient, **params: Any) -> dict[str, Any]:
+    answer = await client.get("/v1/jobs", params=params)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    views.PageView.model_validate(found)
+    return found
+
+
+async def test_a_list_tells_of_jobs_and_not_what_they_carry(
+    client: httpx2.AsyncClient, behind: Backstage
+) -> None:
+    lost = await failed(client, behind, inputs={"extra": {"json": "a secret"}}, metadata={"a": "a secret"})
+    queued = await submit(client, priority=9)
+
+    answer = await client.get("/v1/jobs")
+
+    assert "secret" not in answer.text
+    rows = (await page(client))["jobs"]
+    assert [row["id"] for row in rows] == [queued["id"], lost["id"]]
+    assert (rows[0]["queue_reason"], rows[0]["wait_s"] >= 0, rows[0]["run_s"]) == ("no_worker", True, None)
+    assert rows[1]["error"] == {"code": "algorithm_error", "message": "no face"}
+    assert (rows[1]["worker"], rows[1]["run_s"] >= 0) == ("test-worker", True)
+
+
+async def test_pages_go_on_by_their_cursor(client: httpx2.AsyncClient) -> None:
+    made = [(await submit(client))["id"] for _ in range(5)]
+    first = await page(client, limit=3)
+    second = await page(client, limit=3, cursor=first["next_cursor"])
+    assert [row["id"] for row in first["jobs"] + second["jobs"]] == made[::-1]
+    assert (second["next_cursor"], second["searched_to"]) == (None, None)
+
+
+async def test_filters_are_taken_or_refused_by_name(client: httpx2.AsyncClient, behind: Backstage) -> None:
+    lost, queued = await failed(client, behind), await submit(client)
+
+    async def found(**params: Any) -> list[str]:
+        return [row["id"] for row in (await page(client, **params))["jobs"]]
+
+    assert await found(state="failed") == [lost["id"]]
+    assert await found(state=["failed", "queued"]) == [queued["id"], lost["id"]]
+    assert await found(error="algorithm_error", model="free", queue="default") == [lost["id"]]
+    assert await found(age="<1h") == [queued["id"], lost["id"]]
+    assert await found(age=">1h") == []
+    assert await found(created_after="2020-01-01T00:00:00Z", worker="test-worker") == [lost["id"]]
+    assert await found(id=[queued["id"], str(uuid4())]) == [queued["id"]]
+    for params in (
+        {"state": "lost"},
+        {"age": "5m"},
+        {"created_after": "yesterday"},
+        {"cursor": "x"},
+        {"limit": 0},
+        {"limit": 201},
+        {"model": "a\x00b"},
+        {"modle": "free"},
+    ):
+        refused = await client.get("/v1/jobs", params=params)
+        assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request"), refused.text
+        assert next(iter(params)) in refused.json()["errors"][0]["path"]
+
+
+async def test_only_operators_see_every_tenants_jobs(
+    client: httpx2.AsyncClient, operator: httpx2.AsyncClient, stranger: httpx2.AsyncClient, behind: Backstage
+) -> None:
+    lost = await failed(client, behind)
+    for path in ("/v1/jobs", "/v1/jobs/counts"):
+        refused = await client.get(path, params={"scope": "all"})
+        assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+    assert (await page(operator))["jobs"] == (await page(stranger))["jobs"] == []
+    assert [row["tenant"] for row in (await page(operator, scope="all"))["jobs"]] == ["lists"]
+    for path in ("attempts", "logs"):
+        assert (await operator.get(f"/v1/jobs/{lost['id']}/{path}")).status_code == 200
+        assert (await stranger.get(f"/v1/jobs/{lost['id']}/{path}")).status_code == 404
+    for path in ("", "/events"):
+        assert (await operator.get(f"/v1/jobs/{lost['id']}{path}")).status_code == 404
+    assert (await operator.post(f"/v1/jobs/{lost['id']}/retry")).status_code == 404
+    assert (await stranger.post(f"/v1/jobs/{lost['id']}/retry")).status_code == 404
+
+
+async def test_counts_tell_each_state(client: httpx2.AsyncClient, behind: Backstage) -> None:
+    await failed(client, behind)
+    await submit(client)
+    await submit(client, model="echo", inputs={"image": {"data": "AAAA", "content_type": "image/png"}})
+    answer = await client.get("/v1/jobs/counts", params={"model": "free"})
+    views.CountsView.model_validate(answer.json())
+    counts = answer.json()["counts"]
+    assert {state: count["n"] for state, count in counts.items() if count["n"]} == {"queued": 1, "failed": 1}
+    assert not any(count["more"] for count in counts.values())
+
+
+async def test_attempts_tell_where_each_ran_and_how_it_ended(
+    client: httpx2.AsyncClient, behind: Backstage
+) -> None:
+    job = await submit(client)
+    first = await behind.claim(job["id"], announce=False)
+    evidence = Evidence(error={**ERROR, "traceback": TRACEBACK}, log="12345", timings={"batch_size": 4.0})
+    await behind.attempts.retry(first, evidence, delay_s=0)
+    await behind.database.write("update jobs set state = 'queued', queued_at = clock_timestamp()")
+    await behind.claim(job["id"], announce=False)
+
+    answer = (await client.get(f"/v1/jobs/{job['id']}/attempts")).json()
+
+    views.AttemptsView.model_validate(answer)
+    ended, running = answer["attempts"]
+    assert (ended["attempt"], ended["outcome"], ended["batch_size"], ended["log_bytes"]) == (
+        1,
+        "waiting",
+        4,
+        5,
+    )
+    assert ended["error"]["traceback"] == TRACEBACK
+    assert (running["attempt"], running["outcome"], running["finished_at"]) == (2, "running", None)
+    assert answer["job"]["state"] == "running"
+    logs = (await client.get(f"/v1/jobs/{job['id']}/logs", params={"attempt": 1})).json()["attempts"]
+    assert [each["log"] for each in logs] == ["12345"]
+    assert (await client.get(f"/v1/jobs/{job['id']}/logs", params={"attempt": 2})).json()["attempts"] == []
+
+
+async def test_a_retry_is_a_new_job_with_the_same_inputs(
+    client: httpx2.AsyncClient, behind: Backstage
+) -> None:
+    # Given a job that runs
+    job = await submit(
+        client, priority=8, inputs={"extra": {"json": [1]}}, metadata={"order": 7}, max_attempts=2
+    )
+    claim = await behind.claim(job["id"], announce=False)
+    early = await client.post(f"/v1/jobs/{job['id']}/retry")
+    assert (early.status_code, early.json()["code"]) == (409, "not_ended")
+    # When it has ended and is asked for again, twice with one key
+    await behind.attempts.finish(claim, Ending(state=State.FAILED, evidence=Evidence(error=ERROR)))
+    headers = {"Idempotency-Key": "once"}
+    first = await client.post(f"/v1/jobs/{job['id']}/retry", headers=headers)
+    again = await client.post(f"/v1/jobs/{job['id']}/retry", headers=headers)
+    # Then there is one new job like it, and the old one stays as it is
+    assert (first.status_code, again.status_code) == (202, 202)
+    made = first.json()
+    job_views.JobView.model_validate(made)
+    assert (made["retry_of"], made["state"], made["attempt"]) == (job["id"], "queued", 0)
+    for same in ("model", "priority", "inputs", "metadata", "max_attempts"):
+        assert made[same] == job[same]
+    assert (again.json()["id"], again.headers["Idempotency-Replayed"]) == (made["id"], "true")
+    assert first.headers["Location"].endswith(made["id"])
+    assert (await client.get(f"/v1/jobs/{job['id']}")).json()["state"] == "failed"
+    assert len((await page(client))["jobs"]) == 2
+    # And a key that was used for something else is refused
+    other = await failed(client, behind)
+    conflict = await client.post(f"/v1/jobs/{other['id']}/retry", headers=headers)
+    assert (conflict.status_code, conflict.json()["code"]) == (422, "idempotency_conflict")
+    # And it runs
+    await behind.finish(await behind.claim(made["id"], announce=False), announce=False)
+
+
+async def test_a_job_whose_model_has_left_cannot_be_repeated(
+    client: httpx2.AsyncClient, behind: Backstage
+) -> None:
+    job = await failed(client, behind)
+    await behind.database.write("update specs set model = 'gone'")
+    refused = await client.post(f"/v1/jobs/{job['id']}/retry")
+    assert (refused.status_code, refused.json()["code"]) == (422, "unknown_model")
+    await behind.database.write("update specs set model = 'free', model_version = '0'")
+    assert (await client.post(f"/v1/jobs/{job['id']}/retry")).json()["model_version"] == "1"
+
+
+async def test_the_audit_tells_operators_who_did_what(
+    client: httpx2.AsyncClient, operator: httpx2.AsyncClient, behind: Backstage
+) -> None:
+    lost = await failed(client, behind)
+    queued = await submit(client)
+    await client.post(f"/v1/jobs/{lost['id']}/retry")
+    await client.post(f"/v1/jobs/{queued['id']}/cancel")
+    await operator.put("/v1/scaler/quick", json={"max": 3})
+    await operator.post("/v1/scaler/quick/pause")
+
+    answer = await operator.get("/v1/audit")
+
+    views.AuditView.model_validate(answer.json())
+    told = [(each["by"], each["action"], each["target"]) for each in answer.json()["entries"]]
+    assert told == [
+        ("ops/laptop", "fleet.set", "quick"),
+        ("ops/laptop", "fleet.set", "quick"),
+        ("lists/test", "job.cancel", queued["id"]),
+        ("lists/test", "job.retry", lost["id"]),
+    ]
+    assert [each["detail"] for each in answer.json()["entries"][:2]] == [{"paused": True}, {"max": 3}]
+    one = (await operator.get("/v1/audit", params={"action": "job.cancel", "by": "lists/test"})).json()
+    assert [each["target"] for each in one["entries"]] == [queued["id"]]
+    first = (await operator.get("/v1/audit", params={"limit": 3})).json()
+    rest = (await operator.get("/v1/audit", params={"cursor": first["next_cursor"]})).json()
+    assert [each["action"] for each in rest["entries"]] == ["job.retry"]
+    assert rest["next_cursor"] is None
+    assert (await client.get("/v1/audit")).status_code == 403

@@ -1,0 +1,272 @@
+"""Lists of jobs by the rows of a real PostgreSQL: what is in them, and what they cost."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from pydantic import SecretStr
+from uuid_utils.compat import uuid7
+
+from shared.adapters.store.attempts import AttemptStore
+from shared.adapters.store.candidates import Candidates
+from shared.adapters.store.listing import LOOK, MAX_LIMIT, SHOWN, ListingStore
+from shared.adapters.store.pool import Database, open_database
+from shared.adapters.store.submits import SubmitStore
+from shared.jobs import Claim, Ending, Evidence, State
+from shared.listing import Filter, first_id, last_id, moment_of
+from shared.settings import Postgres
+from tests.integration.jobs import new_job
+
+pytestmark = [pytest.mark.anyio, pytest.mark.stack]
+
+MANY = 200_000
+
+FILL = """
+with n as (
+    select i, (array['queued', 'failed', 'succeeded', 'succeeded', 'succeeded'])[1 + i % 5] as state,
+           (lpad(to_hex(1700000000000 + i), 12, '0') || '70008000' || lpad(to_hex(i), 12, '0'))::uuid as id
+    from generate_series(1, $1::int) i
+), spec as (
+    insert into specs (id, tenant, model, model_version, inputs, params, metadata, destinations, timeout_s,
+                       body_digest)
+    select id, case when i % 10 = 0 then 'small' else 'large' end, 'm' || i % 5, '1', '{}', '{}', '{}', '{}',
+           60, '' from n
+), event as (
+    insert into events (job_id, seq, type, at, data)
+    select id, 1, 'job.' || case state when 'failed' then 'retrying' else state end, clock_timestamp(), '{}'
+    from n
+)
+insert into jobs (id, queue, state, priority, seq, max_attempts, worker)
+select id, 'q' || i % 4, state, 5, 1, 3, 'w' || i % 50 from n
+"""
+FILL_FAILURES = """
+insert into failures (job_id, tenant, state, model, queue, worker, code, type, message, fingerprint, at)
+select j.id, s.tenant, j.state, s.model, j.queue, j.worker, 'c' || abs(hashtext(j.id::text)) % 5, '', 'm',
+       'f' || abs(hashtext(j.id::text)) % 300, clock_timestamp()
+from jobs j join specs s using (id) where j.state = 'failed'
+"""
+
+
+@pytest.fixture
+async def database(postgres_dsn: str) -> AsyncIterator[Database]:
+    async with open_database(Postgres(dsn=SecretStr(postgres_dsn), pool_size=4), name="test") as opened:
+        yield opened
+
+
+@pytest.fixture
+async def empty(database: Database) -> Database:
+    await database.write("truncate jobs, specs, events, attempts, failures, tenants cascade")
+    return database
+
+
+async def submitted(database: Database, **fields: Any) -> UUID:
+    return (await SubmitStore(database).submit(new_job(**fields))).id
+
+
+async def claimed(database: Database, job_id: UUID, worker: str = "w1") -> Claim:
+    claim = await AttemptStore(database, worker=worker, models=["cutout@1", "echo@1"]).claim(job_id)
+    assert isinstance(claim, Claim)
+    return claim
+
+
+async def failed(database: Database, message: str, *, traceback: str = "", **fields: Any) -> UUID:
+    claim = await claimed(database, await submitted(database, **fields))
+    error = {"code": "algorithm_error", "message": message, "type": "ValueError", "traceback": traceback}
+    store = AttemptStore(database, worker="w1", models=[])
+    assert await store.finish(claim, Ending(state=State.FAILED, evidence=Evidence(error=error)))
+    return claim.id
+
+
+async def ids(database: Database, limit: int = 50, **fields: Any) -> list[UUID]:
+    page = await ListingStore(database).page(Filter(**{"tenant": "acme"} | fields), before=None, limit=limit)
+    return [row.id for row in page.rows]
+
+
+async def test_every_filter_leaves_what_it_names(empty: Database) -> None:
+    # Given jobs that differ in everything
+    queued = await submitted(empty)
+    other_model = await submitted(empty, model="echo", queue="quick")
+    running = (await claimed(empty, await submitted(empty), worker="w2")).id
+    lost = await failed(empty, "no face in picture 12")
+    scheduled = await submitted(empty, delay_s=600)
+    foreign = await submitted(empty, tenant="rival")
+    # Then each filter shows its own, newest first
+    assert await ids(empty) == [scheduled, lost, running, other_model, queued]
+    assert await ids(empty, states=frozenset({State.QUEUED})) == [other_model, queued]
+    assert await ids(empty, states=frozenset({State.QUEUED, State.FAILED})) == [lost, other_model, queued]
+    assert await ids(empty, model="echo") == [other_model]
+    assert await ids(empty, queue="images") == [scheduled, lost, running, queued]
+    assert await ids(empty, queue="quick", states=frozenset({State.RUNNING})) == []
+    assert await ids(empty, worker="w2") == [running]
+    assert await ids(empty, error="algorithm_error") == [lost]
+    assert await ids(empty, error="other") == []
+    assert await ids(empty, states=frozenset({State.FAILED})) == [lost]
+    assert await ids(empty, ids=(queued, lost, foreign, uuid7())) == [lost, queued]
+    assert await ids(empty, model="cutout", states=frozenset({State.WAITING})) == [scheduled]
+    assert await ids(empty, newest=running) == [running, other_model, queued]
+    assert await ids(empty, oldest=running) == [scheduled, lost, running]
+    # And every tenant's only where that is asked for
+    assert await ids(empty, tenant="rival") == [foreign]
+    assert await ids(empty, tenant=None) == [foreign, scheduled, lost, running, other_model, queued]
+    for states in (frozenset({state}) for state in State):
+        assert foreign not in await ids(empty, states=states)
+
+
+async def test_a_row_tells_why_it_waits_and_how_it_failed(empty: Database) -> None:
+    lost = await failed(empty, "x" * 300)
+    queued = await submitted(empty)
+    store = ListingStore(empty)
+
+    page = await store.page(Filter(tenant="acme"), before=None, limit=10)
+
+    rows = {row.id: row for row in page.rows}
+    assert (rows[queued].queue_reason, rows[queued].error_code) == ("no_worker", None)
+    assert (rows[lost].error_code, rows[lost].message) == ("algorithm_error", "x" * 200)
+    assert (rows[lost].worker, rows[lost].attempt, rows[lost].queue_reason) == ("w1", 1, None)
+    fingerprint = rows[lost].fingerprint
+    assert fingerprint
+    assert await ids(empty, fingerprint=fingerprint) == [lost]
+    assert (await store.row("rival", lost)).rows == ()
+    assert [row.id for row in (await store.row(None, lost)).rows] == [lost]
+
+
+async def test_pages_join_without_gap_or_repeat_while_jobs_arrive(empty: Database) -> None:
+    before = [await submitted(empty) for _ in range(7)]
+    store, seen, cursor = ListingStore(empty), [], None
+    while True:
+        page = await store.page(Filter(tenant="acme"), before=cursor, limit=3)
+        seen += [row.id for row in page.rows]
+        await submitted(empty)
+        cursor = page.cursor
+        if cursor is None:
+            break
+    assert seen == before[::-1]
+
+
+async def test_counts_are_of_the_tenant_alone(empty: Database) -> None:
+    await submitted(empty)
+    await failed(empty, "no")
+    await empty.write("insert into tenants (name) values ('acme')")
+    store = ListingStore(empty)
+    alone = await store.counts(Filter(tenant="acme"))
+    await empty.write("insert into tenants (name) values ('rival')")
+    await submitted(empty, tenant="rival")
+
+    counted = await store.counts(Filter(tenant="acme"))
+
+    assert counted == alone
+    assert {state: count.n for state, count in counted.items() if count.n} == {
+        State.QUEUED: 1,
+        State.FAILED: 1,
+    }
+    assert (await store.counts(Filter(tenant=None)))[State.QUEUED].n == 2
+    assert (await store.counts(Filter(tenant="acme", model="echo")))[State.QUEUED].n == 0
+
+
+def test_a_moment_becomes_the_bounds_of_its_ids() -> None:
+    job = uuid7()
+    assert first_id(moment_of(job)) <= job <= last_id(moment_of(job))
+
+
+FILTERS: list[dict[str, Any]] = [
+    {},
+    {"tenant": "small"},
+    {"states": frozenset({State.QUEUED})},
+    {"states": frozenset({State.FAILED}), "tenant": "small"},
+    {"states": frozenset({State.SUCCEEDED}), "tenant": "small"},
+    {"queue": "q1"},
+    {"queue": "q1", "states": frozenset({State.FAILED})},
+    {"model": "m3"},
+    {"model": "m3", "tenant": "small"},
+    {"model": "m3", "states": frozenset({State.QUEUED})},
+    {"worker": "w7"},
+    {"error": "c1"},
+    {"error": "c1", "tenant": "small"},
+    {"fingerprint": "f7"},
+    {"fingerprint": "nobody's"},
+    {"worker": "nobody"},
+    {"ids": (uuid7(),)},
+]
+
+
+@pytest.fixture(scope="module")
+async def large(postgres_dsn: str) -> AsyncIterator[Database]:
+    settings = Postgres(dsn=SecretStr(postgres_dsn), pool_size=2, timeout_s=100)
+    async with open_database(settings, name="test") as opened:
+        await opened.write("truncate jobs, specs, events, attempts, failures, tenants cascade")
+        await opened.write("insert into tenants (name) values ('small'), ('large')")
+        await opened.write(FILL, MANY)
+        await opened.write(FILL_FAILURES)
+        for table in ("jobs", "specs", "events", "failures"):
+            await opened.write(f"vacuum analyze {table}")
+        yield opened
+
+
+def plan_nodes(node: dict[str, Any]) -> list[dict[str, Any]]:
+    return [node, *(inner for child in node.get("Plans", ()) for inner in plan_nodes(child))]
+
+
+@pytest.mark.parametrize("fields", FILTERS, ids=str)
+@pytest.mark.parametrize("deep", [False, True])
+async def test_a_page_costs_the_same_however_many_jobs_there_are(
+    large: Database, fields: dict[str, Any], *, deep: bool
+) -> None:
+    # Given so many jobs that reading them all would show
+    middle = UUID(int=first_id(moment_of(UUID(int=(1700000000000 + MANY // 2) << 80))).int)
+    wanted = Filter(**{"tenant": None} | fields, newest=middle if deep else None)
+    candidates = Candidates(wanted)
+    for look in (MAX_LIMIT + 1, LOOK):
+        # When PostgreSQL tells how it makes a page
+        sql = "explain (analyze, format json) " + SHOWN.format(listed=candidates.rows(look, 51))
+        plan = (await large.read(sql, *candidates.values))[0][0]
+        nodes = plan_nodes((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"])
+        # Then it reads no table from end to end
+        scanned = {node.get("Relation Name") for node in nodes if node["Node Type"] == "Seq Scan"}
+        assert scanned <= {"workers", "tenants"}, plan
+        # And looks at no more rows than the look allows, whatever there is
+        read = max(node["Actual Rows"] * node["Actual Loops"] for node in nodes)
+        assert read <= look * 4 * 7, plan
+        sorted_ = [node["Actual Rows"] for node in nodes if re.search("Sort", node["Node Type"])]
+        assert max(sorted_, default=0) <= look
+        if candidates.exact:
+            break
+
+
+async def test_a_rare_filter_says_how_far_it_looked_and_goes_on(large: Database) -> None:
+    store = ListingStore(large)
+    wanted, cursor, looks = Filter(tenant="small", worker="nobody"), None, 0
+    while True:
+        page = await store.page(wanted, before=cursor, limit=50)
+        assert page.rows == ()
+        assert page.searched_to == page.cursor
+        cursor, looks = page.cursor, looks + 1
+        if cursor is None:
+            break
+    assert looks == MANY // 10 // LOOK + 1
+
+
+async def test_a_filter_of_two_kinds_finds_all(large: Database) -> None:
+    store, seen, cursor = ListingStore(large), [], None
+    wanted = Filter(tenant="small", worker="w10", states=frozenset({State.QUEUED}))
+    while True:
+        page = await store.page(wanted, before=cursor, limit=200)
+        seen += [row.id for row in page.rows]
+        cursor = page.cursor
+        if cursor is None:
+            break
+    expected = await large.read(
+        "select j.id from jobs j join specs s using (id) where s.tenant = 'small' and j.worker = 'w10'"
+        " and j.state = 'queued' order by j.id desc"
+    )
+    assert seen == [row["id"] for row in expected] != []
+
+
+async def test_counts_end_at_their_limit(large: Database) -> None:
+    counts = await ListingStore(large).counts(Filter(tenant=None))
+    assert (counts[State.SUCCEEDED].n, counts[State.SUCCEEDED].more) == (10_000, True)
+    assert (counts[State.RUNNING].n, counts[State.RUNNING].more) == (0, False)
