@@ -20,6 +20,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 from uuid import UUID
 
@@ -142,10 +143,10 @@ class Relay:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for name, duty in (
-                ("judge", self._repeat(self.judge)),
-                ("publish", self._repeat(self.publish, wake=self._due)),
-                ("redeliver", self._repeat(self._redelivery.check)),
-                ("announce", self._announce()),
+                ("judge", partial(self._repeat, self.judge)),
+                ("publish", partial(self._repeat, self.publish, wake=self._due)),
+                ("redeliver", partial(self._repeat, self._redelivery.check)),
+                ("announce", self._announce),
             ):
                 tasks.create_task(watched(f"relay.{name}", duty), name=f"relay.{name}")
 

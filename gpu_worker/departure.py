@@ -1,7 +1,7 @@
 """The wish that this worker leaves: whose it is, and how long there is left. Nothing here knows of jobs.
 
     retire    the scaler has no more use for it, or the cloud advises to move: what is in hand is finished
-    within    SIGTERM, an interruption notice: there is a deadline
+    within    SIGTERM, an interruption notice, a GPU that is gone: there is a deadline
 
 The nearest deadline counts: a notice may come while a retired worker finishes, a SIGTERM after a notice. A
 notice is none of the process's signals: the first SIGTERM after it must not count as the second.
@@ -17,7 +17,9 @@ from typing import Any, Literal
 
 from prometheus_client import Counter
 
-Kind = Literal["scaler", "rebalance", "signal", "interruption"]
+from shared.errors import DeviceMissing
+
+Kind = Literal["scaler", "rebalance", "signal", "interruption", "device"]
 
 NOTICES = Counter("leveret_worker_notices_total", "Wishes that this worker leaves, by kind", ["kind"])
 
@@ -34,12 +36,14 @@ class Departure:
     Attributes:
         asked: Set by the first wish.
         kind: Whose wish counts; None before there is one.
+        failure: Why this worker is of no use any more; None for one that leaves in good health.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self.asked = asyncio.Event()
         self.kind: Kind | None = None
+        self.failure: DeviceMissing | None = None
         self._until = math.inf
         self._counted: set[Kind] = set()
 
@@ -65,6 +69,11 @@ class Departure:
     def gone_in(self, seconds: float) -> None:
         """The machine goes away so many seconds from now: by then everything must be given back."""
         self.within("interruption", seconds - RELEASE_S)
+
+    def fail(self, failure: DeviceMissing, seconds: float) -> None:
+        """Every further job would fail here: leave within so many seconds, and not as one that is well."""
+        self.failure = failure
+        self.within("device", seconds)
 
     async def unless_asked(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something long at the start, which the wish to leave cuts short."""

@@ -48,12 +48,21 @@ class Engines:
         devices: What they compute on: as many processes for each interpreter.
         scratch: An absolute folder for the processes' private files.
         limits: What each of them may take.
+        on_missing: Told when a device turns out to be gone.
     """
 
-    def __init__(self, *, devices: Sequence[Device], scratch: Path, limits: Limits) -> None:
+    def __init__(
+        self,
+        *,
+        devices: Sequence[Device],
+        scratch: Path,
+        limits: Limits,
+        on_missing: Callable[[DeviceMissing], None],
+    ) -> None:
         self._devices = devices
         self._scratch = scratch
         self._limits = limits
+        self._on_missing = on_missing
         self._hosts: dict[str | None, tuple[EngineHost, ...]] = {}
 
     async def run(
@@ -73,7 +82,11 @@ class Engines:
             on_begin: Called when the process begins with it.
         """
         async with entering:
-            return await self._host(call.model).run(call, on_progress=on_progress, on_begin=on_begin)
+            try:
+                return await self._host(call.model).run(call, on_progress=on_progress, on_begin=on_begin)
+            except DeviceMissing as error:
+                self._on_missing(error)
+                raise
 
     async def cancel(self, run_id: str) -> bool:
         """End a job's run, wherever it is; False when it is nowhere."""

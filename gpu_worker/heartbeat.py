@@ -47,6 +47,11 @@ class Heartbeat:
         self._state = state
         self._changed.set()
 
+    async def leave(self) -> None:
+        """Tell that the worker is gone."""
+        self.enter("gone")
+        await self.beat()
+
     def notice(self) -> None:
         """A job came or went: the scaler wants to know soon."""
         self._changed.set()

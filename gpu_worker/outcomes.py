@@ -8,7 +8,7 @@ from typing import Any
 
 from shared.backoff import full_jitter
 from shared.cleaning import clean_text
-from shared.errors import AlgorithmError, AlgorithmRetry, EngineDied, JobCanceled, LeveretError
+from shared.errors import AlgorithmError, AlgorithmRetry, DeviceMissing, EngineDied, JobCanceled, LeveretError
 from shared.jobs import Claim, Ending, Evidence, State
 
 MAX_MESSAGE = 4000
@@ -69,11 +69,16 @@ def outcome_of(error: Exception, claim: Claim, evidence: Evidence, *, retry_on: 
     evidence = Evidence(error=describe(error, retry_on), log=evidence.log, timings=evidence.timings)
     if isinstance(error, JobCanceled):
         return Finish(Ending(state=State.CANCELED, evidence=evidence))
-    if isinstance(error, EngineDied) and not error.inside:
+    if _never_began(error):
         return Release(evidence)
     if retryable(error, retry_on) and not claim.last_attempt:
         return Retry(evidence, delay_s=_delay_s(error, claim.attempt))
     return Finish(Ending(state=State.FAILED, evidence=evidence))
+
+
+def _never_began(error: Exception) -> bool:
+    """Whether the job itself was not begun: it only stood in line, or there is no device."""
+    return isinstance(error, DeviceMissing) or (isinstance(error, EngineDied) and not error.inside)
 
 
 def retryable(error: Exception, retry_on: list[str]) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 import structlog
@@ -80,7 +81,7 @@ class Server(Generic[D]):
             ExceptionGroup: A message's task failed, which is a defect: nothing was acknowledged for it.
         """
         async with asyncio.TaskGroup() as tasks:
-            taking = tasks.create_task(watched("take", self._take(tasks)), name="take")
+            taking = tasks.create_task(watched("take", partial(self._take, tasks)), name="take")
             await departure.asked.wait()
             self._on_leave()
             taking.cancel()
@@ -98,7 +99,7 @@ class Server(Generic[D]):
             self._start(tasks, await self._queue.next())
 
     def _start(self, tasks: asyncio.TaskGroup, delivery: D) -> None:
-        task = tasks.create_task(watched("message", self._serve(delivery)), name="message")
+        task = tasks.create_task(watched("message", partial(self._serve, delivery)), name="message")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

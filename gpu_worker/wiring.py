@@ -85,9 +85,9 @@ async def serve(settings: WorkerSettings, lifecycle: Lifecycle) -> None:
     structlog.contextvars.bind_contextvars(worker=me.id, queue=me.queue)
     models = Repertoire(me.queue)
     async with AsyncExitStack() as stack:
-        opened = await _open(settings, me, stack)
-        leases = Leases(AttemptStore(opened.private, worker=me.id, models=()))
         departure = await _departure(settings, lifecycle, stack)
+        opened = await _open(settings, me, stack, departure)
+        leases = Leases(AttemptStore(opened.private, worker=me.id, models=()))
         roll = WorkerStore(opened.private, me, tariff)
         await roll.sweep()
         heartbeat = Heartbeat(roll, leases, retire=partial(departure.retire, "scaler"))
@@ -98,9 +98,8 @@ async def serve(settings: WorkerSettings, lifecycle: Lifecycle) -> None:
         lifecycle.spawn("heartbeat", heartbeat.run())
         lifecycle.spawn("leases", leases.run())
         lifecycle.spawn("nudges", opened.bus.listener().run(Nudges(leases)))
-        own = settings.worker
         _show(me, opened, leases)
-        await serve_admin(lifecycle, own.admin_host, own.admin_port, _checks(opened, consumer))
+        await _serve_admin(settings, lifecycle, opened, consumer)
         await departure.unless_asked(_stock(settings, opened, models, lifecycle))
         consuming = lifecycle.spawn("consumer", consumer.run())
         heartbeat.enter("ready")
@@ -109,12 +108,15 @@ async def serve(settings: WorkerSettings, lifecycle: Lifecycle) -> None:
         await server.run(departure)
         consuming.cancel()
         lifecycle.cancel_side_tasks()
-        heartbeat.enter("gone")
-        await heartbeat.beat()
+        await heartbeat.leave()
     log.info("worker.stopped")
+    if departure.failure is not None:
+        raise departure.failure
 
 
-async def _open(settings: WorkerSettings, me: WorkerIdentity, stack: AsyncExitStack) -> Resources:
+async def _open(
+    settings: WorkerSettings, me: WorkerIdentity, stack: AsyncExitStack, departure: Departure
+) -> Resources:
     """Open in the order of need; the stack closes in reverse."""
     scratch = Path(stack.enter_context(_scratch(settings)))
     size = min(settings.postgres.pool_size, me.slots + SPARE_CONNECTIONS)
@@ -124,8 +126,12 @@ async def _open(settings: WorkerSettings, me: WorkerIdentity, stack: AsyncExitSt
     web = stack.enter_context(open_web(settings.web))
     bus = await stack.enter_async_context(open_bus(settings.redis))
     publisher = await stack.enter_async_context(open_publisher(settings.rabbitmq, name=me.id))
-    devices = devices_of(me.device, settings.worker.engines)
-    engines = Engines(devices=devices, scratch=scratch, limits=_limits(settings))
+    engines = Engines(
+        devices=devices_of(me.device, settings.worker.engines),
+        scratch=scratch,
+        limits=_limits(settings),
+        on_missing=partial(departure.fail, seconds=settings.worker.drain_s),
+    )
     stack.push_async_callback(engines.stop)
     announcer = Announcer(bus, ReadStore(database, currency=settings.cost.currency))
     stack.push_async_callback(announcer.settle)
@@ -223,6 +229,13 @@ def _execution(hold: Hold, model: Model, *, opened: Resources, gate: Gate, marks
         tell_progress=partial(opened.announcer.tell_progress, hold.claim),
         begun=partial(marks.begun, hold),
     )
+
+
+async def _serve_admin(
+    settings: WorkerSettings, lifecycle: Lifecycle, opened: Resources, consumer: Consumer
+) -> None:
+    own = settings.worker
+    await serve_admin(lifecycle, own.admin_host, own.admin_port, _checks(opened, consumer))
 
 
 def _checks(opened: Resources, consumer: Consumer) -> dict[str, Check]:

@@ -44,7 +44,7 @@ class Lifecycle:
 
     def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` beside main until it ends or main does; its failure stops the process."""
-        task = self._tasks.create_task(watched(name, work), name=name)
+        task = self._tasks.create_task(watched(name, lambda: work), name=name)
         self._side.add(task)
         task.add_done_callback(self._side.discard)
         return task
@@ -103,8 +103,8 @@ def _tell(failure: Exception) -> None:
         log.error("process.failed", exc_info=failure)
 
 
-async def watched(name: str, work: Awaitable[None]) -> None:
-    """Await the work of one of a task group's tasks, so that its end is never silent.
+async def watched(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Do the work of one of a task group's tasks, so that its end is never silent.
 
     A group takes a CancelledError for an end that it asked for, also where a driver raised it, as aiormq
     does in calls that wait on a broker gone silent: the task would be gone, and nobody would know.
@@ -113,7 +113,7 @@ async def watched(name: str, work: Awaitable[None]) -> None:
         RuntimeError: It was canceled, though nobody had asked for that.
     """
     try:
-        await work
+        await work()
     except asyncio.CancelledError as stray:
         if _current_task().cancelling():
             raise

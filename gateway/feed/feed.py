@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -113,8 +114,8 @@ class Feed:
     async def run(self) -> None:
         """Listen and sweep, for ever."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(watched("feed.listen", self._listener.run(self)))
-            tasks.create_task(watched("feed.sweep", self._sweep_for_ever()))
+            tasks.create_task(watched("feed.listen", partial(self._listener.run, self)))
+            tasks.create_task(watched("feed.sweep", self._sweep_for_ever))
 
     def drain(self) -> None:
         """End every stream: their subscribers resume at another replica."""

@@ -12,6 +12,7 @@ import enum
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -105,9 +106,9 @@ class Listener:
         failure = ""
         try:
             async with self._connection() as pubsub, asyncio.TaskGroup() as tasks:
-                tasks.create_task(watched("listener.read", self._read(pubsub, sink)))
-                tasks.create_task(watched("listener.reconcile", self._reconcile(pubsub)))
-                tasks.create_task(watched("listener.ping", self._ping(pubsub)))
+                tasks.create_task(watched("listener.read", partial(self._read, pubsub, sink)))
+                tasks.create_task(watched("listener.reconcile", partial(self._reconcile, pubsub)))
+                tasks.create_task(watched("listener.ping", partial(self._ping, pubsub)))
         # RuntimeError: where a write fails, the driver connects anew under the reader, and one of them trips.
         except* (RedisError, OSError, RuntimeError, TimeoutError) as errors:
             failure = "; ".join(f"{type(error).__name__}: {error}" for error in errors.exceptions)

@@ -74,6 +74,24 @@ async def test_a_killed_workers_job_is_finished_once_by_another(
     assert max(took) <= RESTART_S
 
 
+@pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="there is a GPU here")
+async def test_a_worker_whose_gpu_is_missing_leaves_and_spends_nobodys_attempt(
+    client: AsyncClient, house: House, gate: Gate, books: Books
+) -> None:
+    gate.open()
+    # Given a worker that meets its GPU with the first job only, as one whose GPU has fallen off the bus
+    with house.worker("faults", device="cuda", preload="false") as blind:
+        job = await client.submit("doomed", note=1, params=gate.params)
+        # Then it does not draw job after job to itself, but ends, and not as one that was well
+        assert await asyncio.to_thread(blind.process.wait, 30) == 1
+        assert blind.logged("process.failed", code="device_error")
+    assert (await job.refresh()).state == "queued"
+    # And another one runs the job as if nothing had been
+    with house.worker("faults"):
+        await job.wait(timeout_s=30)
+    assert await books.attempts(job.id) == [(1, "released"), (1, "succeeded")]
+
+
 async def _holder(workers: list[WorkerProcess], job_id: str, attempt: int) -> WorkerProcess:
     """The one that runs the job."""
 

@@ -48,11 +48,13 @@ def run(given):
 @contextlib.asynccontextmanager
 async def engines(root: Path, *devices: Device, limits: Limits = NO_LIMITS) -> AsyncIterator[Engines]:
     async with asyncio.timeout(60):
-        made = Engines(devices=devices, scratch=root / "scratch", limits=limits)
+        gone: list[DeviceMissing] = []
+        made = Engines(devices=devices, scratch=root / "scratch", limits=limits, on_missing=gone.append)
         try:
             yield made
         finally:
             await made.stop()
+        assert not gone
 
 
 def write_model(root: Path, name: str = "waits", code: str = WAITS) -> Model:

@@ -11,6 +11,7 @@ from shared.errors import (
     AlgorithmRetry,
     BadInput,
     DeviceError,
+    DeviceMissing,
     EngineDied,
     InputUnavailable,
     InvalidOutput,
@@ -55,8 +56,9 @@ def test_what_would_fail_again_fails_at_once(error: Exception) -> None:
 
 
 @pytest.mark.parametrize("attempt", [1, 3])
-def test_who_only_stood_in_line_of_dying_engines_pays_nothing(attempt: int) -> None:
-    assert isinstance(decided(EngineDied("x", inside=False), attempt=attempt), Release)
+@pytest.mark.parametrize("error", [EngineDied("x", inside=False), DeviceMissing("x")], ids=repr)
+def test_who_only_stood_in_line_or_met_no_device_pays_nothing(attempt: int, error: Exception) -> None:
+    assert isinstance(decided(error, attempt=attempt), Release)
 
 
 def test_an_algorithm_may_ask_for_another_try_and_say_when() -> None:

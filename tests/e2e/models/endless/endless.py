@@ -16,6 +16,6 @@ class Endless(Cutout):
         return super().prepare(image)
 
     def infer(self, items: list[Any]) -> list[Any]:
-        self._job.progress(0.5)
         while True:
+            self._job.progress(0.5)  # again and again: whoever follows may come late
             super().infer(items)
