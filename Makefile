@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 LOCK := $(PYTHON) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--quiet --constraint requirements/constraints.txt
 
-.PHONY: help up down clean test test-gpu check fmt faults bench bench-engine sim chaos chaos-sabotage images lock dev tools
+.PHONY: dashboard help up down clean test test-gpu check fmt faults bench bench-engine sim chaos chaos-sabotage images lock dev tools
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,11 +34,15 @@ test-gpu: ## the tests that need an NVIDIA GPU, with the GPU's packages in .venv
 faults: dev ## each fault on its own, the slow ones as well: what was lost, how long it took
 	$(PYTHON) -m pytest -m "" tests/faults $(ARGS)
 
-check: tools ## lint, formatting, types, import contracts
+check: tools ## lint, formatting, types, import contracts; the dashboard: types, tests, build
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	$(PYTHON) -m deploy.dashboard --check
+
+dashboard: tools ## build the dashboard's page into the gateway's package
+	$(PYTHON) -m deploy.dashboard $(ARGS)
 
 fmt: tools ## format the code, apply safe lint fixes
 	.venv/bin/ruff check --fix .
@@ -65,8 +69,9 @@ images: ## build the container images with Docker: gateway, scaler, worker-cpu, 
 			--build-arg REVISION=$$(git rev-parse HEAD) . || exit 1; done
 
 lock: tools ## pin requirements/*.txt anew
-	$(LOCK) pyproject.toml requirements/build.in --extra local --output-file requirements/local.txt
-	$(LOCK) pyproject.toml requirements/build.in --extra dev --output-file requirements/dev.txt
+	$(LOCK) pyproject.toml requirements/build.in requirements/dashboard.in --extra local --output-file requirements/local.txt
+	$(LOCK) pyproject.toml requirements/build.in requirements/dashboard.in --extra dev --output-file requirements/dev.txt
+	$(LOCK) requirements/dashboard.in --output-file requirements/dashboard.txt
 	$(LOCK) requirements/sample.in --no-deps --output-file requirements/sample.txt
 	$(LOCK) examples/frameworks/keras_shapes/requirements.in --output-file examples/frameworks/keras_shapes/requirements.txt
 	for pins in deploy/docker/tools deploy/docker/example/requirements; do \

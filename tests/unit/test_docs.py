@@ -28,7 +28,11 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 UNSET = "\N{EN DASH}"
 FOLDERS = [folder for folder in ROOT.iterdir() if folder.is_dir() and not folder.name.startswith(".")]
-PAGES = sorted([*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in folder.rglob("*.md"))])
+PAGES = sorted(
+    page
+    for page in [*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in folder.rglob("*.md"))]
+    if "node_modules" not in page.parts
+)
 PROCESSES = (GatewaySettings, WorkerSettings, ScalerSettings)
 OF_THE_SUITE = {"LEVERET_TEST_RABBITMQ"}
 """Read by the tests' servers, by no process."""

@@ -1,0 +1,47 @@
+/** One job, followed: its document is read anew at each step of its life, progress comes straight off the socket. */
+
+import { signal, type Signal } from "@preact/signals";
+import { useEffect, useMemo } from "preact/hooks";
+import { readJob } from "../api/jobs.ts";
+import type { Job, JobRow } from "../api/types.ts";
+import { useResource, type Resource } from "../parts/resource.ts";
+import { paused, useLive } from "./socket.ts";
+
+const REASON_MS = 2000;
+
+export const ended = (state: string): boolean => state === "succeeded" || state === "failed" || state === "canceled" || state === "expired";
+
+export interface Followed extends Resource<Job> {
+  /** Since when the gateway says that a worker starts for it; null if it never did. */
+  startingSince: Signal<number | null>;
+}
+
+export function useJob(id: string): Followed {
+  const resource = useResource((abort) => readJob(id, abort), [id]);
+  const startingSince = useMemo(() => signal<number | null>(null), [id]);
+  const job = resource.data;
+  useLive(
+    ["jobs"],
+    (frame) => {
+      const row = frame.jobs?.find((one) => one.id === id) as JobRow | undefined;
+      const known = job.peek();
+      if (!row || !known || row.seq < known.seq) return;
+      if (row.seq > known.seq) void resource.reload();
+      else if (!known.done) job.value = { ...known, progress: row.progress, cancel_requested: row.cancel_requested, queue_reason: row.queue_reason };
+    },
+    () => void resource.reload(),
+    [id],
+  );
+  const state = job.value?.state;
+  const starting = state === "queued" && job.value?.queue_reason === "worker_starting";
+  useEffect(() => {
+    if (starting && startingSince.peek() === null) startingSince.value = performance.now();
+  }, [starting]);
+  useEffect(() => {
+    // Why a job waits is worked out when it is read: no event tells that it changed.
+    if (state !== "queued" && state !== "waiting") return undefined;
+    const timer = setInterval(() => void (document.hidden || paused.peek() || resource.reload()), REASON_MS);
+    return () => clearInterval(timer);
+  }, [state, resource]);
+  return { ...resource, data: resource.data, problem: resource.problem, reload: () => resource.reload(), startingSince };
+}

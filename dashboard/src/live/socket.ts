@@ -1,0 +1,178 @@
+/** The one WebSocket of the page: what is on screen is subscribed, what came is painted once per frame.
+ *
+ * Order: open, subscribe, wait for the first frame, then take the snapshots, then apply what comes. A gap in `seq`, a
+ * new connection or a tab that is looked at again means new snapshots. A hidden tab asks for nothing. */
+
+import { computed, signal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+import { address } from "../api/client.ts";
+import { exactNow, now, setServerTime } from "../clock.ts";
+import { resume, session } from "../session.ts";
+import { merge, type Frame } from "./coalesce.ts";
+
+export type Topic = "overview" | "jobs" | "queues" | "workers" | "scaler";
+
+interface Follower {
+  topics: Topic[];
+  ids: string[];
+  frame(frame: Frame): void;
+  /** What is shown may have holes: read it anew. */
+  resync(): void;
+}
+
+const SILENT_S = 12;
+const RETRY_MS = [250, 1000, 2000, 5000, 10_000];
+const CLOSED_FOR_GOOD = 1008;
+
+const followers = new Set<Follower>();
+let socket: WebSocket | null = null;
+let begun = false;
+let lastSeq = 0;
+let tries = 0;
+let retry = 0;
+let asked = "";
+let pending: Frame | null = null;
+let painting = 0;
+
+export const paused = signal(false);
+const open = signal(false);
+const heardAt = signal(0);
+/** Topics of which the gateway itself gets no news. */
+export const staleTopics = signal<ReadonlySet<string>>(new Set());
+
+export type Status = { kind: "live" | "paused" | "offline" | "connecting" } | { kind: "stale"; seconds: number };
+
+export const status = computed<Status>(() => {
+  if (paused.value) return { kind: "paused" };
+  if (!open.value) return { kind: heardAt.value ? "offline" : "connecting" };
+  const silent = (now.value - heardAt.value) / 1000;
+  return silent > SILENT_S ? { kind: "stale", seconds: Math.round(silent) } : { kind: "live" };
+});
+
+/** Whether what is shown may be old: dim it. */
+export const dimmed = computed(() => status.value.kind === "offline" || status.value.kind === "stale");
+
+function wanted(): { subscribe: Topic[]; ids: string[] } {
+  if (document.hidden || paused.peek()) return { subscribe: [], ids: [] };
+  const all = [...followers];
+  return { subscribe: [...new Set(all.flatMap((one) => one.topics))].sort(), ids: [...new Set(all.flatMap((one) => one.ids))].slice(0, 200) };
+}
+
+function subscribe(): void {
+  const said = JSON.stringify(wanted());
+  if (socket?.readyState !== WebSocket.OPEN || said === asked) return;
+  asked = said;
+  socket.send(said);
+}
+
+let subscribing = 0;
+/** Rows come and go in bursts: one message for all of them. */
+function subscribeSoon(): void {
+  clearTimeout(subscribing);
+  subscribing = setTimeout(subscribe, 30);
+}
+
+function connect(): void {
+  clearTimeout(retry);
+  if (socket || !session.peek()) return;
+  const target = address("v1/live");
+  target.protocol = target.protocol === "https:" ? "wss:" : "ws:";
+  const made = new WebSocket(target);
+  socket = made;
+  begun = false;
+  asked = "";
+  made.onopen = subscribe;
+  made.onmessage = (message) => hear(String(message.data));
+  made.onclose = (event) => lost(made, event.code);
+}
+
+function lost(which: WebSocket, code: number): void {
+  if (which !== socket) return;
+  socket = null;
+  open.value = false;
+  if (!session.peek() || code === CLOSED_FOR_GOOD) void resume();
+  retry = setTimeout(connect, RETRY_MS[Math.min(tries++, RETRY_MS.length - 1)]! * (0.75 + Math.random() / 2));
+}
+
+function hear(text: string): void {
+  let frame: Frame;
+  try {
+    frame = JSON.parse(text) as Frame;
+  } catch {
+    return; // not ours: the next frame's seq shows the gap
+  }
+  const gap = begun && frame.seq !== lastSeq + 1;
+  const first = !begun;
+  begun = true;
+  lastSeq = frame.seq;
+  tries = 0;
+  setServerTime(frame.at);
+  heardAt.value = exactNow();
+  open.value = true;
+  if (paused.peek()) return;
+  pending = merge(pending, frame);
+  if (!painting) painting = requestAnimationFrame(paint);
+  if (first || gap) resyncAll();
+}
+
+function paint(): void {
+  painting = 0;
+  const frame = pending;
+  pending = null;
+  if (!frame) return;
+  const silent = new Set(frame.stale);
+  if (silent.size || staleTopics.peek().size) staleTopics.value = silent;
+  for (const follower of [...followers]) {
+    if (frame.resync?.some((topic) => follower.topics.includes(topic as Topic))) follower.resync();
+    follower.frame(frame);
+  }
+}
+
+function resyncAll(): void {
+  for (const follower of [...followers]) follower.resync();
+}
+
+/** Stop or go on showing what comes; going on reads everything anew. */
+export function togglePause(): void {
+  paused.value = !paused.value;
+  subscribe();
+  if (!paused.value) resyncAll();
+}
+
+document.addEventListener("visibilitychange", () => {
+  subscribe();
+  if (!document.hidden && !paused.peek()) {
+    if (!socket) connect();
+    else resyncAll();
+  }
+});
+addEventListener("online", connect);
+
+session.subscribe((who) => {
+  if (who) connect();
+  else {
+    clearTimeout(retry);
+    socket?.close();
+    socket = null;
+    open.value = false;
+    heardAt.value = 0;
+  }
+});
+
+/** Follow topics for as long as the component is shown.
+ *
+ * @param ids Jobs on screen, for the topic `jobs`.
+ */
+export function useLive(topics: Topic[], frame: (frame: Frame) => void, resync: () => void, ids: string[] = []): void {
+  const latest = useRef({ frame, resync });
+  latest.current = { frame, resync };
+  useEffect(() => {
+    const follower: Follower = { topics, ids, frame: (said) => latest.current.frame(said), resync: () => latest.current.resync() };
+    followers.add(follower);
+    subscribeSoon();
+    return () => {
+      followers.delete(follower);
+      subscribeSoon();
+    };
+  }, [topics.join(), ids.join()]);
+}

@@ -1,0 +1,5 @@
+import type { JSX } from "preact";
+
+export function Failures(): JSX.Element {
+  return <h1>failures</h1>;
+}

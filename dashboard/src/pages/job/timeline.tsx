@@ -1,0 +1,63 @@
+/** Where a job's time went. Waiting has a scale of its own: hours in a queue must not hide the milliseconds of a run. */
+
+import type { JSX } from "preact";
+import type { Job } from "../../api/types.ts";
+import { exactNow, now } from "../../clock.ts";
+import { duration, NONE, since } from "../../format.ts";
+
+const STAGES = ["fetch", "load", "prepare", "infer", "finish", "store"];
+
+export function Timeline({ job }: { job: Job }): JSX.Element {
+  const ticking = !job.finished_at;
+  const at = ticking ? (now.value, exactNow()) : 0;
+  return (
+    <section class="timeline" aria-label="Phases">
+      <Bar name="Queue" total={waited(job, at)} parts={[]} open={!job.started_at && ticking} />
+      <Bar name="Run" total={ran(job, at)} parts={stages(job)} open={job.state === "running"} />
+    </section>
+  );
+}
+
+function waited(job: Job, at: number): number | null {
+  if (job.timings["queue_s"] !== undefined) return job.timings["queue_s"];
+  const end = job.started_at ?? job.finished_at;
+  return since(job.queued_at ?? job.created_at, end ? Date.parse(end) : at);
+}
+
+function ran(job: Job, at: number): number | null {
+  return job.started_at ? since(job.started_at, job.finished_at ? Date.parse(job.finished_at) : at) : null;
+}
+
+interface Part {
+  name: string;
+  s: number;
+}
+
+function stages(job: Job): Part[] {
+  return STAGES.filter((name) => (job.timings[`${name}_s`] ?? 0) > 0).map((name) => ({ name, s: job.timings[`${name}_s`]! }));
+}
+
+function Bar({ name, total, parts, open }: { name: string; total: number | null; parts: Part[]; open: boolean }): JSX.Element {
+  const sum = parts.reduce((s, part) => s + part.s, 0);
+  const scale = Math.max(total ?? 0, sum) || 1;
+  return (
+    <div class="phase">
+      <b>{name}</b>
+      <span class="right">{total === null ? NONE : duration(total)}</span>
+      <div class={`bar ${open ? "open" : ""} ${total === null ? "none" : ""}`} aria-hidden="true">
+        {parts.map((part, index) => (
+          <i key={part.name} class={`part part-${index % 2}`} style={{ width: `${Math.max(0.4, (part.s / scale) * 100)}%` }} title={`${part.name} ${duration(part.s)}`} />
+        ))}
+      </div>
+      {parts.length > 0 && (
+        <p class="parts muted">
+          {parts.map((part) => (
+            <span key={part.name}>
+              {part.name} <b>{duration(part.s)}</b>
+            </span>
+          ))}
+        </p>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,204 @@
+/** Models: fast enough? try it. */
+
+import { useSignal } from "@preact/signals";
+import type { JSX } from "preact";
+import { listModels, listStatistics } from "../../api/jobs.ts";
+import type { Model, ModelStatistics, Percentiles } from "../../api/types.ts";
+import type { PageProps } from "../../app.tsx";
+import { bytes, count, duration, percent } from "../../format.ts";
+import { Blank, Clipped, Loaded, StillOld } from "../../parts/basics.tsx";
+import { useResource, type Resource } from "../../parts/resource.ts";
+import { Table, type Column } from "../../parts/table.tsx";
+import { go, href, route, setQuery } from "../../router.ts";
+import { operates } from "../../session.ts";
+import { droppedFile } from "./fields.tsx";
+import { carried, Try } from "./try.tsx";
+
+const WINDOWS: Record<string, string> = { 600: "10 min", 3600: "1 h", 86400: "24 h", 604800: "7 d" };
+
+export function Models({ rest }: PageProps): JSX.Element {
+  return rest[0] ? <OneModel key={rest[0]} name={rest[0]} /> : <AllModels />;
+}
+
+const windowOf = (): number => Number(route.value.query.get("window") ?? 3600) || 3600;
+
+function WindowChoice(): JSX.Element {
+  return (
+    <label class="inline">
+      over the last{" "}
+      <select value={String(windowOf())} onChange={(event) => setQuery({ window: event.currentTarget.value }, { replace: true })}>
+        {Object.entries(WINDOWS).map(([seconds, text]) => (
+          <option key={seconds} value={seconds}>
+            {text}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+interface Row {
+  model: Model;
+  statistics: ModelStatistics | undefined;
+}
+
+interface Read {
+  models: Resource<Model[]>;
+  statistics: Resource<ModelStatistics[]>;
+}
+
+function useModels(window_s: number): Read {
+  const models = useResource(listModels, []);
+  const statistics = useResource((abort) => listStatistics(window_s, operates() ? "all" : null, abort), [window_s]);
+  return { models, statistics };
+}
+
+/** Without its figures a model can still be tried: they are dashes then, and it is said why. */
+function rowsOf(models: Model[], { statistics }: Read): Row[] {
+  const byName = new Map(statistics.data.value?.map((one) => [one.name, one]));
+  return models.map((model) => ({ model, statistics: byName.get(model.name) }));
+}
+
+function NoFigures({ of }: { of: Resource<ModelStatistics[]> }): JSX.Element | null {
+  const problem = of.problem.value;
+  return problem && <StillOld problem={problem} retry={() => void of.reload()} what="The figures could not be read" />;
+}
+
+/** p50/p95/p99 in one cell: the last is unknown below 100 samples. */
+function Spread({ of }: { of: Percentiles | undefined }): JSX.Element {
+  return (
+    <span title={of ? `n = ${count(of.n)}; p99 from 100 on` : undefined}>
+      {duration(of?.p50)} <span class="muted">/</span> {duration(of?.p95)} <span class="muted">/</span> {duration(of?.p99)}
+    </span>
+  );
+}
+
+const COLUMNS: Column<Row>[] = [
+  { name: "model", label: "Model", first: true, cell: ({ model }) => <a href={href(["models", model.name])}>{model.name}@{model.version}</a> },
+  { name: "about", label: "", wide: true, cell: ({ model }) => <Clipped text={model.description} class="muted" /> },
+  { name: "queue", label: "Queue", cell: ({ model }) => model.queue },
+  { name: "n", label: "Attempts", right: true, cell: ({ statistics }) => `${count(statistics?.n)}${statistics?.more ? "+" : ""}` },
+  { name: "wait", label: "Wait p50/p95/p99", right: true, cell: ({ statistics }) => <Spread of={statistics?.wait} /> },
+  { name: "load", label: "Load p50/p95/p99", right: true, cell: ({ statistics }) => <Spread of={statistics?.load} /> },
+  { name: "run", label: "Run p50/p95/p99", right: true, cell: ({ statistics }) => <Spread of={statistics?.run} /> },
+  { name: "errors", label: "Errors", right: true, first: true, cell: ({ model, statistics }) => <a href={href(["failures"], { model: model.name })}>{percent(statistics?.error_rate)}</a> },
+  { name: "cold", label: "Cold starts", right: true, cell: ({ statistics }) => count(statistics?.cold_starts) },
+  { name: "memory", label: "Memory", right: true, cell: ({ statistics }) => bytes(statistics?.memory) },
+];
+
+function AllModels(): JSX.Element {
+  const window_s = windowOf();
+  const read = useModels(window_s);
+  const over = useSignal(false);
+  const drop = (event: DragEvent): void => {
+    over.value = false;
+    const file = droppedFile(event);
+    const name = (event.target as HTMLElement).closest<HTMLElement>("tr[data-name]")?.dataset["name"];
+    if (!file || !name) return;
+    carried.value = file;
+    go(["models", name]);
+  };
+  return (
+    <section
+      onDragOver={(event) => {
+        event.preventDefault();
+        over.value = true;
+      }}
+      onDragLeave={() => (over.value = false)}
+      onDrop={drop}
+      class={over.value ? "droppable" : ""}
+    >
+      <div class="title">
+        <h1>Models</h1>
+        <p>
+          Drop a file on a model to try it, or open it. Latency <WindowChoice />
+        </p>
+      </div>
+      <NoFigures of={read.statistics} />
+      <Loaded of={read.models}>
+        {(models) =>
+          models.length ? (
+            <Table label="Models" columns={COLUMNS} rows={rowsOf(models, read)} name={({ model }) => model.name} open={({ model }) => go(["models", model.name])} />
+          ) : (
+            <Blank title="No models yet">
+              <p>
+                A model is a folder with a model.toml in the catalog: <code>leveret models new NAME</code> writes the first.
+              </p>
+            </Blank>
+          )
+        }
+      </Loaded>
+    </section>
+  );
+}
+
+function OneModel({ name }: { name: string }): JSX.Element {
+  const window_s = windowOf();
+  const read = useModels(window_s);
+  return (
+    <Loaded of={read.models}>
+      {(models) => {
+        const row = rowsOf(models, read).find(({ model }) => model.name === name || `${model.name}@${model.version}` === name);
+        return row ? <Shown {...row} models={models} figures={<NoFigures of={read.statistics} />} /> : <Blank title={`No model ${name}`}><a href={href(["models"])}>All models</a></Blank>;
+      }}
+    </Loaded>
+  );
+}
+
+function Shown({ model, statistics, models, figures }: Row & { models: Model[]; figures: JSX.Element }): JSX.Element {
+  return (
+    <>
+      <div class="title">
+        <h1>
+          <select aria-label="Model" value={model.name} onChange={(event) => go(["models", event.currentTarget.value])}>
+            {models.map((one) => (
+              <option key={one.name}>{one.name}</option>
+            ))}
+          </select>
+        </h1>
+        <p dir="auto">
+          {model.description} <span class="muted">version {model.version} · queue {model.queue} · at most {duration(model.timeout_s)}</span>
+        </p>
+      </div>
+      <Try key={model.name} model={model} />
+      {figures}
+      <Statistics statistics={statistics} />
+    </>
+  );
+}
+
+function Statistics({ statistics }: { statistics: ModelStatistics | undefined }): JSX.Element {
+  const parts: [string, Percentiles | undefined][] = [["Wait", statistics?.wait], ["Load", statistics?.load], ["Run", statistics?.run]];
+  return (
+    <section aria-label="Latency">
+      <h2>
+        How fast <WindowChoice />
+      </h2>
+      <table class="plain">
+        <thead>
+          <tr>
+            <th />
+            <th class="right">p50</th>
+            <th class="right">p95</th>
+            <th class="right">p99</th>
+            <th class="right">n</th>
+          </tr>
+        </thead>
+        <tbody>
+          {parts.map(([name, of]) => (
+            <tr key={name}>
+              <th scope="row">{name}</th>
+              <td class="right">{duration(of?.p50)}</td>
+              <td class="right">{duration(of?.p95)}</td>
+              <td class="right" title={of && of.n < 100 ? "from 100 samples on" : undefined}>{duration(of?.p99)}</td>
+              <td class="right">{count(of?.n)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      <p class="muted">
+        Errors {percent(statistics?.error_rate)} · cold starts {count(statistics?.cold_starts)} · batch (median) {count(statistics?.batch_size_p50)}
+      </p>
+    </section>
+  );
+}

@@ -1,0 +1,206 @@
+/** Overview: healthy? if not, why? */
+
+import type { JSX } from "preact";
+import { readOverview } from "../../api/operations.ts";
+import type { Finding, Overview as Told, Stat } from "../../api/types.ts";
+import { useLive } from "../../live/socket.ts";
+import { count, duration, money, NONE, percent, rate } from "../../format.ts";
+import { Ago, Clipped, Loaded, Snippet } from "../../parts/basics.tsx";
+import { Sparkline } from "../../parts/chart.tsx";
+import { useResource } from "../../parts/resource.ts";
+import { Mark } from "../../parts/state.tsx";
+import { href } from "../../router.ts";
+
+export function Overview(): JSX.Element {
+  const told = useResource(readOverview, []);
+  useLive(
+    ["overview"],
+    (frame) => {
+      if (frame.overview) told.data.value = frame.overview as Told;
+    },
+    () => void told.reload(),
+  );
+  return <Loaded of={told}>{(overview) => <Shown overview={overview} />}</Loaded>;
+}
+
+function Shown({ overview }: { overview: Told }): JSX.Element {
+  const stats = STATS.filter(({ name }) => overview.stats[name] && (overview.scope === "all" || !OPERATORS.has(name)));
+  return (
+    <>
+      <Health finding={overview.health} />
+      {overview.findings.length > 0 && (
+        <ul class="findings">
+          {overview.findings.map((finding) => (
+            <li key={finding.code + finding.subject}>
+              <LevelMark level={finding.level} /> <a href={pageOf(finding)}>{finding.sentence}</a> <span class="muted">{finding.cause}</span>
+            </li>
+          ))}
+        </ul>
+      )}
+      <div class="stats">
+        {stats.map((each) => (
+          <Tile key={each.name} {...each} stat={overview.stats[each.name]!} n={overview.n[each.name]} window_s={overview.window_s} minutes={Math.round((overview.step_s * (overview.stats[each.name]!.points.length || 1)) / 60)} />
+        ))}
+      </div>
+      <div class="columns">
+        <Backlog overview={overview} />
+        <Errors overview={overview} />
+        {overview.scope === "all" && <Unwell overview={overview} />}
+        {overview.scope === "all" && <Decisions overview={overview} />}
+      </div>
+    </>
+  );
+}
+
+const LEVELS = { ok: "succeeded", warn: "retrying", bad: "failed", unknown: "scheduled" } as const;
+
+function LevelMark({ level }: { level: Finding["level"] }): JSX.Element {
+  return <Mark state={LEVELS[level] ?? "scheduled"} />;
+}
+
+function pageOf(finding: Finding): string {
+  if (!finding.page || finding.page === "overview") return href([]);
+  return href([finding.page], finding.subject && ["queues", "workers", "scaler"].includes(finding.page) ? { at: finding.subject } : {});
+}
+
+function Health({ finding }: { finding: Finding }): JSX.Element {
+  return (
+    <section class={`health health-${finding.level}`} aria-label="Health">
+      <h1>
+        <LevelMark level={finding.level} /> <a href={pageOf(finding)}>{finding.sentence}</a>
+      </h1>
+      {finding.cause && <p dir="auto">{finding.cause}</p>}
+      {finding.command && <Snippet text={finding.command} what="command" />}
+    </section>
+  );
+}
+
+interface Shape {
+  name: string;
+  label: string;
+  format: (value: number | null) => string;
+  to: string;
+}
+
+const OPERATORS = new Set(["devices_busy", "cost_per_h"]);
+const STATS: Shape[] = [
+  { name: "arrivals_per_s", label: "Arrivals", format: (value) => rate(value), to: href(["jobs"]) },
+  { name: "completions_per_s", label: "Completions", format: (value) => rate(value), to: href(["jobs"], { state: "succeeded" }) },
+  { name: "oldest_wait_s", label: "Oldest wait", format: duration, to: href(["jobs"], { state: "queued" }) },
+  { name: "p95_wait_s", label: "Wait, p95", format: duration, to: href(["models"]) },
+  { name: "failure_ratio", label: "Failed", format: percent, to: href(["failures"]) },
+  { name: "devices_busy", label: "Devices busy", format: (value) => count(value), to: href(["workers"]) },
+  { name: "cost_per_h", label: "Cost", format: money, to: href(["scaler"]) },
+];
+
+function Tile({ label, format, to, stat, n, window_s, minutes }: Shape & { stat: Stat; n: number | undefined; window_s: number; minutes: number }): JSX.Element {
+  const total = "total" in stat ? `/${count(stat.total)}` : "";
+  return (
+    <a class="tile" href={to} title={n === undefined ? `over ${duration(window_s)}` : `n = ${count(n)} over ${duration(window_s)}`}>
+      <span class="muted">{label}</span>
+      <b class="value">
+        {stat.value === null ? NONE : format(stat.value)}
+        {stat.value === null ? "" : total}
+      </b>
+      <Sparkline points={stat.points} label={`${label}, the last ${minutes} min`} />
+    </a>
+  );
+}
+
+function Backlog({ overview }: { overview: Told }): JSX.Element {
+  const most = Math.max(1, ...overview.backlog.map((row) => row.waiting + row.running));
+  return (
+    <section aria-label="Backlog">
+      <h2>
+        Backlog <span class="muted">{count(overview.totals.waiting)} waiting · {count(overview.totals.running)} running · {count(overview.totals.scheduled)} scheduled</span>
+      </h2>
+      {overview.backlog.length === 0 && <p class="muted">Nothing waits.</p>}
+      <ul class="bars">
+        {overview.backlog.slice(0, 12).map((row) => (
+          <li key={`${row.queue}/${row.priority}`}>
+            <a href={href(["jobs"], { queue: row.queue, state: "queued" })}>
+              <Clipped text={`${row.queue} · ${row.priority}`} />
+            </a>
+            <span class="split" aria-hidden="true">
+              <i class="waiting" style={{ width: `${(row.waiting / most) * 100}%` }} />
+              <i class="running" style={{ width: `${(row.running / most) * 100}%` }} />
+            </span>
+            <span class="right">
+              {count(row.waiting)} <span class="muted">+ {count(row.running)} running · oldest {duration(row.oldest_s)}</span>
+            </span>
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+function Errors({ overview }: { overview: Told }): JSX.Element {
+  return (
+    <section aria-label="Top errors">
+      <h2>
+        Top errors <span class="muted">last hour</span>
+      </h2>
+      {overview.errors.length === 0 && <p class="muted">None.</p>}
+      <ul class="lines">
+        {overview.errors.map((error) => (
+          <li key={error.code + error.model}>
+            <Mark state="failed" />
+            <b>{count(error.count)}</b>
+            <a href={href(["jobs"], { state: "failed", error: error.code, model: error.model })}>
+              {error.code} <span class="muted">in</span> {error.model}
+            </a>
+            <Clipped text={error.message ?? ""} class="muted" />
+            <Ago at={error.last_at} />
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+function Unwell({ overview }: { overview: Told }): JSX.Element {
+  return (
+    <section aria-label="Workers that are not well">
+      <h2>Workers that are not well</h2>
+      {overview.unwell.length === 0 && <p class="muted">None.</p>}
+      <ul class="lines">
+        {overview.unwell.map((worker) => (
+          <li key={worker.id}>
+            <Mark state={worker.why === "draining" ? "draining" : "failed"} />
+            <a href={href(["workers"], { at: worker.id })}>{worker.id}</a>
+            <Clipped text={worker.sentence} />
+            {worker.jobs.slice(0, 2).map((job) => (
+              <a key={job} class="id" href={href(["jobs", job])}>
+                {job.slice(-6)}
+              </a>
+            ))}
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+function Decisions({ overview }: { overview: Told }): JSX.Element {
+  return (
+    <section aria-label="The scaler's last decisions">
+      <h2>
+        <a href={href(["scaler"])}>Scaler, last decisions</a>
+      </h2>
+      {overview.decisions.length === 0 && <p class="muted">None yet.</p>}
+      <ul class="lines">
+        {overview.decisions.map((decision) => (
+          <li key={decision.id}>
+            <a href={href(["scaler"], { queue: decision.queue })}>{decision.queue}</a>
+            <b>
+              {count(decision.have)} → {count(decision.want)}
+            </b>
+            <Clipped text={decision.reason} class="muted" />
+            <Ago at={decision.at} />
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}

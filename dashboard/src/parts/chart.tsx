@@ -1,0 +1,134 @@
+/** Charts on uPlot, loaded when the first one is shown. Gaps are gaps; marks (deploys, scaling) are vertical lines. */
+
+import type { JSX } from "preact";
+import { useEffect, useRef } from "preact/hooks";
+import type uPlot from "uplot";
+import { colour, theme } from "../theme.ts";
+
+export interface Line {
+  label: string;
+  values: (number | null)[];
+  /** A colour of the theme. */
+  ink: string;
+  kind?: "line" | "step" | "dashed" | "area" | "bars";
+}
+
+interface Props {
+  label: string;
+  /** Seconds since the epoch, rising. */
+  times: number[];
+  lines: Line[];
+  format: (value: number | null) => string;
+  height?: number;
+  /** Moments to mark, in seconds since the epoch. */
+  marks?: number[];
+}
+
+type Plot = typeof uPlot;
+let loading: Promise<Plot> | null = null;
+const load = (): Promise<Plot> => (loading ??= Promise.all([import("uplot"), import("uplot/dist/uPlot.min.css")]).then(([{ default: plot }]) => plot));
+
+function series(Plot: Plot, line: Line, format: Props["format"]): uPlot.Series {
+  const ink = colour(line.ink);
+  const steps = line.kind === "step" || line.kind === "dashed";
+  return {
+    label: line.label,
+    stroke: ink,
+    width: 1.5,
+    fill: line.kind === "area" || line.kind === "bars" ? `${ink}40` : undefined,
+    dash: line.kind === "dashed" ? [5, 4] : undefined,
+    paths: steps ? Plot.paths.stepped!({ align: 1 }) : line.kind === "bars" ? Plot.paths.bars!({ size: [0.8, 24] }) : undefined,
+    points: { show: false },
+    spanGaps: false,
+    value: (_plot, value) => format(value),
+  };
+}
+
+function options(Plot: Plot, { lines, format, height = 180, marks = [] }: Props, width: number): uPlot.Options {
+  const axis = { stroke: colour("muted"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false } };
+  return {
+    width,
+    height,
+    cursor: { y: false, points: { size: 6 } },
+    legend: { live: true },
+    scales: { y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.1 : 1] } },
+    axes: [
+      { ...axis, font: "11px system-ui" },
+      { ...axis, font: "11px system-ui", size: 64, values: (_plot, values) => values.map((value) => format(value)) },
+    ],
+    series: [{}, ...lines.map((line) => series(Plot, line, format))],
+    hooks: { draw: [(plot) => drawMarks(plot, marks)] },
+  };
+}
+
+function drawMarks(plot: uPlot, marks: number[]): void {
+  plot.ctx.save();
+  plot.ctx.strokeStyle = colour("muted");
+  plot.ctx.setLineDash([2, 3]);
+  for (const mark of marks) {
+    const x = Math.round(plot.valToPos(mark, "x", true)) + 0.5;
+    if (x < plot.bbox.left || x > plot.bbox.left + plot.bbox.width) continue;
+    plot.ctx.beginPath();
+    plot.ctx.moveTo(x, plot.bbox.top);
+    plot.ctx.lineTo(x, plot.bbox.top + plot.bbox.height);
+    plot.ctx.stroke();
+  }
+  plot.ctx.restore();
+}
+
+const dataOf = ({ times, lines }: Props): uPlot.AlignedData => [times, ...lines.map((line) => line.values)];
+
+export function Chart(props: Props): JSX.Element {
+  const box = useRef<HTMLDivElement>(null);
+  const plot = useRef<uPlot | null>(null);
+  const latest = useRef(props);
+  latest.current = props;
+  const shape = props.lines.map((line) => line.label).join() + theme.value;
+  useEffect(() => {
+    let gone = false;
+    const resized = new ResizeObserver(([entry]) => {
+      const width = Math.floor(entry!.contentRect.width);
+      if (plot.current && width && plot.current.width !== width) plot.current.setSize({ width, height: latest.current.height ?? 180 });
+    });
+    void load().then((Plot) => {
+      if (gone || !box.current) return;
+      plot.current = new Plot(options(Plot, latest.current, box.current.clientWidth || 300), dataOf(latest.current), box.current);
+      resized.observe(box.current);
+    });
+    return () => {
+      gone = true;
+      resized.disconnect();
+      plot.current?.destroy();
+      plot.current = null;
+    };
+  }, [shape]);
+  useEffect(() => plot.current?.setData(dataOf(props)), [props.times, props.lines]);
+  return <div class="chart" ref={box} role="img" aria-label={props.label} />;
+}
+
+/** A stat's last minutes as one line; a gap where nothing was known. */
+export function Sparkline({ points, label }: { points: readonly (number | null)[]; label: string }): JSX.Element {
+  const [width, height] = [120, 28];
+  const known = points.filter((point): point is number => point !== null);
+  const top = Math.max(...known, 0) || 1;
+  const at = (point: number, index: number): string => `${((index / Math.max(1, points.length - 1)) * width).toFixed(1)} ${(height - 2 - (point / top) * (height - 4)).toFixed(1)}`;
+  let path = "";
+  points.forEach((point, index) => {
+    if (point !== null) path += `${index === 0 || points[index - 1] === null ? "M" : "L"}${at(point, index)}`;
+  });
+  return (
+    <svg class="sparkline" viewBox={`0 0 ${width} ${height}`} preserveAspectRatio="none" role="img" aria-label={label}>
+      <path d={path} vector-effect="non-scaling-stroke" />
+    </svg>
+  );
+}
+
+/** How much of a whole, as a bar; an unknown whole is an empty one. */
+export function Bullet({ used, total, label }: { used: number | null; total: number | null; label: string }): JSX.Element {
+  const share = used !== null && total ? Math.min(1, used / total) : 0;
+  return (
+    <div class="bullet" role="meter" aria-label={label} aria-valuemin={0} aria-valuemax={100} aria-valuenow={Math.round(share * 100)}>
+      <div style={{ width: `${(share * 100).toFixed(1)}%` }} />
+    </div>
+  );
+}
