@@ -105,6 +105,8 @@ def count(queue: str, decision: Decision) -> None:
             DECISIONS.labels(queue, action).inc()
     if decision.want is None:
         DECISIONS.labels(queue, "hold").inc()
+    elif not decision.acts:
+        DECISIONS.labels(queue, "wait").inc()
 
 
 def _show_backlog(queue: str, tier: Tier, snapshot: Snapshot) -> None:

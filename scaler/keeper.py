@@ -75,10 +75,11 @@ class Keeper:
             await self._tried("bury", self._bury(dead))
         if decision.acts:
             await self._tried("act", self._act(snapshot, decision))
-        elif decision.want is None:
-            await self._tried("record", self._note_hold(snapshot, decision))
+        elif _leaves_undone(decision):
+            await self._tried("record", self._note(snapshot, decision))
         else:
             self._written = None
+            log.debug("scaler.looked", fleet=self.queue, want=decision.want, reason=decision.reason)
         return decision
 
     async def _bury(self, dead: Sequence[str]) -> None:
@@ -92,9 +93,10 @@ class Keeper:
             paid = [machine for machine in snapshot.machines if machine.paid]
             await self._ledger.meter(self.queue, paid)
 
-    async def _note_hold(self, snapshot: Snapshot, decision: Decision) -> None:
+    async def _note(self, snapshot: Snapshot, decision: Decision) -> None:
         """Only the first of a series is worth a line."""
-        if self._written is None or self._written.want is not None:
+        before = self._written
+        if before is None or before.acts or (before.want is None) is not (decision.want is None):
             await self._write(snapshot, decision, "")
 
     async def _snapshot(self, sight: Sight, taken_at: float) -> Snapshot:
@@ -126,7 +128,9 @@ class Keeper:
         earlier = await self._unanswered() if decision.launch else None
         if earlier:
             why = f"{decision.reason}; the last launch was not answered and is asked for again"
-            decision, token = replace(decision, launch=earlier.count, reason=why), earlier.token
+            # Fewer where fewer are wanted by now: the token finds the first request whatever it asked for.
+            count = min(earlier.count, decision.launch)
+            decision, token = replace(decision, launch=count, reason=why), earlier.token
         if not self._repeats(decision):
             await self._write(snapshot, decision, token)
         if decision.drain and await self._leader.confirm():
@@ -157,10 +161,14 @@ class Keeper:
         except LeveretError as error:
             self._launches.failed(str(error), self._clock.now())
         else:
+            self._tell_launched(started, count)
+        self._answered = token
+
+    def _tell_launched(self, started: Sequence[str], count: int) -> None:
+        if started:
             missing = count - len(started)
             gauges.LAUNCHED.labels(self.queue).inc(len(started))
             log.info("scaler.launched", fleet=self.queue, machines=list(started), missing=missing)
-        self._answered = token
 
     def _repeats(self, decision: Decision) -> bool:
         """A machine may take several turns to end, and a worker that got a job just now is asked in vain."""
@@ -212,6 +220,11 @@ def _dead_with_open_row(snapshot: Snapshot) -> Sequence[str]:
         return ()
     ended = {machine.id for machine in snapshot.machines if not machine.alive}
     return [w.id for w in snapshot.workers if w.id in ended and w.state is not WorkerState.GONE]
+
+
+def _leaves_undone(decision: Decision) -> bool:
+    """Whether somebody will ask why: it holds, or a worker is missing that can't be started now."""
+    return decision.want is None or decision.want > decision.have
 
 
 def _actions(decision: Decision) -> Mapping[str, Any]:

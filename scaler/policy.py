@@ -31,6 +31,7 @@ from scaler.snapshot import (
     Unknown,
     WorkerState,
 )
+from scaler.words import listed
 
 STUCK_S = 120.0
 
@@ -189,9 +190,9 @@ def _reason(case: _Case, most: Need | None, *, want: int, launch: int, drain: Se
         pause = f"launches fail, next try in {case.pause_s:.0f} s"
         yield pause if case.pause_s else "no room until others left"
     if drain:
-        yield f"idle for {case.config.idle_s:g} s, asked to leave: {', '.join(drain)}"
+        yield f"idle for {case.config.idle_s:g} s, asked to leave: {listed(drain)}"
     if case.roster.over:
-        yield f"nobody works there any more, terminating: {', '.join(case.roster.over)}"
+        yield f"nobody works there any more, terminating: {listed(case.roster.over)}"
 
 
 def _waiting(demand: Demand) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from scaler.snapshot import Broker, Config, Machine, Unknown, Worker, WorkerState
+from scaler.words import listed
 
 
 class Role(enum.Enum):
@@ -162,4 +163,4 @@ def _contradictions(hands: Mapping[str, Hand], records: Mapping[str, Worker], si
     ready = [name for name, hand in hands.items() if hand.role is Role.IDLE]
     settled = [name for name in ready if records[name].since_s > sight.config.lost_s]
     if sight.deserted and settled:
-        yield f"{', '.join(sorted(settled))} reports ready, but the broker has no consumer on this queue"
+        yield f"{listed(settled)} reports ready, but the broker has no consumer on this queue"

@@ -24,6 +24,12 @@ class Prices(Section):
     spot: Price | None = None
     spot_in: dict[str, Price] = Field(default={})
 
+    @model_validator(mode="after")
+    def _priced(self) -> Self:
+        if self.on_demand is None and self.spot is None and not self.spot_in:
+            raise ValueError("a type of machine needs a price: on_demand, spot or spot_in")
+        return self
+
 
 class QueueLimits(Section):
     """What one queue's fleet has of its own; None means as everywhere.
@@ -44,7 +50,7 @@ class QueueLimits(Section):
     idle_s: Seconds | None = None
     slots: int | None = Field(default=None, ge=1, le=256)
     device: Literal["cpu", "cuda"] | None = None
-    offerings: dict[str, Prices] | None = None
+    offerings: dict[str, Prices] | None = Field(default=None, min_length=1)
     price_per_hour: PerHour | None = None
 
 
@@ -100,6 +106,8 @@ class ScalerSection(Section):
     def _launchable(self) -> Self:
         if self.fleet == "ec2_fleet" and not (self.zones and self.offerings):
             raise ValueError("LEVERET_SCALER_FLEET=ec2_fleet needs LEVERET_SCALER_OFFERINGS and _ZONES")
+        if self.keda and self.fleet != "kubernetes":
+            raise ValueError("LEVERET_SCALER_KEDA needs LEVERET_SCALER_FLEET=kubernetes")
         return self
 
     def of(self, queue: str) -> ScalerSection:

@@ -164,7 +164,8 @@ async def list_decisions(
 ) -> Response:
     """What the scaler decided on a queue's fleet, why, and all that it rests on.
 
-    Only what changed something is written down, and the first of each series of looks at which it held.
+    Written down is what changes something, and the first of each series of looks at which it held, or a
+    worker was missing that could not be started then.
     """
     return Json(await services.desk.decisions(queue, before=cursor, limit=limit))
 

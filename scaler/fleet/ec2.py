@@ -19,6 +19,7 @@ from scaler.fleet.inventory import ENDED, LAUNCH_TAG, QUEUE_TAG, Instance, Inven
 from scaler.offerings import Attempt, Market, Memory, Menu, Offering, Outcome, Rules, after, attempts, park
 from scaler.ports import Clock
 from scaler.snapshot import Machine
+from scaler.words import listed
 from shared.errors import OutcomeUnknown, Unavailable
 
 log = structlog.get_logger()
@@ -195,9 +196,9 @@ class Ec2Fleet:
         """What somebody should look at, in words."""
         told = [self._means.launches.alarm, self._means.ends.alarm]
         if strangers := self._inventory.strangers(self._queue):
-            told.append(f"not launched from here, though tagged as ours: {', '.join(strangers)}")
+            told.append(f"not launched from here, though tagged as ours: {listed(strangers)}")
         if self._strange:
-            told.append(f"not ours to end: {', '.join(sorted(self._strange))}")
+            told.append(f"not ours to end: {listed(self._strange)}")
         if self._short_at is not None and self._clock.now() - self._short_at < self._means.rules.park_s:
             told.append("the cloud is short of every offering on the menu that was asked for")
         return [alarm for alarm in told if alarm]

@@ -10,7 +10,7 @@ import hashlib
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -92,6 +92,7 @@ async def _open_ec2(section: ScalerSection, queues: tuple[str, ...], clock: Cloc
     from shared.adapters.ec2 import open_ec2  # noqa: PLC0415  see above
 
     rules = Rules(park_s=section.park_s, on_demand_after_s=section.on_demand_after_s)
+    _check_apart("TEMPLATE", section.template, queues)
     launches, ends = _budgets(section, clock)
     async with open_ec2(
         owner=section.name, subnets=section.zones, region=section.region, endpoint=section.endpoint
@@ -112,6 +113,7 @@ async def _open_kubernetes(
 ) -> AsyncIterator[Fleets]:
     from shared.adapters.kubernetes import open_kubernetes  # noqa: PLC0415  see above
 
+    _check_apart("DEPLOYMENT", section.deployment, queues)
     launches, ends = _budgets(section, clock)
     async with open_kubernetes(section.namespace) as cluster:
 
@@ -127,6 +129,12 @@ async def _open_kubernetes(
             return KubernetesFleet(queue, cluster, terms, clock)
 
         yield {queue: fleet(queue) for queue in queues}
+
+
+def _check_apart(setting: str, name: str, queues: Collection[str]) -> None:
+    """Machines serve one queue: two fleets of the same would end each other's."""
+    if len(queues) > 1 and "{queue}" not in name:
+        raise Misconfigured(f"LEVERET_SCALER_{setting} needs {{queue}} in it: there are {len(queues)} queues")
 
 
 def _budgets(section: ScalerSection, clock: Clock) -> tuple[Budget, Budget]:

@@ -83,7 +83,6 @@ DECISION: dict[str, Any] = {
         "broker": {"ready": 12, "consumers": 2, "deserted": False},
         "failures": {"count": 3, "last_at": 1.0},
         "pace": {"service_s": 28.7, "boot_s": 181.0},
-        "needs": [{"tier": "normal", "waiting": 12, "left_s": 329.0, "credit": 4.5, "fresh": 2.0, "add": 4}],
         "spending": {"now": "0.78", "unpriced": 0, "then": "1.17", "unpriced_then": 1},
     },
 }

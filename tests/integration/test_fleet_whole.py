@@ -107,11 +107,12 @@ async def test_a_job_scales_the_deployment_and_the_number_is_told(
     assert code == 0
 
 
+@pytest.mark.parametrize("words", [(), ("--dry-run",)], ids=["fleet", "flag"])
 async def test_a_dry_run_beside_the_one_that_acts_changes_nothing(
-    stack_env: dict[str, str], tmp_path: Path
+    stack_env: dict[str, str], tmp_path: Path, words: tuple[str, ...]
 ) -> None:
     async with house(tmp_path, stack_env, WORKER) as given:
-        dry = await given.start(fleet="dry_run")
+        dry = await given.start(*words, fleet="process" if words else "dry_run")
         await given.submit()
         assert (await heard(dry, "scaler.would_launch"))["count"] == 1
         code, _ = await stop(dry)

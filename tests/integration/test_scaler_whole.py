@@ -83,12 +83,13 @@ class House:
         self.database = database
         self.processes: list[Process] = []
 
-    async def start(self, **settings: str) -> Process:
+    async def start(self, *words: str, **settings: str) -> Process:
         own = {f"LEVERET_SCALER_{name.upper()}": value for name, value in settings.items()}
         scaler = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "scaler",
+            *words,
             cwd=self.folder,
             env=stack.process_environment(self.env | own) | {"PYTHONPATH": str(stack.ROOT)},
             stderr=asyncio.subprocess.PIPE,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from gateway.client.cli.units import MISSING, clock, count, number, span
+from gateway.client.cli.units import MISSING, clock, count, span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -50,7 +50,6 @@ def numbers(inputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         "broker": _broker,
         "pace": _pace,
         "failures": _failures,
-        "needs": _needs,
         "spending": _spending,
     }
     for name, teller in tellers.items():
@@ -96,14 +95,6 @@ def _pace(pace: Mapping[str, Any]) -> str:
 def _failures(failures: Mapping[str, Any]) -> str:
     failed = failures.get("count")
     return f"the last {count(failed, 'launch attempt')} came to nothing" if failed else ""
-
-
-def _needs(needs: list[Mapping[str, Any]]) -> str:
-    return "; ".join(
-        f"{each.get('tier')}: credit {number(each.get('credit'))} for {each.get('waiting')} waiting"
-        f" within {span(each.get('left_s'))}, {count(each.get('add'), 'worker')} missing"
-        for each in needs
-    )
 
 
 def _spending(spent: Mapping[str, Any]) -> str:

@@ -160,4 +160,4 @@ def _print_decisions(decisions: Sequence[Mapping[str, Any]]) -> None:
         for line in tell(decision):
             screen.print(printable(line), markup=False)
     if not decisions:
-        screen.print("nothing was decided yet: the scaler writes down what changes something", markup=False)
+        screen.print("nothing was decided yet: no worker was wanted here so far", markup=False)

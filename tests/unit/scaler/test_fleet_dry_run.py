@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 import structlog
@@ -60,7 +61,9 @@ async def test_a_dry_run_launches_nothing_and_writes_nothing() -> None:
         await dry_turns(estate, DryRunFleet(QUEUE), 3)
 
     assert (estate.cloud.calls, estate.decisions) == ({}, [])
-    assert {"scaler.decided", "scaler.would_launch"} <= {line["event"] for line in lines}
+    told = {line["event"] for line in lines}
+    assert {"scaler.decided", "scaler.would_launch"} <= told
+    assert "scaler.launched" not in told
 
 
 async def test_a_dry_run_beside_the_real_one_sends_nobody_away() -> None:
@@ -141,6 +144,9 @@ async def test_a_queue_may_have_machines_of_its_own(monkeypatch: pytest.MonkeyPa
         ({"OFFERINGS": '{"g6.xlarge": {"spot": 0}}'}, "LEVERET_SCALER_OFFERINGS_G6.XLARGE_SPOT"),
         ({"OFFERINGS": "{"}, "LEVERET_SCALER_OFFERINGS: must be JSON"),
         ({"NAME": "two words"}, "LEVERET_SCALER_NAME"),
+        ({"OFFERINGS": '{"g6.xlarge": {}}'}, "a type of machine needs a price"),
+        ({"KEDA": "true"}, "LEVERET_SCALER_KEDA needs LEVERET_SCALER_FLEET=kubernetes"),
+        ({"QUEUES": '{"q": {"offerings": {}}}'}, "LEVERET_SCALER_QUEUES_Q_OFFERINGS"),
     ],
 )
 async def test_settings_that_do_not_fit_are_refused(
@@ -150,6 +156,24 @@ async def test_settings_that_do_not_fit_are_refused(
         monkeypatch.setenv(f"LEVERET_SCALER_{name}", value)
     with pytest.raises(Misconfigured, match=why):
         read_settings(ScalerSettings)
+
+
+@pytest.mark.parametrize(
+    ("variables", "setting"),
+    [
+        ({"FLEET": "ec2_fleet", "OFFERINGS": OFFERINGS, "ZONES": ZONES, "TEMPLATE": "one"}, "TEMPLATE"),
+        ({"FLEET": "kubernetes", "DEPLOYMENT": "one"}, "DEPLOYMENT"),
+    ],
+)
+async def test_two_queues_do_not_share_their_machines(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], setting: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(f"LEVERET_SCALER_{name}", value)
+    settings = read_settings(ScalerSettings)
+    with pytest.raises(Misconfigured, match=f"LEVERET_SCALER_{setting}"):
+        async with open_fleets(settings, ["images", "quick"], cast("Lifecycle", None), FakeClock()):
+            raise AssertionError("it was opened")
 
 
 async def test_a_kubernetes_fleet_is_made_from_the_settings(

@@ -321,6 +321,19 @@ async def test_strangers_with_our_tag_are_told_and_left_alone() -> None:
     assert given.alarms == {"not launched from here, though tagged as ours: i-0bad"}
 
 
+async def test_a_thousand_strangers_are_told_in_a_few_words_and_nothing_else_changes() -> None:
+    given = Scaler(Estate(habits=calm()), max=2)
+    for number in range(1000):
+        given.estate.cloud.plant(f"i-stranger-{number:04}", {"leveret:queue": "images"})
+    given.estate.submit(2)
+    await given.until_done(2)
+
+    assert given.estate.cloud.terminated == []
+    told = [alarm for alarm in given.alarms if "not launched from here" in alarm]
+    named = ", ".join(f"i-stranger-000{number}" for number in range(5))
+    assert told == [f"not launched from here, though tagged as ours: {named} and 995 more"]
+
+
 # Time, restarts, two leaders
 
 
@@ -379,6 +392,21 @@ async def test_an_answer_that_is_lost_launches_once() -> None:
     await given.until_done(2)
 
     assert len(given.estate.cloud.launched_at) <= 2
+
+
+async def test_a_launch_without_an_answer_is_asked_for_again_for_no_more_than_is_wanted_by_then() -> None:
+    given = Scaler(Estate(habits=calm()), max=5)
+    given.estate.submit(5)
+    given.estate.cloud.away = {"launch"}
+    await given.turns(1)
+    assert given.estate.decisions[-1]["actions"]["launch"] == 5
+
+    given.estate.waiting.clear()
+    given.estate.submit(1)
+    given.estate.cloud.away = set()
+    await given.turns(3)
+
+    assert len(given.estate.cloud.alive) == 1
 
 
 async def test_two_leaders_for_a_moment_launch_once() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -144,6 +145,19 @@ async def test_machines_that_die_at_once_are_not_started_in_a_loop() -> None:
     await given.turns(300)
     assert given.world.waiting == 3
     assert given.world.running == 2
+
+
+async def test_a_worker_that_is_missing_and_not_started_is_told_once() -> None:
+    given = scaler()
+    given.world.waiting = 1
+    given.world.away = {"launch"}
+
+    await given.turns(30)
+
+    told = [(d["actions"]["launch"], d["want"], d["have"]) for d in given.world.decisions]
+    assert told[:4] == [(1, 1, 0), (0, 1, 0), (1, 1, 0), (0, 1, 0)]
+    assert given.world.decisions[1]["reason"].endswith("launches fail, next try in 1 s")
+    assert all(now != then for now, then in itertools.pairwise(told))
 
 
 async def test_launches_that_are_refused_are_not_tried_in_a_loop() -> None:

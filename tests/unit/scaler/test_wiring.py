@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from scaler import gauges
+from scaler.__main__ import main, told
 from scaler.fleet.wiring import state_dir, worker_environment
 from scaler.settings import ScalerSection, ScalerSettings
 from scaler.snapshot import UNKNOWN, Backlog, Decision, Demand, Snapshot, Tier
@@ -101,6 +102,19 @@ def test_a_queues_limits_that_do_not_fit_are_refused(
 
     with pytest.raises(Misconfigured, match=why):
         read_settings(ScalerSettings)
+
+
+def test_a_dry_run_may_be_asked_for_in_either_way() -> None:
+    acting, dry = ScalerSettings(), ScalerSettings(scaler=ScalerSection(dry_run=True))
+    assert [told(acting, dry_run=flag).scaler.dry_run for flag in (False, True)] == [False, True]
+    assert told(dry, dry_run=False).scaler.dry_run
+
+
+def test_a_word_that_is_unknown_starts_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--dryrun"])
+    assert ended.value.code == 2
+    assert "--dry-run" in capsys.readouterr().err
 
 
 def test_workers_inherit_all_but_the_scalers_own_section() -> None:
