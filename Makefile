@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 LOCK := $(PYTHON) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--quiet --constraint requirements/constraints.txt
 
-.PHONY: dashboard help up down clean test test-gpu check fmt faults bench bench-engine sim chaos chaos-sabotage images lock dev tools
+.PHONY: dashboard help up down clean test test-gpu check fmt faults bench bench-engine sim timeline chaos chaos-sabotage images lock dev tools
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ bench-engine: dev ## how busy a worker keeps its device, beside Celery, taskiq, 
 
 sim: tools ## the scaler on a simulated clock and cloud, beside what others do (ARGS=--quick: a look; --ideas)
 	$(PYTHON) -m benchmarks.sim $(ARGS)
+
+timeline: dev ## two hundred jobs, real workers that come, share and leave: docs/timeline.md (ARGS=--quick)
+	$(PYTHON) -m benchmarks.timeline $(ARGS)
 
 chaos: dev ## break everything for three minutes, count what is lost (SEED=, MINUTES=)
 	$(PYTHON) -m tests.chaos $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),3) $(ARGS)

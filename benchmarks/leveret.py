@@ -66,11 +66,15 @@ class Leveret:
     async def start(self) -> None:
         """Migrate, make a key, start the gateway."""
         await self._once("shared.adapters.store.migrate")
-        self._key = await self._once("gateway.keys", "create", "--tenant", "bench", "--name", "bench")
+        self._key = await self.key("user")
         self.submit = self.job("noop", {"value": {"json": 1}}, wait=False)
         self.submit_and_wait = self.job("noop", {"value": {"json": 1}}, wait=True)
         self._gateway = running.start(self._folder, "gateway", "gateway", variables=self._variables)
         await self._gateway.until(lambda: _ready(self._admin), "the gateway")
+
+    async def key(self, role: str) -> str:
+        """A new key of the tenant ``bench``."""
+        return await self._once("gateway.keys", "create", "--tenant", "bench", "--name", role, "--role", role)
 
     async def _once(self, *command: str) -> str:
         log = self._folder / "logs" / "once.log"

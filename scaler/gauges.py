@@ -55,7 +55,7 @@ def expect(queue: str) -> None:
     """Show a fleet's counters before the first event: a rise from nothing to 1 is no rise to Prometheus."""
     for counter in (LAUNCHED, LAUNCH_FAILURES):
         counter.labels(queue)
-    for action in ("launch", "drain", "terminate", "hold"):
+    for action in ("launch", "drain", "terminate", "hold", "wait"):
         DECISIONS.labels(queue, action)
 
 

@@ -230,7 +230,7 @@ async def test_a_broken_worker_is_not_started_in_a_loop(stack_env: dict[str, str
     async with house(tmp_path, stack_env, BROKEN) as given:
         scaler = await given.start()
         await given.submit()
-        await given.until("select count(*) from decisions", (3,))
+        await given.until("select count(*) from decisions where actions ? 'token'", (3,))
         _, lines = await stop(scaler)
 
     failed = [line for line in lines if line["event"] == "scaler.launch_failed"]
