@@ -14,9 +14,11 @@ from gateway.routes import (
     docs,
     jobs,
     lists,
+    live,
     models,
     operations,
     outputs,
+    overview,
     session,
     streams,
 )
@@ -50,7 +52,20 @@ def create_api(services: Services, problems: Problems) -> FastAPI:
     )
     app.state.services = services
     problems.install(app)
-    rooms = (lists, jobs, streams, outputs, models, operations, audit, session, dashboard, docs)
+    rooms = (
+        lists,
+        jobs,
+        streams,
+        live,
+        outputs,
+        models,
+        operations,
+        overview,
+        audit,
+        session,
+        dashboard,
+        docs,
+    )
     routers = [room.router for room in rooms]
     for router in routers:
         app.include_router(router)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
@@ -128,6 +129,17 @@ class Login(_Said):
     """Who logs in."""
 
     key: str = Field(min_length=1, max_length=200, description="An API key")
+
+
+class LiveWish(BaseModel):
+    """What a page of the dashboard shows; each message replaces the one before."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    subscribe: list[Literal["overview", "jobs", "queues", "workers", "scaler"]] = Field(max_length=5)
+    ids: list[UUID] = Field(default=[], max_length=200)
+    newest: UUID | None = None
+    scope: Literal["tenant", "all"] = "tenant"
 
 
 def _whole(value: object) -> object:

@@ -15,8 +15,10 @@ from gateway.cancel import Canceler
 from gateway.feed import Feed
 from gateway.links import Links
 from gateway.lists.jobs import Lists
+from gateway.live.hub import Hub
 from gateway.lookup import NO_JOB, Lookup
 from gateway.operations.desk import Desk
+from gateway.overview.board import Board
 from gateway.ports import Holder, Models, Objects
 from gateway.refusals import Forbidden
 from gateway.retry import Retrier
@@ -42,6 +44,8 @@ class Services:
     audit: Audit
     lists: Lists
     retrier: Retrier
+    board: Board
+    hub: Hub
 
 
 def _services(request: Request) -> Services:

@@ -24,12 +24,17 @@ from gateway.gauges import Gauges
 from gateway.inputs import Inputs
 from gateway.links import Links
 from gateway.lists.jobs import Lists
+from gateway.live.hub import Hub
+from gateway.live.jobs import LiveJobs
+from gateway.live.sources import sources
 from gateway.lookup import Lookup
 from gateway.operations.desk import Desk
 from gateway.origins import Origins
+from gateway.overview.board import Around, Board
 from gateway.queues import Queues
 from gateway.redelivery import Redelivery
 from gateway.relay import Relay
+from gateway.repairs import repairs_so_far
 from gateway.retry import Retrier
 from gateway.services import Services
 from gateway.settings import Gateway, GatewaySettings
@@ -43,8 +48,11 @@ from shared.adapters.store.cancels import CancelStore
 from shared.adapters.store.evidence import EvidenceStore
 from shared.adapters.store.keys import KeyStore
 from shared.adapters.store.listing import ListingStore
+from shared.adapters.store.live import LiveStore
 from shared.adapters.store.operations import OperationsStore
 from shared.adapters.store.overrides import OverrideStore
+from shared.adapters.store.overview import OverviewStore
+from shared.adapters.store.pauses import PauseStore
 from shared.adapters.store.pool import Database, open_database
 from shared.adapters.store.reads import ReadStore
 from shared.adapters.store.redelivery import RedeliveryStore
@@ -96,6 +104,7 @@ async def serve(settings: GatewaySettings, lifecycle: Lifecycle) -> None:
         lifecycle.spawn("queues", queues.run())
         lifecycle.spawn("relay", _relay(settings, opened, submits).run())
         lifecycle.spawn("feed", services.feed.run())
+        lifecycle.spawn("live", services.hub.run())
         lifecycle.spawn("gauges", _gauges(settings.gateway, opened, queues).run())
         await _serve_admin(settings.gateway, lifecycle, opened)
         await Doorkeeper(settings.gateway.host, KeyStore(opened.database)).admitted(lifecycle.draining)
@@ -132,6 +141,9 @@ def _assemble(
         store=submits,
         publisher=opened.publisher,
     )
+    lists = Lists(ListingStore(opened.database), evidence)
+    desk = Desk(catalog, OperationsStore(opened.database), OverrideStore(opened.database), audit)
+    board = _board(catalog, opened)
     return Services(
         settings=settings.gateway,
         catalog=catalog,
@@ -146,11 +158,26 @@ def _assemble(
         feed=Feed(reads, opened.bus.listener()),
         links=links,
         objects=opened.blobs,
-        desk=Desk(catalog, OperationsStore(opened.database), OverrideStore(opened.database), audit),
+        desk=desk,
         audit=audit,
-        lists=Lists(ListingStore(opened.database), evidence),
+        lists=lists,
         retrier=Retrier(catalog, evidence, submitter),
+        board=board,
+        hub=Hub(sources(LiveJobs(ListingStore(opened.database), LiveStore(opened.database)), desk, board)),
     )
+
+
+def _board(catalog: Shelf, opened: _Opened) -> Board:
+    around = Around(
+        catalog=catalog,
+        crew=OperationsStore(opened.database),
+        fleets=OverrideStore(opened.database),
+        pauses=PauseStore(opened.database),
+        redis=opened.bus,
+        broker=opened.publisher,
+        repaired=repairs_so_far,
+    )
+    return Board(OverviewStore(opened.database), around)
 
 
 def _relay(settings: GatewaySettings, opened: _Opened, submits: SubmitStore) -> Relay:
@@ -189,6 +216,7 @@ async def _serve_public(settings: Gateway, lifecycle: Lifecycle, services: Servi
     await lifecycle.draining.wait()
     log.info("gateway.draining")
     services.feed.drain()
+    services.hub.drain()
     server.should_exit = True
     await serving
 

@@ -135,6 +135,29 @@ class Setting(Protocol):
         """When."""
 
 
+class Pause(Protocol):
+    """What was last said about holding a queue."""
+
+    @property
+    def paused(self) -> bool:
+        """Nothing of it is started."""
+
+    @property
+    def changed_by(self) -> str:
+        """Who said so, as ``tenant/name``."""
+
+    @property
+    def changed_at(self) -> datetime:
+        """When."""
+
+
+class Pauses(Protocol):
+    """Which queues are held."""
+
+    async def pauses(self) -> Mapping[str, Pause]:
+        """By queue; raises Unavailable."""
+
+
 class Decided(Protocol):
     """A decision of the scaler."""
 

@@ -161,18 +161,18 @@ async def stream(socket: WebSocket, job_id: str) -> None:
     await socket.accept()
     with WEBSOCKET.track_inprogress():
         code, reason = await _serve(socket, job_id)
-        await _close(socket, code, reason)
+        await close(socket, code, reason)
 
 
 async def _serve(socket: WebSocket, job_id: str) -> tuple[int, str]:
     """Serve one socket to its end; returns how it is to be closed."""
     services: Services = socket.app.state.services
     try:
-        _check_origin(socket, services.settings)
+        check_origin(socket, services.settings)
         caller = await services.auth.caller(socket.headers)
         after = _after(socket.query_params.get("after", "0"))
         async with services.feed.watch(caller.tenant, parse_job_id(job_id), after) as stream:
-            await _until_either(_send_all(socket, stream, services.lookup), _gone(socket))
+            await until_either(_send_all(socket, stream, services.lookup), _gone(socket))
     except (Unauthorized, NotFound, InvalidRequest) as error:
         return DENIED, f"{error.code}: {error}"
     except Draining:
@@ -186,7 +186,8 @@ async def _serve(socket: WebSocket, job_id: str) -> tuple[int, str]:
     return DONE, ""
 
 
-def _check_origin(socket: WebSocket, settings: Gateway) -> None:
+def check_origin(socket: WebSocket, settings: Gateway) -> None:
+    """Raise Unauthorized where a page of somebody else opened the socket."""
     if not Origins(settings.base_url, settings.origins).admitted(socket.headers):
         raise Unauthorized("this Origin is not allowed")
 
@@ -213,7 +214,7 @@ async def _gone(socket: WebSocket) -> None:
         pass
 
 
-async def _until_either(*works: Any) -> None:
+async def until_either(*works: Any) -> None:
     """Run both until one ends; its error is ours."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
@@ -226,7 +227,7 @@ async def _until_either(*works: Any) -> None:
         task.result()
 
 
-async def _close(socket: WebSocket, code: int, reason: str) -> None:
+async def close(socket: WebSocket, code: int, reason: str) -> None:
     """Say goodbye, unless the peer is gone or does not listen."""
     with suppress(TimeoutError, RuntimeError, WebSocketDisconnect):
         async with asyncio.timeout(1):

@@ -75,6 +75,8 @@ class House:
             audit=absent,
             lists=absent,
             retrier=absent,
+            board=absent,
+            hub=absent,
         )
         self.app = create_app(services)
 

@@ -116,6 +116,8 @@ class Desk:
             audit=audit,
             lists=cast("Any", None),  # the real store's
             retrier=cast("Any", None),
+            board=cast("Any", None),
+            hub=cast("Any", None),
         )
         transport = httpx2.ASGITransport(app=create_app(services))
         headers = {"X-API-Key": KEY}

@@ -1,0 +1,344 @@
+"""The overview: counted, judged and worded once for all who look within a few seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from gateway.operations.figures import crew_document, decision_document, leaving, silent
+from gateway.operations.ports import Load, Pause, Pauses, Present, Setting
+from gateway.overview.health import MAX_FINDINGS, Finding, QueueSigns, Signs, WorkerSigns, judge, seconds
+from gateway.overview.ports import Answering, Crew, Failure, Figures, Fleets, Lately
+from gateway.overview.ring import SIZE, STEP_S, Ring, step_at
+from gateway.ports import Models
+from shared.errors import LeveretError
+from shared.events import timestamp
+
+FRESH_S = 4.0
+"""Who asks again sooner is shown the same."""
+WINDOW_S = 60.0
+PING_S = 1.0
+SLOW_START_S = 180.0
+"""A worker that starts for so long is worth a look."""
+MINUTE = round(WINDOW_S / STEP_S)
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """What the overview asks beside the counts.
+
+    Attributes:
+        catalog: Which queues there should be.
+        crew: Who is at work.
+        fleets: What operators set of the scaler's fleets.
+        pauses: Which queues they hold.
+        redis: Pushes.
+        broker: Dispatches.
+        repaired: How many jobs this gateway's relay has put right since its start.
+    """
+
+    catalog: Models
+    crew: Crew
+    fleets: Fleets
+    pauses: Pauses
+    redis: Answering
+    broker: Answering
+    repaired: Callable[[], int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """One look."""
+
+    lately: Lately
+    loads: Sequence[Load]
+    errors: Sequence[Failure]
+    workers: Sequence[Present]
+
+
+class Board:
+    """One per gateway.
+
+    Args:
+        figures: The counts.
+        around: All else that is asked.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(
+        self, figures: Figures, around: Around, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._figures = figures
+        self._around = around
+        self._clock = clock
+        self._rings: dict[str | None, Ring] = {}
+        self._made: dict[str | None, tuple[float, Document]] = {}
+        self._making: dict[str | None, asyncio.Lock] = {}
+        self._repaired: deque[tuple[float, int]] = deque()
+
+    async def overview(self, tenant: str | None) -> Document:
+        """What one tenant sees, or (None) an operator.
+
+        Raises:
+            Unavailable: PostgreSQL is away.
+        """
+        async with self._making.setdefault(tenant, asyncio.Lock()):
+            until, document = self._made.get(tenant, (0.0, {}))
+            if not document or self._clock() >= until:
+                document = await self._make(tenant)
+                self._made[tenant] = (self._clock() + FRESH_S, document)
+            return document
+
+    async def _make(self, tenant: str | None) -> Document:
+        began = self._clock()
+        lately = await self._figures.lately(tenant)
+        step, ring = step_at(lately.now), self._ring(tenant)
+        await self._fill(ring, tenant, step)
+        seen = _Seen(
+            lately=lately,
+            loads=await self._figures.loads(tenant),
+            errors=await self._figures.errors(tenant),
+            workers=await self._around.crew.workers(),
+        )
+        _put_now(ring, step, seen)
+        signs = await self._signs(tenant, ring, seen, rows_s=self._clock() - began)
+        shown = [_finding(each, private=tenant is not None) for each in judge(signs)]
+        return {
+            "at": timestamp(datetime.fromtimestamp(lately.now, UTC)),
+            "scope": "all" if tenant is None else "tenant",
+            "health": shown[0],
+            "findings": shown[1:MAX_FINDINGS],
+            "stats": _stats(ring, step, seen, private=tenant is not None),
+            "step_s": STEP_S,
+            "window_s": WINDOW_S,
+            "n": {"p95_wait_s": lately.waits, "failure_ratio": lately.ended},
+            "backlog": _backlog(seen.loads),
+            "totals": _totals(seen.loads),
+            "errors": [_error(each) for each in seen.errors],
+            "unwell": [] if tenant is not None else _unwell(seen.workers),
+            "decisions": [] if tenant is not None else await self._decisions(),
+        }
+
+    def _ring(self, tenant: str | None) -> Ring:
+        """The curves of whoever looks; those of who has not for ten minutes are forgotten, and read anew."""
+        now = self._clock()
+        for old in [name for name, (until, _) in self._made.items() if now - until > SIZE * STEP_S]:
+            del self._made[old], self._rings[old], self._making[old]
+        return self._rings.setdefault(tenant, Ring())
+
+    async def _fill(self, ring: Ring, tenant: str | None, step: int) -> None:
+        """Read what came and ended since the last look: the rows know it, whoever looked or did not."""
+        first = ring.missing(step)
+        if first >= step:
+            return
+        arrivals = await self._figures.arrivals(tenant, step_s=STEP_S, first=first)
+        endings = await self._figures.endings(tenant, step_s=STEP_S, first=first)
+        for each in range(first, step):
+            ring.put("arrivals_per_s", each, arrivals.get(each, 0) / STEP_S)
+            ring.put("completions_per_s", each, 0.0)
+        for row in endings:
+            ring.put("completions_per_s", row.step, row.ended / STEP_S)
+            ring.put("failure_ratio", row.step, row.failed / row.ended)
+            ring.put("p95_wait_s", row.step, row.p95_wait_s)
+        ring.filled_to = step - 1
+
+    async def _signs(self, tenant: str | None, ring: Ring, seen: _Seen, *, rows_s: float) -> Signs:
+        step, private = step_at(seen.lately.now), tenant is not None
+        ratio = seen.lately.failed / seen.lately.ended if seen.lately.ended else None
+        return Signs(
+            queues=await self._queues(seen, private=private),
+            silent=() if private else [_silence(worker) for worker in seen.workers if silent(worker)],
+            rows_s=None if private else rows_s,
+            redis=None if private else await _answers(self._around.redis),
+            broker=None if private else await _answers(self._around.broker),
+            repaired=None if private else self._lately_repaired(),
+            failure_ratio=ratio,
+            failure_ratio_before=ring.mean("failure_ratio", range(step - SIZE, step - MINUTE)),
+            ended=seen.lately.ended,
+        )
+
+    async def _queues(self, seen: _Seen, *, private: bool) -> list[QueueSigns]:
+        offered = {model.queue for model in self._around.catalog.models}
+        fleets = {} if private else await self._around.fleets.overrides()
+        pauses = await self._around.pauses.pauses()
+        scaled = frozenset[str]() if private else await self._figures.scaled()
+        names = {load.queue for load in seen.loads} | (set() if private else offered)
+        return [
+            QueueSigns(
+                queue=name,
+                **_waiting([load for load in seen.loads if load.queue == name]),
+                **_ready([worker for worker in seen.workers if worker.queue == name]),
+                paused_by=_holder(pauses.get(name), private=private),
+                fleet_paused_by=_holder(fleets.get(name), private=private),
+                scaled=name in scaled,
+                offered=name in offered,
+            )
+            for name in names
+        ]
+
+    async def _decisions(self) -> list[Document]:
+        decided = await self._figures.decided()
+        return [{**decision_document(each), "queue": each.queue} for each in decided]
+
+    def _lately_repaired(self) -> int | None:
+        """Within the last minute; None before anybody has looked for so long."""
+        now, count = self._clock(), self._around.repaired()
+        self._repaired.append((now, count))
+        while len(self._repaired) > 1 and now - self._repaired[1][0] >= WINDOW_S:
+            self._repaired.popleft()
+        return count - self._repaired[0][1] if len(self._repaired) > 1 else None
+
+
+async def _answers(server: Answering) -> bool | None:
+    try:
+        async with asyncio.timeout(PING_S):
+            await server.ping()
+    except (LeveretError, TimeoutError):
+        return False
+    return True
+
+
+def _put_now(ring: Ring, step: int, seen: _Seen) -> None:
+    ring.put("oldest_wait_s", step, _oldest(seen.loads) or 0.0)
+    ring.put("devices_busy", step, float(_busy(seen.workers)))
+
+
+def _stats(ring: Ring, step: int, seen: _Seen, *, private: bool) -> Document:
+    minute = range(step - MINUTE, step)
+    values = {
+        "arrivals_per_s": ring.mean("arrivals_per_s", minute),
+        "completions_per_s": ring.mean("completions_per_s", minute),
+        "oldest_wait_s": _oldest(seen.loads),
+        "p95_wait_s": seen.lately.p95_wait_s,
+        "failure_ratio": seen.lately.failed / seen.lately.ended if seen.lately.ended else None,
+    }
+    stats: Document = {
+        name: {"value": _rounded(value), "points": [_rounded(point) for point in ring.points(name, step)]}
+        for name, value in values.items()
+    }
+    stats["devices_busy"] = _devices(ring, step, seen, private=private)
+    stats["cost_per_h"] = {"value": None, "currency": None, "points": _gaps()}
+    return stats
+
+
+def _devices(ring: Ring, step: int, seen: _Seen, *, private: bool) -> Document:
+    if private:
+        return {"value": None, "total": None, "points": _gaps()}
+    points = ring.points("devices_busy", step)
+    return {"value": _busy(seen.workers), "total": len(_heard(seen.workers)), "points": points}
+
+
+def _gaps() -> list[None]:
+    return [None] * SIZE
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def _heard(workers: Iterable[Present]) -> list[Present]:
+    """Those that have their device and were heard of; one that starts does not work yet."""
+    return [worker for worker in workers if worker.state != "starting" and not silent(worker)]
+
+
+def _busy(workers: Iterable[Present]) -> int:
+    return sum(1 for worker in _heard(workers) if worker.busy or worker.jobs)
+
+
+def _oldest(loads: Iterable[Load]) -> float | None:
+    return max((load.oldest_s for load in loads if load.oldest_s is not None), default=None)
+
+
+def _waiting(loads: Sequence[Load]) -> Mapping[str, Any]:
+    return {"waiting": sum(load.waiting for load in loads), "oldest_s": _oldest(loads)}
+
+
+def _ready(workers: Sequence[Present]) -> Mapping[str, Any]:
+    crew = crew_document(workers)
+    return {"ready": crew["ready"], "starting": crew["starting"]}
+
+
+def _holder(said: Pause | Setting | None, *, private: bool) -> str | None:
+    """Who paused something; a tenant need not know which operator."""
+    if said is None or not said.paused:
+        return None
+    return "an operator" if private else said.changed_by
+
+
+def _silence(worker: Present) -> WorkerSigns:
+    return WorkerSigns(id=worker.id, silent_s=worker.heartbeat_s, jobs=len(worker.jobs))
+
+
+def _backlog(loads: Iterable[Load]) -> list[Document]:
+    ordered = sorted(loads, key=lambda load: (load.queue, -load.priority))
+    return [
+        {
+            "queue": load.queue,
+            "priority": load.priority,
+            "waiting": load.waiting,
+            "running": load.running,
+            "oldest_s": _rounded(load.oldest_s),
+        }
+        for load in ordered
+        if load.waiting or load.running
+    ]
+
+
+def _totals(loads: Sequence[Load]) -> Document:
+    return {name: sum(getattr(load, name) for load in loads) for name in ("waiting", "running", "scheduled")}
+
+
+def _error(failure: Failure) -> Document:
+    return {
+        "code": failure.code,
+        "model": failure.model,
+        "count": failure.count,
+        "last_at": timestamp(failure.last_at),
+        "message": failure.message,
+    }
+
+
+def _unwell(workers: Iterable[Present]) -> list[Document]:
+    found = ((worker, _why_unwell(worker)) for worker in workers)
+    return [
+        {
+            "id": worker.id,
+            "queue": worker.queue,
+            "why": why[0],
+            "sentence": why[1],
+            "heartbeat_s": round(worker.heartbeat_s, 3),
+            "jobs": [job["id"] for job in worker.jobs],
+        }
+        for worker, why in found
+        if why is not None
+    ]
+
+
+def _why_unwell(worker: Present) -> tuple[str, str] | None:
+    if silent(worker):
+        return "silent", f"Not heard of for {seconds(worker.heartbeat_s)}."
+    if leaving(worker):
+        return "draining", "Finishes what it holds and leaves."
+    since_s = (datetime.now(UTC) - worker.since).total_seconds()
+    if worker.state == "starting" and since_s > SLOW_START_S:
+        return "starting_long", f"Has been starting for {seconds(since_s)}."
+    return None
+
+
+def _finding(finding: Finding, *, private: bool) -> Document:
+    return {
+        "level": finding.level,
+        "code": finding.code,
+        "sentence": finding.sentence,
+        "cause": finding.cause,
+        "command": None if private else finding.command,
+        "page": "jobs" if private else finding.page,
+        "subject": finding.subject,
+    }

@@ -1,0 +1,130 @@
+"""The dashboard's socket: what a page shows, kept up to date."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import structlog
+from fastapi import APIRouter, WebSocket
+from pydantic import ValidationError
+from starlette.websockets import WebSocketDisconnect
+
+from gateway.feed import Draining, TooSlow
+from gateway.live.hub import Hub
+from gateway.live.viewer import Viewer, Wish
+from gateway.refusals import InvalidRequest, Unauthorized
+from gateway.routes.streams import (
+    DENIED,
+    DONE,
+    RESTART,
+    SEND_S,
+    SOCKETS,
+    TRY_LATER,
+    check_origin,
+    close,
+    until_either,
+)
+from gateway.schemas import LiveWish
+from gateway.services import Services
+from shared.errors import OutcomeUnknown, Unavailable
+from shared.events import timestamp
+
+log = structlog.get_logger()
+router = APIRouter(tags=["events"])
+
+GAP_S = 0.25
+"""Between two frames: a page paints no faster."""
+IDLE_S = 3.0
+"""A frame comes at least so often, by which a page tells what is quiet from what is gone."""
+RECHECK_S = 10.0
+"""Between two looks at whether the caller's key still works."""
+
+
+@router.websocket("/v1/live")
+async def live(socket: WebSocket) -> None:
+    """What the page asked for, as it changes."""
+    await socket.accept()
+    with SOCKETS.labels("live").track_inprogress():
+        code, reason = await _serve(socket)
+        await close(socket, code, reason)
+
+
+async def _serve(socket: WebSocket) -> tuple[int, str]:
+    """Serve one socket to its end; returns how it is to be closed."""
+    services: Services = socket.app.state.services
+    try:
+        check_origin(socket, services.settings)
+        caller = await services.auth.caller(socket.headers)
+        viewer = Viewer(caller.tenant, operator=caller.role == "operator")
+        with services.hub.watched_by(viewer):
+            await until_either(
+                _tell(socket, viewer), _listen(socket, viewer, services.hub), _recheck(socket, services)
+            )
+    except (Unauthorized, InvalidRequest) as error:
+        return DENIED, f"{error.code}: {error}"
+    except Draining:
+        return RESTART, "this gateway restarts: come back at once"
+    except TooSlow:
+        return TRY_LATER, "too slow: come back"
+    except (Unavailable, OutcomeUnknown) as error:
+        return TRY_LATER, error.code
+    except WebSocketDisconnect:
+        pass
+    return DONE, ""
+
+
+async def _listen(socket: WebSocket, viewer: Viewer, hub: Hub) -> None:
+    """Take what the page asks for; each time it replaces what was asked before."""
+    while True:
+        message = await socket.receive()
+        if message["type"] == "websocket.disconnect":
+            return
+        hub.ask(viewer, _wish(message.get("text") or ""))
+
+
+def _wish(text: str) -> Wish:
+    try:
+        said = LiveWish.model_validate_json(text)
+    except ValidationError as error:
+        entry = error.errors(include_url=False, include_input=False)[0]
+        raise InvalidRequest([(".".join(map(str, entry["loc"])) or "message", entry["msg"])]) from None
+    return Wish(
+        topics=frozenset(said.subscribe),
+        ids=frozenset(said.ids),
+        newest=said.newest,
+        all=said.scope == "all",
+    )
+
+
+async def _tell(socket: WebSocket, viewer: Viewer) -> None:
+    seq = 0
+    await viewer.changed.wait()
+    while True:
+        if viewer.ended:
+            raise Draining
+        seq += 1
+        await _send(socket, {"seq": seq, "at": timestamp(datetime.now(UTC)), **viewer.take()})
+        await asyncio.sleep(GAP_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(IDLE_S - GAP_S):
+                await viewer.changed.wait()
+
+
+async def _send(socket: WebSocket, frame: dict[str, Any]) -> None:
+    try:
+        async with asyncio.timeout(SEND_S):
+            await socket.send_text(msgspec.json.encode(frame).decode())
+    except TimeoutError:
+        raise TooSlow from None
+
+
+async def _recheck(socket: WebSocket, services: Services) -> None:
+    """A socket ends with the key or the session that opened it; while nobody can say, it goes on."""
+    while True:
+        await asyncio.sleep(RECHECK_S)
+        with suppress(Unavailable):
+            await services.auth.caller(socket.headers)
