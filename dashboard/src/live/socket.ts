@@ -37,6 +37,8 @@ let painting = 0;
 export const paused = signal(false);
 const open = signal(false);
 const heardAt = signal(0);
+/** The first try went wrong: from then on no connection means offline. */
+const tried = signal(false);
 /** Topics of which the gateway itself gets no news. */
 export const staleTopics = signal<ReadonlySet<string>>(new Set());
 
@@ -44,7 +46,7 @@ export type Status = { kind: "live" | "paused" | "offline" | "connecting" } | { 
 
 export const status = computed<Status>(() => {
   if (paused.value) return { kind: "paused" };
-  if (!open.value) return { kind: heardAt.value ? "offline" : "connecting" };
+  if (!open.value) return { kind: heardAt.value || tried.value ? "offline" : "connecting" };
   const silent = (now.value - heardAt.value) / 1000;
   return silent > SILENT_S ? { kind: "stale", seconds: Math.round(silent) } : { kind: "live" };
 });
@@ -90,6 +92,7 @@ function lost(which: WebSocket, code: number): void {
   if (which !== socket) return;
   socket = null;
   open.value = false;
+  tried.value = true;
   if (!session.peek() || code === CLOSED_FOR_GOOD) void resume();
   retry = setTimeout(connect, RETRY_MS[Math.min(tries++, RETRY_MS.length - 1)]! * (0.75 + Math.random() / 2));
 }
@@ -156,6 +159,7 @@ session.subscribe((who) => {
     socket = null;
     open.value = false;
     heardAt.value = 0;
+    tried.value = false;
   }
 });
 

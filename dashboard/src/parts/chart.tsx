@@ -20,6 +20,8 @@ interface Props {
   lines: Line[];
   format: (value: number | null) => string;
   height?: number;
+  /** Only whole numbers on the axis: things that are counted. */
+  whole?: boolean;
   /** Moments to mark, in seconds since the epoch. */
   marks?: number[];
 }
@@ -44,7 +46,7 @@ function series(Plot: Plot, line: Line, format: Props["format"]): uPlot.Series {
   };
 }
 
-function options(Plot: Plot, { lines, format, height = 180, marks = [] }: Props, width: number): uPlot.Options {
+function options(Plot: Plot, { lines, format, height = 180, marks = [], whole = false }: Props, width: number): uPlot.Options {
   const axis = { stroke: colour("muted"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false } };
   return {
     width,
@@ -53,12 +55,24 @@ function options(Plot: Plot, { lines, format, height = 180, marks = [] }: Props,
     legend: { live: true },
     scales: { y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.1 : 1] } },
     axes: [
-      { ...axis, font: "11px system-ui" },
-      { ...axis, font: "11px system-ui", size: 64, values: (_plot, values) => values.map((value) => format(value)) },
+      { ...axis, font: "11px system-ui", values: (_plot, splits) => splits.map((split) => clockTime(split, splits)) },
+      { ...axis, font: "11px system-ui", size: 64, incrs: whole ? [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000] : undefined, values: (_plot, values) => values.map((value) => format(value)) },
     ],
-    series: [{}, ...lines.map((line) => series(Plot, line, format))],
+    series: [{ label: "", value: (_plot, at) => (at === null ? "" : new Date(at * 1000).toLocaleString("en-CA", { hourCycle: "h23" })) }, ...lines.map((line) => series(Plot, line, format))],
     hooks: { draw: [(plot) => drawMarks(plot, marks)] },
   };
+}
+
+const DAY_S = 86_400;
+const two = (n: number): string => String(n).padStart(2, "0");
+
+/** 24 hours; the date where a day begins or the range is of days. */
+function clockTime(at: number, splits: number[]): string {
+  const moment = new Date(at * 1000);
+  const step = (splits[1] ?? at) - (splits[0] ?? at);
+  const time = `${two(moment.getHours())}:${two(moment.getMinutes())}`;
+  if (step >= DAY_S || time === "00:00") return `${two(moment.getMonth() + 1)}-${two(moment.getDate())}`;
+  return step < 60 ? `${time}:${two(moment.getSeconds())}` : time;
 }
 
 function drawMarks(plot: uPlot, marks: number[]): void {

@@ -28,6 +28,8 @@ interface Props<Row> {
   /** Whether a row is shown as past, dimmed. */
   past?: (row: Row) => boolean;
   hovering?: Signal<boolean>;
+  /** The row that the address means. */
+  at?: string | null;
 }
 
 export function toggled(set: ReadonlySet<string>, name: string): ReadonlySet<string> {
@@ -38,7 +40,7 @@ export function toggled(set: ReadonlySet<string>, name: string): ReadonlySet<str
 
 export function Table<Row>(props: Props<Row>): JSX.Element {
   const { columns, rows, name, selection } = props;
-  const current = useSignal(-1);
+  const current = useSignal(props.at ? rows.findIndex((row) => name(row) === props.at) : -1);
   const body = useRef<HTMLTableSectionElement>(null);
   const move = (by: number): void => {
     current.value = Math.max(0, Math.min(rows.length - 1, current.value + by));
