@@ -1,4 +1,4 @@
-"""docs/migrate-from-celery.md against the installed Celery: nothing that can be set is forgotten. No server."""
+"""docs/migrate-from-celery.md against the installed Celery: no setting is forgotten. No server."""
 
 from __future__ import annotations
 
