@@ -12,6 +12,7 @@ from gateway.routes import (
     audit,
     dashboard,
     docs,
+    failures,
     jobs,
     lists,
     live,
@@ -54,6 +55,7 @@ def create_api(services: Services, problems: Problems) -> FastAPI:
     problems.install(app)
     rooms = (
         lists,
+        failures,
         jobs,
         streams,
         live,

@@ -14,6 +14,7 @@ from gateway.auth import COOKIE, Authenticator
 from gateway.cancel import Canceler
 from gateway.feed import Feed
 from gateway.links import Links
+from gateway.lists.failures import Failures
 from gateway.lists.jobs import Lists
 from gateway.live.hub import Hub
 from gateway.lookup import NO_JOB, Lookup
@@ -46,6 +47,7 @@ class Services:
     retrier: Retrier
     board: Board
     hub: Hub
+    failures: Failures
 
 
 def _services(request: Request) -> Services:

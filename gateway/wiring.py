@@ -23,6 +23,7 @@ from gateway.feed import Feed
 from gateway.gauges import Gauges
 from gateway.inputs import Inputs
 from gateway.links import Links
+from gateway.lists.failures import Failures
 from gateway.lists.jobs import Lists
 from gateway.live.hub import Hub
 from gateway.live.jobs import LiveJobs
@@ -46,6 +47,7 @@ from shared.adapters.catalogs import source_of
 from shared.adapters.store.audit import AuditStore
 from shared.adapters.store.cancels import CancelStore
 from shared.adapters.store.evidence import EvidenceStore
+from shared.adapters.store.failures import FailureStore
 from shared.adapters.store.keys import KeyStore
 from shared.adapters.store.listing import ListingStore
 from shared.adapters.store.live import LiveStore
@@ -134,6 +136,7 @@ def _assemble(
     links = Links(settings.gateway.base_url, opened.blobs, public_store=settings.s3.public)
     lookup = Lookup(reads, opened.bus, links)
     audit, evidence = Audit(AuditStore(opened.database)), EvidenceStore(opened.database)
+    listing = ListingStore(opened.database)
     submitter = Submitter(
         catalog=catalog,
         inputs=Inputs(opened.blobs, settings.s3.bucket, settings.web.allow),
@@ -141,7 +144,7 @@ def _assemble(
         store=submits,
         publisher=opened.publisher,
     )
-    lists = Lists(ListingStore(opened.database), evidence)
+    lists = Lists(listing, evidence)
     desk = Desk(catalog, OperationsStore(opened.database), OverrideStore(opened.database), audit)
     board = _board(catalog, opened)
     return Services(
@@ -163,7 +166,8 @@ def _assemble(
         lists=lists,
         retrier=Retrier(catalog, evidence, submitter),
         board=board,
-        hub=Hub(sources(LiveJobs(ListingStore(opened.database), LiveStore(opened.database)), desk, board)),
+        hub=Hub(sources(LiveJobs(listing, LiveStore(opened.database)), desk, board)),
+        failures=Failures(FailureStore(opened.database), listing),
     )
 
 

@@ -5,6 +5,7 @@ A list goes by id. Ids are UUIDv7, so that is by the time of submitting, to the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -102,6 +103,64 @@ class Count:
     """
 
     n: int
+    more: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureFilter:
+    """Which failures; None leaves out nothing.
+
+    Attributes:
+        tenant: Whose; None: everybody's.
+        since_s: No older ones, seconds.
+        error: Their code.
+    """
+
+    tenant: str | None
+    since_s: float
+    model: str | None = None
+    queue: str | None = None
+    worker: str | None = None
+    fingerprint: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureGroup:
+    """Failures with one fingerprint.
+
+    Attributes:
+        sample_job: The newest, whose words these are.
+        first_at: The first of them ever.
+        points: Failures by the number of their bucket.
+        names: Of ``models``, ``queues``, ``workers``, those with most of them: ``name`` and ``count``.
+    """
+
+    fingerprint: str
+    code: str
+    type: str
+    message: str
+    sample_job: UUID
+    count: int
+    first_at: datetime
+    last_at: datetime
+    points: Mapping[str, int]
+    names: Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureLook:
+    """What failed in a window.
+
+    Attributes:
+        groups: The latest first.
+        more: There are more failures or groups than were looked at.
+    """
+
+    now: datetime
+    since: datetime
+    bucket_s: float
+    groups: tuple[FailureGroup, ...]
     more: bool
 
 

@@ -124,6 +124,9 @@ def _run(run: Run, now: datetime) -> dict[str, Any]:
         "batch_size": int(batch) if batch is not None else None,
         "error": dict(run.error) if run.error else None,
         "log_bytes": run.log_bytes,
+        "machine_s": run.machine_s,
+        "gpu_s": run.gpu_s,
+        "cost": float(run.cost) if run.cost is not None else None,
     }
 
 

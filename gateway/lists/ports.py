@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -70,6 +71,18 @@ class Run(Protocol):
     @property
     def log_bytes(self) -> int:
         """How much it printed."""
+
+    @property
+    def machine_s(self) -> float | None:
+        """Its share of the machine's time, seconds."""
+
+    @property
+    def gpu_s(self) -> float | None:
+        """The same of its GPUs."""
+
+    @property
+    def cost(self) -> Decimal | None:
+        """Of both; None: not known."""
 
 
 class Runs(Protocol):

@@ -105,6 +105,9 @@ class RunView(_View):
     batch_size: int | None = Field(description="Jobs that were computed together")
     error: FullErrorView | None = Field(description="With the traceback, where there is one")
     log_bytes: int = Field(description="How much `GET /v1/jobs/{job_id}/logs` has of it")
+    machine_s: float | None = Field(description="Its share of the machine's time; null: not known")
+    gpu_s: float | None
+    cost: float | None = Field(description="In the deployment's currency; null: no price is known")
 
 
 class AttemptsView(_View):
@@ -132,3 +135,56 @@ class AuditView(_View):
 
     entries: list[EntryView]
     next_cursor: str | None
+
+
+class NamedCountView(_View):
+    """How many are of this name."""
+
+    name: str
+    count: int
+
+
+class GroupView(_View):
+    """Failures that differ in numbers, ids and paths only."""
+
+    fingerprint: str
+    code: str
+    type: str = Field(description="The exception's class; empty where there is none")
+    message: str = Field(description="Of the newest, its first 500 characters")
+    count: int
+    first_at: AwareDatetime = Field(description="The first ever, before this window too")
+    last_at: AwareDatetime
+    points: list[int] = Field(description="By time, oldest first, each of `bucket_s`")
+    models: list[NamedCountView]
+    workers: list[NamedCountView]
+    queues: list[NamedCountView]
+    sample_job: str = Field(description="The newest")
+
+
+class _WindowView(_View):
+    since: AwareDatetime
+    bucket_s: float
+    server_time: AwareDatetime
+
+
+class FailuresView(_WindowView):
+    """What failed in a window."""
+
+    groups: list[GroupView]
+    more: bool = Field(description="There are more failures, or groups, than were looked at")
+
+
+class GroupFilterView(_View):
+    """The filter of a list or a bulk action that finds the group."""
+
+    fingerprint: str
+    state: list[States]
+
+
+class FailureGroupView(GroupView, _WindowView):
+    """One group, more closely."""
+
+    traceback: str = Field(description="Of `sample_job`'s last attempt; empty where there is none")
+    attempt: int | None
+    jobs: list[RowView] = Field(description="The newest submitted")
+    filter: GroupFilterView

@@ -77,6 +77,9 @@ _ATTEMPTS = {
                 "traceback": 'File "cutout.py", line 12, in run\n    raise ValueError(…)\n',
             },
             "log_bytes": 512,
+            "machine_s": 2.31,
+            "gpu_s": 2.31,
+            "cost": 0.0004,
         }
     ],
     "server_time": _AT,

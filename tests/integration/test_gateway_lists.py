@@ -240,3 +240,31 @@ async def test_the_audit_tells_operators_who_did_what(
     assert [each["action"] for each in rest["entries"]] == ["job.retry"]
     assert rest["next_cursor"] is None
     assert (await client.get("/v1/audit")).status_code == 403
+
+
+async def test_failures_are_told_in_groups_and_one_at_a_time(
+    client: httpx2.AsyncClient, operator: httpx2.AsyncClient, stranger: httpx2.AsyncClient, behind: Backstage
+) -> None:
+    lost = [await failed(client, behind) for _ in range(2)]
+
+    answer = await client.get("/v1/failures", params={"since_s": 3600})
+
+    views.FailuresView.model_validate(answer.json())
+    [group] = answer.json()["groups"]
+    assert (group["count"], group["code"], group["sample_job"]) == (2, "algorithm_error", lost[1]["id"])
+    assert (len(group["points"]), sum(group["points"]), answer.json()["bucket_s"]) == (24, 2, 150)
+    assert group["models"] == [{"name": "free", "count": 2}]
+    one = await client.get(f"/v1/failures/{group['fingerprint']}")
+    views.FailureGroupView.model_validate(one.json())
+    assert (one.json()["traceback"], one.json()["attempt"]) == (TRACEBACK, 1)
+    assert [row["id"] for row in one.json()["jobs"]] == [lost[1]["id"], lost[0]["id"]]
+    assert [row["id"] for row in (await page(client, **one.json()["filter"]))["jobs"]] == [
+        row["id"] for row in one.json()["jobs"]
+    ]
+    # And a stranger knows of none, an operator of all where it asks
+    assert (await stranger.get("/v1/failures")).json()["groups"] == []
+    assert (await stranger.get(f"/v1/failures/{group['fingerprint']}")).status_code == 404
+    everybody = (await operator.get("/v1/failures", params={"scope": "all"})).json()["groups"]
+    assert [each["fingerprint"] for each in everybody] == [group["fingerprint"]]
+    assert (await client.get("/v1/failures", params={"scope": "all"})).status_code == 403
+    assert (await client.get("/v1/failures/a%00b")).status_code == 422

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -13,12 +14,14 @@ from shared.jobs import State
 
 # The machines are those of the workers as they are remembered; one that is forgotten leaves null.
 ATTEMPTS = """
-select a.attempt, a.fence, nullif(a.worker, '') as worker, w.device, w.host, a.outcome, a.started_at,
-       a.finished_at, a.error, a.timings, octet_length(a.log) as log_bytes
+select a.attempt, a.fence, nullif(a.worker, '') as worker, coalesce(a.device, w.device) as device, w.host,
+       a.outcome, a.started_at, a.finished_at, a.error, a.timings, octet_length(a.log) as log_bytes,
+       a.machine_s, a.gpu_s, a.cost
 from attempts a left join workers w on w.id = a.worker
 where a.job_id = $1
 union all
-select j.attempt, j.fence, j.worker, w.device, w.host, 'running', j.started_at, null, null, '{}'::jsonb, 0
+select j.attempt, j.fence, j.worker, w.device, w.host, 'running', j.started_at, null, null, '{}'::jsonb, 0,
+       null, null, null
 from jobs j left join workers w on w.id = j.worker
 where j.id = $1 and j.state = 'running'
 order by fence
@@ -44,6 +47,9 @@ class Run:
         outcome: ``running``, or how it ended; ``waiting``: it failed and there is to be another.
         error: With its traceback.
         log_bytes: How much it printed, as far as that is kept.
+        machine_s: Its share of the machine's time; None: it runs, or nobody counted.
+        gpu_s: The same of its GPUs.
+        cost: Of both, in the deployment's currency; None: no price is known.
     """
 
     attempt: int
@@ -57,6 +63,9 @@ class Run:
     error: Mapping[str, Any] | None
     timings: Mapping[str, float]
     log_bytes: int
+    machine_s: float | None
+    gpu_s: float | None
+    cost: Decimal | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

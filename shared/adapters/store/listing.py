@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from uuid import UUID
 
 import asyncpg
@@ -10,9 +11,10 @@ import asyncpg
 from shared.adapters.store.candidates import Candidates
 from shared.adapters.store.pool import Database
 from shared.jobs import State
-from shared.listing import Count, Filter, Page, Row
+from shared.listing import Count, Filter, Page, Row, first_id, moment_of
 
 MAX_LIMIT = 200
+MILLISECOND = timedelta(milliseconds=1)
 LOOK = 5000
 """Candidates looked up for a page, at most; then it ends, full or not, and says how far it came."""
 COUNT_TO = 10_000
@@ -92,8 +94,9 @@ class ListingStore:
         looked = (await self._database.read(END.format(ids=candidates.ids(LOOK)), *candidates.own))[0]
         if looked["n"] < LOOK:
             return page
-        # Jobs that came since pushed this end forward: never beyond what was shown.
-        cursor = min([looked["last"], *(row.id for row in page.rows[-1:])])
+        # The candidate may be another tenant's: its millisecond is told, its id is not. And jobs that came
+        # since pushed this end forward: never beyond what was shown.
+        cursor = min([first_id(moment_of(looked["last"]) + MILLISECOND), *(row.id for row in page.rows[-1:])])
         return replace(page, cursor=cursor, searched_to=cursor)
 
     async def _count(self, wanted: Filter) -> Count:

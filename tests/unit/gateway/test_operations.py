@@ -77,6 +77,7 @@ class House:
             retrier=absent,
             board=absent,
             hub=absent,
+            failures=absent,
         )
         self.app = create_app(services)
 

@@ -118,6 +118,7 @@ class Desk:
             retrier=cast("Any", None),
             board=cast("Any", None),
             hub=cast("Any", None),
+            failures=cast("Any", None),
         )
         transport = httpx2.ASGITransport(app=create_app(services))
         headers = {"X-API-Key": KEY}
