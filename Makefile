@@ -22,6 +22,9 @@ clean: ## stop the stack, remove its data
 test: dev ## the suite, against real servers started on free ports (ARGS="-m slow": what it leaves out)
 	$(PYTHON) -m pytest $(ARGS)
 
+docs: tools ## the documentation as a site of plain files, in build/docs/site; links and anchors are checked
+	$(PYTHON) -m deploy.site
+
 test-gpu: ## the tests that need an NVIDIA GPU, with the GPU's packages in .venv-gpu
 	@if ! python3 -c 'import ctypes; ctypes.CDLL("libcuda.so.1")' 2>/dev/null; then \
 		echo "NOT RUN: no NVIDIA driver here (libcuda.so.1 is missing)"; \

@@ -8,6 +8,7 @@ import sys
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import grimp
 import pytest
@@ -27,7 +28,11 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 UNSET = "\N{EN DASH}"
-FOLDERS = [folder for folder in ROOT.iterdir() if folder.is_dir() and not folder.name.startswith(".")]
+FOLDERS = [
+    folder
+    for folder in ROOT.iterdir()
+    if folder.is_dir() and not folder.name.startswith(".") and folder.name != "build"
+]
 PAGES = sorted(
     page
     for page in [*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in folder.rglob("*.md"))]
@@ -110,12 +115,27 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def _resolves(page: Path, target: str) -> bool:
     if "://" in target or target.startswith("mailto:"):
-        return True
+        return _well_formed(target)
     path, _, anchor = target.partition("#")
     place = page.parent / path if path else page
     if not place.exists() or not anchor:
         return place.exists()
     return anchor in {_anchor(heading) for heading in HEADING.findall(FENCE.sub("", place.read_text()))}
+
+
+def _well_formed(target: str) -> bool:
+    """Whether an address outside could be one; nobody is asked."""
+    parts = urlsplit(target)
+    if parts.scheme == "mailto":
+        return "@" in parts.path
+    return parts.scheme in {"http", "https"} and "." in (parts.hostname or "") and " " not in target
+
+
+def test_addresses_outside_are_looked_at() -> None:
+    assert _well_formed("https://semver.org/spec/v2.0.0.html")
+    assert not any(
+        map(_well_formed, ("htps://semver.org/", "https:///spec", "https://nowhere/x", "mailto:you"))
+    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
