@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "docs" / "zensical.toml"
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 BUILD_S = 120
 LOADED = {("script", "src"), ("link", "href"), ("img", "src"), ("iframe", "src"), ("source", "src")}
 """What a browser asks for by itself."""
@@ -43,7 +44,7 @@ def build(place: Path) -> Path:
     words = [sys.executable, "-m", "zensical", "build", "--clean", "--strict"]
     done = subprocess.run(words, cwd=place, capture_output=True, text=True, timeout=BUILD_S, check=False)
     if done.returncode != 0:
-        raise SiteError(done.stdout + done.stderr[-2000:])
+        raise SiteError(COLOUR.sub("", done.stdout + done.stderr).partition("Traceback")[0])
     if wrong := list(problems(place / "site")):
         raise SiteError("\n".join(wrong))
     return place / "site"
