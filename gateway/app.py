@@ -10,6 +10,7 @@ from gateway.openapi import describe
 from gateway.problems import Problems
 from gateway.routes import (
     audit,
+    cost,
     dashboard,
     docs,
     failures,
@@ -62,6 +63,7 @@ def create_api(services: Services, problems: Problems) -> FastAPI:
         outputs,
         models,
         operations,
+        cost,
         overview,
         audit,
         session,

@@ -18,6 +18,7 @@ from gateway.lists.failures import Failures
 from gateway.lists.jobs import Lists
 from gateway.live.hub import Hub
 from gateway.lookup import NO_JOB, Lookup
+from gateway.operations.accounts import Accounts
 from gateway.operations.desk import Desk
 from gateway.overview.board import Board
 from gateway.ports import Holder, Models, Objects
@@ -48,6 +49,7 @@ class Services:
     board: Board
     hub: Hub
     failures: Failures
+    accounts: Accounts
 
 
 def _services(request: Request) -> Services:

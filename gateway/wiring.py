@@ -29,6 +29,7 @@ from gateway.live.hub import Hub
 from gateway.live.jobs import LiveJobs
 from gateway.live.sources import sources
 from gateway.lookup import Lookup
+from gateway.operations.accounts import Accounts
 from gateway.operations.desk import Desk
 from gateway.origins import Origins
 from gateway.overview.board import Around, Board
@@ -61,6 +62,7 @@ from shared.adapters.store.redelivery import RedeliveryStore
 from shared.adapters.store.relay import RelayStore
 from shared.adapters.store.sessions import SessionStore
 from shared.adapters.store.submits import SubmitStore
+from shared.adapters.store.usage import UsageStore
 from shared.catalog.shelf import Shelf
 from shared.lifecycle import Lifecycle
 from shared.serving import EmbeddedServer
@@ -107,6 +109,7 @@ async def serve(settings: GatewaySettings, lifecycle: Lifecycle) -> None:
         lifecycle.spawn("relay", _relay(settings, opened, submits).run())
         lifecycle.spawn("feed", services.feed.run())
         lifecycle.spawn("live", services.hub.run())
+        lifecycle.spawn("accounts", services.accounts.run())
         lifecycle.spawn("gauges", _gauges(settings.gateway, opened, queues).run())
         await _serve_admin(settings.gateway, lifecycle, opened)
         await Doorkeeper(settings.gateway.host, KeyStore(opened.database)).admitted(lifecycle.draining)
@@ -168,6 +171,7 @@ def _assemble(
         board=board,
         hub=Hub(sources(LiveJobs(listing, LiveStore(opened.database)), desk, board)),
         failures=Failures(FailureStore(opened.database), listing),
+        accounts=Accounts(UsageStore(opened.database), settings.cost.currency),
     )
 
 

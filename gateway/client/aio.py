@@ -221,6 +221,27 @@ class AsyncClient:
         fleet: Mapping[str, Any] = await self.post(f"{_fleet(queue)}/resume")
         return fleet
 
+    async def cost(
+        self,
+        by: str = "queue",
+        *,
+        since: str | None = None,
+        until: str | None = None,
+        limit: int = 100,
+    ) -> Mapping[str, Any]:
+        """What was used and paid, by `tenant`, `model`, `queue`, `day` or `job`. A tenant sees its own use.
+
+        Args:
+            by: What a row stands for.
+            since: RFC 3339; seven days before `until` by default.
+            until: RFC 3339; now by default.
+            limit: Rows at most.
+        """
+        asked = {"by": by, "since": since, "until": until, "limit": limit}
+        params = {name: value for name, value in asked.items() if value is not None}
+        found: Mapping[str, Any] = await self.get("/v1/cost", **params)
+        return found
+
     async def get(self, path: str, **params: Any) -> Any:
         """Any other GET of the API, decoded."""
         return read_json(await self.transport.request("GET", path, params=params))

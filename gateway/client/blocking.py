@@ -108,6 +108,7 @@ class Client:
     set_fleet = _plain(AsyncClient.set_fleet)
     pause_fleet = _plain(AsyncClient.pause_fleet)
     resume_fleet = _plain(AsyncClient.resume_fleet)
+    cost = _plain(AsyncClient.cost)
 
 
 def _leave(background: BackgroundLoop, aio: AsyncClient) -> None:

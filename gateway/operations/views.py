@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from gateway.views import Money
+
 
 class _View(BaseModel):
     model_config = ConfigDict(extra="forbid")
@@ -165,3 +167,37 @@ class DecisionsView(_View):
 
     decisions: list[ExplainedView]
     next_cursor: int | None = Field(description="The `cursor` of the next page; null on the last")
+
+
+class CostView(_View):
+    """What was used under one key. Money is decimal digits; what has no price at all is null, never 0."""
+
+    key: str | None = Field(description="Null: what idled where nobody used anything, and the total")
+    jobs: int = Field(description="Whose first attempt ended then")
+    attempts: int = Field(description="That ended then")
+    machine_s: float = Field(description="The attempts' shares of the machines' time, with what still runs")
+    gpu_s: float
+    used: Money | None = Field(description="What this cost")
+    wasted_attempts: int = Field(description="Of the attempts, those that were retried, given back or lost")
+    wasted_s: float = Field(description="Their part of `machine_s`")
+    wasted: Money | None = Field(description="Their part of `used`")
+    idle: Money | None = Field(
+        description="What was paid and nobody used; a tenant's or a model's part is by its use. Null for "
+        "single jobs, and to keys of the role `user`"
+    )
+    paid: Money | None = Field(description="`used` and `idle` together")
+    paid_s: float | None = Field(description="Machine time that was paid; null where machines are shared")
+    per_1000_jobs: Money | None = Field(description="Of `paid`, or of `used` where that is null")
+    unpriced_s: float = Field(description="Machine seconds without a known price: the sums leave them out")
+
+
+class CostsView(_View):
+    """What machines cost."""
+
+    by: Literal["tenant", "model", "queue", "day", "job"]
+    since: AwareDatetime = Field(description="A whole hour, at or before the one asked for")
+    until: AwareDatetime = Field(description="A whole hour, or now")
+    currency: str = Field(examples=["USD"])
+    rows: list[CostView] = Field(description="The dearest first; days newest first")
+    total: CostView = Field(description="Of all rows, also of those left out; of jobs, of those shown")
+    partial: bool = Field(description="Rows were left out: above `limit`, or beyond the last 20,000 attempts")

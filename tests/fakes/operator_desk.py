@@ -86,6 +86,32 @@ DECISION: dict[str, Any] = {
         "spending": {"now": "0.78", "unpriced": 0, "then": "1.17", "unpriced_then": 1},
     },
 }
+COST: dict[str, Any] = {
+    "by": "tenant",
+    "since": "2026-11-15T09:00:00.000Z",
+    "until": "2026-11-22T09:30:00.000Z",
+    "currency": "EUR",
+    "rows": [
+        {
+            "key": "acme",
+            "jobs": 1200,
+            "attempts": 1260,
+            "machine_s": 34440.0,
+            "gpu_s": 34440.0,
+            "used": "3.731",
+            "wasted_attempts": 60,
+            "wasted_s": 1200.0,
+            "wasted": "0.0130001",
+            "idle": "1.24366667",
+            "paid": "4.97466667",
+            "paid_s": None,
+            "per_1000_jobs": "4.14555556",
+            "unpriced_s": 0.0,
+        }
+    ],
+    "partial": False,
+}
+COST["total"] = {**COST["rows"][0], "key": None, "paid_s": 45920.0}
 
 
 def _fleet() -> dict[str, Any]:
@@ -109,6 +135,7 @@ class OperatorDesk:
     decisions: list[dict[str, Any]] = field(default_factory=lambda: [dict(DECISION)])
     asked: list[dict[str, str]] = field(default_factory=list)
     said: list[dict[str, Any]] = field(default_factory=list)
+    cost: dict[str, Any] = field(default_factory=lambda: dict(COST))
 
     def routes(self) -> Iterator[tuple[str, str, Handler]]:
         """Method, path and handler of each."""
@@ -124,6 +151,7 @@ class OperatorDesk:
         )
         for method, path, handler in routes:
             yield method, path, self._for_operators(handler)
+        yield "GET", "/v1/cost", self._cost
 
     def _for_operators(self, handler: Handler) -> Handler:
         async def guarded(request: Request) -> Response:
@@ -167,3 +195,7 @@ class OperatorDesk:
     async def _pause(self, request: Request) -> Response:
         self.fleet["paused"] = request.url.path.endswith("/pause")
         return JSONResponse(self.fleet)
+
+    async def _cost(self, request: Request) -> Response:
+        self.asked.append(dict(request.query_params))
+        return JSONResponse(self.cost)

@@ -45,6 +45,7 @@ app.command(f"{_ROOM}.scaler:scaler", name="scaler", help="Show, explain or over
 app.command(
     f"{_ROOM}.demo:demo", name="demo", help="Kill a worker in the midst of a job; see that nothing is lost."
 )
+app.command(f"{_ROOM}.cost:cost", name="cost", help="Show what machines cost: used, paid and idle.")
 app.command(f"{_ROOM}.doctor:doctor", name="doctor", help="Check every dependency and say what to fix.")
 
 

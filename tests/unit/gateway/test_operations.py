@@ -78,6 +78,7 @@ class House:
             board=absent,
             hub=absent,
             failures=absent,
+            accounts=absent,
         )
         self.app = create_app(services)
 

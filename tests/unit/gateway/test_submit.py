@@ -119,6 +119,7 @@ class Desk:
             board=cast("Any", None),
             hub=cast("Any", None),
             failures=cast("Any", None),
+            accounts=cast("Any", None),
         )
         transport = httpx2.ASGITransport(app=create_app(services))
         headers = {"X-API-Key": KEY}
