@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 LOCK := $(PYTHON) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--quiet --constraint requirements/constraints.txt
 
-.PHONY: dashboard help up down clean test test-gpu check fmt faults bench bench-engine sim timeline chaos chaos-sabotage images lock dev tools
+.PHONY: dashboard help up down clean test test-gpu check fmt faults bench bench-engine bench-tracing sim timeline chaos chaos-sabotage images lock dev tools
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench: dev ## first figures, beside Celery's (ARGS=--quick: under a minute)
 bench-engine: dev ## how busy a worker keeps its device, beside Celery, taskiq, dramatiq (ARGS=--quick: a look)
 	$(PYTHON) -m benchmarks.engine $(ARGS)
 
+bench-tracing: tools ## what tracing costs a job: off, on, sampled out
+	$(PYTHON) -m benchmarks.tracing $(ARGS)
+
 sim: tools ## the scaler on a simulated clock and cloud, beside what others do (ARGS=--quick: a look; --ideas)
 	$(PYTHON) -m benchmarks.sim $(ARGS)
 
@@ -82,7 +85,9 @@ lock: tools ## pin requirements/*.txt anew
 	$(LOCK) examples/frameworks/keras_shapes/requirements.in --output-file examples/frameworks/keras_shapes/requirements.txt
 	for pins in deploy/docker/tools deploy/docker/example/requirements; do \
 		$(LOCK) $$pins.in --output-file $$pins.txt || exit 1; done
-	for room in gateway worker worker-gpu gpu-tests scaler; do \
+	for room in gateway worker worker-gpu; do \
+		$(LOCK) pyproject.toml --extra $$room --extra tracing --output-file requirements/$$room.txt || exit 1; done
+	for room in gpu-tests scaler; do \
 		$(LOCK) pyproject.toml --extra $$room --output-file requirements/$$room.txt || exit 1; done
 
 dev:

@@ -37,7 +37,7 @@ def create_app(services: Services) -> ASGIApp:
     """The whole of the public port."""
     problems = Problems(services.settings.base_url)
     app = create_api(services, problems)
-    return Edge(BodyLimit(app, services.settings.max_body_bytes), problems)
+    return Edge(BodyLimit(app, services.settings.max_body_bytes), problems, services.tracing)
 
 
 def create_api(services: Services, problems: Problems) -> FastAPI:
@@ -51,6 +51,8 @@ def create_api(services: Services, problems: Problems) -> FastAPI:
         openapi_url="/openapi.json",
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
+        # Its own would tell of every request, and export stack traces with what callers sent.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.services = services
     problems.install(app)

@@ -20,6 +20,8 @@ from uuid_utils.compat import uuid7
 
 from gateway.problems import Problems
 from gateway.refusals import TooLarge
+from gateway.tracing import begun, ended
+from shared.telemetry.tracing import OFF, Tracing
 
 log = structlog.get_logger()
 
@@ -41,9 +43,10 @@ _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 class Edge:
     """The outermost layer."""
 
-    def __init__(self, app: ASGIApp, problems: Problems) -> None:
+    def __init__(self, app: ASGIApp, problems: Problems, tracing: Tracing = OFF) -> None:
         self._app = app
         self._problems = problems
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request or socket."""
@@ -52,7 +55,8 @@ class Edge:
             return
         scope.setdefault("state", {})["request_id"] = name = _request_id(scope)
         with structlog.contextvars.bound_contextvars(request_id=name):
-            answer = _Answer(send, name)
+            span = begun(self._tracing, scope)
+            answer = _Answer(send, name, str(span.context) if span.context else None)
             started = time.perf_counter()
             try:
                 await self._app(scope, receive, answer.send)
@@ -62,6 +66,7 @@ class Edge:
                 await self._failed(scope, receive, answer, error)
             if scope["type"] == "http":
                 _measure(scope, answer.status, time.perf_counter() - started)
+                ended(span, scope, answer.status)
 
     async def _failed(self, scope: Scope, receive: Receive, answer: _Answer, error: Exception) -> None:
         ERRORS.inc()
@@ -76,12 +81,13 @@ class Edge:
 
 
 class _Answer:
-    """Adds the id's header and remembers the status."""
+    """Adds the headers of id and trace, and remembers the status."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, request_id: str, traceparent: str | None = None) -> None:
         self.status: int | None = None
         self.whole = False
         self.request_id = request_id
+        self._traceparent = traceparent
         self._send = send
 
     async def send(self, message: Message) -> None:
@@ -89,6 +95,8 @@ class _Answer:
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers["X-Request-ID"] = self.request_id
+            if self._traceparent is not None:
+                headers["traceparent"] = self._traceparent
             headers.setdefault("X-Content-Type-Options", "nosniff")
         await self._send(message)
         self.whole = message["type"] == "http.response.body" and not message.get("more_body", False)

@@ -27,6 +27,7 @@ from gateway.retry import Retrier
 from gateway.settings import Gateway
 from gateway.submit import Submitter
 from shared.errors import NotFound
+from shared.telemetry.tracing import OFF, Tracing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,7 @@ class Services:
     """Everything a request may need, opened before the first one comes."""
 
     settings: Gateway
+    tracing: Tracing = OFF
     catalog: Models
     auth: Authenticator
     submitter: Submitter

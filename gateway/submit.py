@@ -25,6 +25,9 @@ from gateway.refusals import UnknownModel
 from shared.catalog import Model
 from shared.errors import LeveretError, Misconfigured, OutcomeUnknown, Unavailable
 from shared.jobs import NewJob
+from shared.telemetry.conventions import INSERT, destination, messaging
+from shared.telemetry.tracecontext import parse_traceparent
+from shared.telemetry.tracing import NOTHING, OFF, Kind, Span, Tracing
 
 log = structlog.get_logger()
 
@@ -57,13 +60,21 @@ class Submitter:
     """Takes jobs in."""
 
     def __init__(
-        self, *, catalog: Models, inputs: Inputs, queues: Queues, store: Submits, publisher: Publisher
+        self,
+        *,
+        catalog: Models,
+        inputs: Inputs,
+        queues: Queues,
+        store: Submits,
+        publisher: Publisher,
+        tracing: Tracing = OFF,
     ) -> None:
         self._catalog = catalog
         self._inputs = inputs
         self._queues = queues
         self._store = store
         self._publisher = publisher
+        self._tracing = tracing
         self._publishing: set[asyncio.Task[bool]] = set()
 
     async def submit(
@@ -90,7 +101,8 @@ class Submitter:
     ) -> Accepted:
         model = self._model(intake.submission.model)
         self._queues.check(model.queue)
-        inputs = await self._inputs.place(caller, model, intake)
+        with self._tracing.span("inputs", parse_traceparent(traceparent) if self._tracing.on else None):
+            inputs = await self._inputs.place(caller, model, intake)
         job = replace(
             _new_job(caller, model, intake, inputs),
             idempotency_key=idempotency_key,
@@ -101,6 +113,8 @@ class Submitter:
     async def accept(self, job: NewJob) -> Accepted:
         """Accept a job that was checked, from here or from another one's row.
 
+        Its `traceparent` is the request's; the row and its messages get that of the span that creates it.
+
         Raises:
             IdempotencyConflict: The key was used with another body.
             Unavailable: PostgreSQL is away; nothing was accepted.
@@ -108,13 +122,28 @@ class Submitter:
             Misconfigured: The queue cannot be used.
         """
         self._queues.check(job.queue)
-        submitted = await self._store.submit(job)
+        with self._creating(job) as created:
+            if created.context is not None:
+                job = replace(job, traceparent=str(created.context))
+            with self._tracing.span("insert", created.context, kind=Kind.CLIENT, attributes=INSERT):
+                submitted = await self._store.submit(job)
+            created.note("leveret.job.fresh", submitted.fresh)
         (ACCEPTED if submitted.fresh else REPEATED).inc()
         if submitted.fresh:
             log.info("job.accepted", job_id=str(job.id), tenant=job.tenant, model=job.model, queue=job.queue)
         if submitted.fresh and submitted.publish_due is not None:
             await self._published_soon(job, submitted.publish_due)
         return Accepted(job, submitted)
+
+    def _creating(self, job: NewJob) -> Span:
+        """The span that creates the job and its message."""
+        above = parse_traceparent(job.traceparent) if self._tracing.on else None
+        if above is None:
+            return NOTHING
+        queue = destination(job.queue)
+        said = {**messaging("create", "create", queue, job.id), "leveret.tenant": job.tenant}
+        said["leveret.model"] = f"{job.model}@{job.model_version}"
+        return self._tracing.span(f"create {queue}", above, kind=Kind.PRODUCER, attributes=said)
 
     def _model(self, ref: str) -> Model:
         model = self._catalog.find(ref)

@@ -7,6 +7,7 @@ away, since a job is accepted without them.
 
 from __future__ import annotations
 
+import os
 import socket
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -67,6 +68,8 @@ from shared.catalog.shelf import Shelf
 from shared.lifecycle import Lifecycle
 from shared.serving import EmbeddedServer
 from shared.telemetry.admin import serve_admin
+from shared.telemetry.export import open_tracing
+from shared.telemetry.tracing import Tracing
 
 log = structlog.get_logger()
 
@@ -82,6 +85,7 @@ FINISH_S = 20
 class _Opened:
     """What has to be closed again."""
 
+    tracing: Tracing
     database: Database
     blobs: Blobs
     bus: Bus
@@ -118,11 +122,17 @@ async def serve(settings: GatewaySettings, lifecycle: Lifecycle) -> None:
 
 
 async def _open(settings: GatewaySettings, stack: AsyncExitStack) -> _Opened:
+    tracing = await stack.enter_async_context(
+        open_tracing(settings.tracing, service="gateway", instance=f"{socket.gethostname()}:{os.getpid()}")
+    )
     return _Opened(
+        tracing=tracing,
         database=await stack.enter_async_context(open_database(settings.postgres, name="gateway")),
         blobs=await stack.enter_async_context(open_blobs(settings.s3)),
         bus=await stack.enter_async_context(open_bus(settings.redis)),
-        publisher=await stack.enter_async_context(open_publisher(settings.rabbitmq, name="gateway")),
+        publisher=await stack.enter_async_context(
+            open_publisher(settings.rabbitmq, name="gateway", tracing=tracing)
+        ),
     )
 
 
@@ -146,12 +156,14 @@ def _assemble(
         queues=queues,
         store=submits,
         publisher=opened.publisher,
+        tracing=opened.tracing,
     )
     lists = Lists(listing, evidence)
     desk = Desk(catalog, OperationsStore(opened.database), OverrideStore(opened.database), audit)
     board = _board(catalog, opened)
     return Services(
         settings=settings.gateway,
+        tracing=opened.tracing,
         catalog=catalog,
         auth=Authenticator(
             KeyStore(opened.database),
@@ -161,7 +173,7 @@ def _assemble(
         submitter=submitter,
         lookup=lookup,
         canceler=Canceler(CancelStore(opened.database), opened.bus, lookup),
-        feed=Feed(reads, opened.bus.listener()),
+        feed=Feed(reads, opened.bus.listener(), tracing=opened.tracing),
         links=links,
         objects=opened.blobs,
         desk=desk,
@@ -191,7 +203,7 @@ def _board(catalog: Shelf, opened: _Opened) -> Board:
 def _relay(settings: GatewaySettings, opened: _Opened, submits: SubmitStore) -> Relay:
     currency = settings.cost.currency
     return Relay(
-        rows=RelayStore(opened.database, currency=currency),
+        rows=RelayStore(opened.database, currency=currency, tracing=opened.tracing),
         redelivery=Redelivery(RedeliveryStore(opened.database), opened.publisher, settings.gateway),
         submits=submits,
         reads=ReadStore(opened.database, currency=currency),

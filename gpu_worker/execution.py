@@ -97,11 +97,14 @@ class Execution:
             timeout_s=self.claim.timeout_s,
             log=self.printed,
             priority=self.claim.priority,
+            label=self.hold.trail.context,
         )
         entering = self.gate.entered(self.claim)
-        result = await self.engine.run(
-            call, entering=entering, on_progress=self._progressed, on_begin=self.begun
-        )
+        with self.hold.trail.stage("run") as run:
+            result = await self.engine.run(
+                call, entering=entering, on_progress=self._progressed, on_begin=self.begun
+            )
+            self.hold.trail.ran(run, result)
         self.hold.computed = True
         self.timings.update(result.timings)
         self.timings["batch_size"] = result.batch_size
@@ -155,6 +158,7 @@ class Execution:
     def _timed(self, stage: str) -> Iterator[None]:
         began = time.monotonic()
         try:
-            yield
+            with self.hold.trail.stage(stage.removesuffix("_s")):
+                yield
         finally:
             self.timings[stage] = round(time.monotonic() - began, 6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 
+from gpu_worker.trail import NO_TRAIL, Trail
 from shared.jobs import Claim
 
 
@@ -23,14 +24,16 @@ class Hold:
 
     Attributes:
         claim: The attempt.
+        trail: Its part of the job's trace.
         began: When it was claimed, on the loop's clock.
         progress: 0 … 1, as the algorithm tells it.
         computed: The engine is done with it; what is left is to store its outputs.
         stop: Why it has to stop, once it does.
     """
 
-    def __init__(self, claim: Claim) -> None:
+    def __init__(self, claim: Claim, trail: Trail = NO_TRAIL) -> None:
         self.claim = claim
+        self.trail = trail
         self.began = 0.0
         self.progress = 0.0
         self.computed = False

@@ -39,6 +39,7 @@ from gpu_worker.preemption import Watcher
 from gpu_worker.serving import Server
 from gpu_worker.settings import WorkerSettings
 from gpu_worker.sources import Sources
+from gpu_worker.trail import Trails
 from gpu_worker.worker import Worker
 from shared.adapters.blobs import Blobs, open_blobs
 from shared.adapters.broker import Publisher, open_publisher
@@ -56,6 +57,9 @@ from shared.catalog.shelf import Shelf
 from shared.lifecycle import Lifecycle
 from shared.tariff import Tariff
 from shared.telemetry.admin import Check, serve_admin
+from shared.telemetry.conventions import destination
+from shared.telemetry.export import open_tracing
+from shared.telemetry.tracing import Tracing
 
 log = structlog.get_logger()
 
@@ -77,6 +81,7 @@ class Resources:
     publisher: Publisher
     engines: Engines
     announcer: Announcer
+    tracing: Tracing
 
 
 async def serve(settings: WorkerSettings, lifecycle: Lifecycle) -> None:
@@ -118,6 +123,9 @@ async def _open(
     settings: WorkerSettings, me: WorkerIdentity, stack: AsyncExitStack, departure: Departure
 ) -> Resources:
     """Open in the order of need; the stack closes in reverse."""
+    tracing = await stack.enter_async_context(
+        open_tracing(settings.tracing, service="worker", instance=me.id)
+    )
     scratch = Path(stack.enter_context(_scratch(settings)))
     size = min(settings.postgres.pool_size, me.slots + SPARE_CONNECTIONS)
     database = await stack.enter_async_context(open_database(settings.postgres, name="worker", size=size))
@@ -135,7 +143,7 @@ async def _open(
     stack.push_async_callback(engines.stop)
     announcer = Announcer(bus, ReadStore(database, currency=settings.cost.currency))
     stack.push_async_callback(announcer.settle)
-    return Resources(scratch, database, private, blobs, web, bus, publisher, engines, announcer)
+    return Resources(scratch, database, private, blobs, web, bus, publisher, engines, announcer, tracing)
 
 
 def _show(me: WorkerIdentity, opened: Resources, leases: Leases) -> None:
@@ -212,6 +220,7 @@ def _worker(
         execution=partial(_execution, opened=opened, gate=gate, marks=marks),
         announcer=opened.announcer,
         dead_letters=opened.publisher,
+        trails=Trails(opened.tracing, destination(me.queue)),
         changed=heartbeat.notice,
         setback=consumer.step_down,
         admitted=gate.admitted,

@@ -19,6 +19,7 @@ from uuid import UUID
 
 import structlog
 from prometheus_client import Counter
+from structlog.contextvars import bound_contextvars
 
 from gpu_worker.announcer import Announcer
 from gpu_worker.execution import Execution
@@ -27,11 +28,22 @@ from gpu_worker.leases import Leases
 from gpu_worker.measures import charge, measure
 from gpu_worker.outcomes import Discard, Finish, Outcome, Release, Retry, unstorable
 from gpu_worker.ports import Attempts, DeadLetters, Delivery, Left, Refusal
+from gpu_worker.trail import UNTRACED, Trail, Trails
 from shared.backoff import full_jitter
 from shared.catalog import Model
-from shared.errors import Misconfigured, ModelUnavailable, OutcomeUnknown, Unavailable, Unstorable
+from shared.errors import (
+    JobCanceled,
+    Misconfigured,
+    ModelUnavailable,
+    OutcomeUnknown,
+    Unavailable,
+    Unstorable,
+)
 from shared.jobs import Claim, Evidence, Job, State, ended_job
-from shared.messages import decode_hint
+from shared.messages import Hint, decode_hint
+from shared.telemetry.conventions import UPDATE
+from shared.telemetry.tracecontext import parse_traceparent
+from shared.telemetry.tracing import Kind
 
 log = structlog.get_logger()
 
@@ -65,6 +77,7 @@ class Worker:
         execution: Makes an attempt ready.
         announcer: Tells the subscribers.
         dead_letters: For messages that nobody can act on.
+        trails: Makes each message's part of its job's trace.
         changed: Called when the number of jobs in hand changes.
         setback: Called when a job was given back: others should be asked first.
         admitted: Awaited before a job is claimed.
@@ -79,6 +92,7 @@ class Worker:
         execution: Executor,
         announcer: Announcer,
         dead_letters: DeadLetters,
+        trails: Trails = UNTRACED,
         changed: Callable[[], None] = lambda: None,
         setback: Callable[[], None] = lambda: None,
         admitted: Callable[[], Awaitable[None]] = _at_once,
@@ -89,6 +103,7 @@ class Worker:
         self._execution = execution
         self._announcer = announcer
         self._dead_letters = dead_letters
+        self._trails = trails
         self._changed = changed
         self._setback = setback
         self._admitted = admitted
@@ -107,18 +122,21 @@ class Worker:
     async def act_on(self, delivery: Delivery) -> None:
         """Do what the message's row asks for; when this returns, the message may be acknowledged."""
         try:
-            job_id = decode_hint(delivery.body).job_id
+            hint = decode_hint(delivery.body)
         except ValueError as error:
             await self._bury(delivery, f"not a hint: {error}")
             return
-        await self._admitted()
-        answer = await self._claimed(job_id)
-        if isinstance(answer, Claim):
-            await self._work_on(answer)
-        elif answer.state is None:
-            await self._bury(delivery, "no such job")
-        else:
-            await self._refused(job_id, answer)
+        with bound_contextvars(**_names(hint)):
+            await self._admitted()
+            trail = self._trails.begin(hint.traceparent)
+            answer = await self._claimed(hint.job_id)
+            if isinstance(answer, Claim):
+                await self._work_on(answer, trail)
+            elif answer.state is None:
+                await self._bury(delivery, "no such job")
+            else:
+                await self._refused(hint.job_id, answer)
+                trail.refused(hint.job_id, answer.state.value)
 
     async def _claimed(self, job_id: UUID) -> Claim | Refusal:
         """Claim, whatever it takes: a claim that was given and whose answer was lost is found in the row."""
@@ -171,22 +189,23 @@ class Worker:
         if deferred is not None:
             await self._announcer.tell(*deferred)
 
-    async def _work_on(self, claim: Claim) -> None:
-        hold = Hold(claim)
+    async def _work_on(self, claim: Claim, trail: Trail) -> None:
+        trail.claimed(claim)
+        hold = Hold(claim, trail)
         if self._leaving:
             hold.ask(Stop.RELEASED)
         self._leases.add(hold)
         self._changed()
         log.info("job.claimed", job_id=str(claim.id), model=claim.model, attempt=claim.attempt)
         try:
-            self._announcer.tell_started(claim)
+            self._announcer.tell_started(claim, trail)
             model = self._models[f"{claim.model}@{claim.model_version}"]
-            await self._settle(claim, await self._execution(hold, model).run())
+            await self._settle(claim, await self._execution(hold, model).run(), trail)
         finally:
             self._leases.remove(hold)
             self._changed()
 
-    async def _settle(self, claim: Claim, outcome: Outcome) -> None:
+    async def _settle(self, claim: Claim, outcome: Outcome, trail: Trail) -> None:
         """Commit the outcome; the lease is renewed until this is done.
 
         Its announcement goes out beside the ack: should this worker die just then, the subscribers' sweep
@@ -196,13 +215,16 @@ class Worker:
             self._setback()
         if isinstance(outcome, Release):
             RELEASES.inc()
-        left = await self._committed(claim, outcome)
+        with trail.stage("commit", Kind.CLIENT, UPDATE):
+            left = await self._committed(claim, outcome)
         name = left.state.value if left else "discarded"
         measure(claim, _evidence(outcome), name)
+        trail.left(name, _failure(outcome))
         log.info("job.left", job_id=str(claim.id), state=name, **_reason(outcome))
         if left is not None:
             charge(claim, left.state.value, machine_s=left.machine_s, cost=left.cost)
-            self._announcer.tell_soon(claim.tenant, left.event, _ended(claim, outcome, left))
+            job = _ended(claim, outcome, left)
+            self._announcer.tell_soon(claim.tenant, left.event, job, trail=trail)
 
     async def _committed(self, claim: Claim, outcome: Outcome) -> Left | None:
         """What became of the row; None when it is someone else's by now."""
@@ -266,6 +288,18 @@ def _evidence(outcome: Outcome) -> Evidence:
         case Retry(evidence) | Release(evidence):
             return evidence
     return Evidence()
+
+
+def _names(hint: Hint) -> dict[str, str]:
+    """For every log line on the way of this message's job."""
+    trace = parse_traceparent(hint.traceparent)
+    return {"job_id": str(hint.job_id)} | ({"trace_id": trace.trace_id} if trace else {})
+
+
+def _failure(outcome: Outcome) -> str:
+    """The code of what went wrong in an attempt; to be canceled is no failure."""
+    error = _evidence(outcome).error
+    return "" if error is None or error["code"] == JobCanceled.code else str(error["code"])
 
 
 def _reason(outcome: Outcome) -> dict[str, str]:

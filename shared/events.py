@@ -49,6 +49,7 @@ class Event:
     Attributes:
         seq: Position in the job's history, from 1; a progress event repeats the current one.
         data: Of a terminal event the outputs or the error, so that no further call is needed.
+        traceparent: Between processes only, never in `document`: what the pushes of it belong to.
     """
 
     seq: int
@@ -56,6 +57,7 @@ class Event:
     type: EventType
     at: datetime
     data: Mapping[str, Any]
+    traceparent: str | None = None
 
     def document(self) -> dict[str, Any]:
         """The envelope as the API shows it, JSON-ready."""
@@ -74,8 +76,11 @@ def timestamp(moment: datetime) -> str:
 
 
 def encode(event: Event) -> bytes:
-    """The envelope as JSON bytes."""
-    return msgspec.json.encode(event.document())
+    """The envelope as JSON bytes, with its place in a trace where it has one."""
+    document = event.document()
+    if event.traceparent is not None:
+        document["traceparent"] = event.traceparent
+    return msgspec.json.encode(document)
 
 
 def decode(body: bytes | str) -> Event:

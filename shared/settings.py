@@ -13,7 +13,16 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    AnyHttpUrl,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    ValidationError,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from shared.errors import Misconfigured
@@ -21,7 +30,20 @@ from shared.tariff import CURRENCY
 
 PREFIX = "LEVERET_"
 SECTIONS = frozenset(
-    {"postgres", "rabbitmq", "redis", "s3", "web", "catalog", "log", "cost", "gateway", "worker", "scaler"}
+    {
+        "postgres",
+        "rabbitmq",
+        "redis",
+        "s3",
+        "web",
+        "catalog",
+        "log",
+        "cost",
+        "tracing",
+        "gateway",
+        "worker",
+        "scaler",
+    }
 )
 CLIENT_VARIABLES = frozenset({"LEVERET_URL", "LEVERET_API_KEY"})
 """Read by the client alone, and often set in the same shell."""
@@ -31,6 +53,16 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 PerHour = Annotated[Decimal, Field(ge=0, max_digits=16, decimal_places=8)]
 """Money; 0 is a price, unset is an unknown one."""
+TRACES_PATH = "/v1/traces"
+
+
+def _nameless(url: AnyHttpUrl) -> AnyHttpUrl:
+    if url.username or url.password or url.query or url.fragment:
+        raise ValueError("no user, password or query: OTEL_EXPORTER_OTLP_HEADERS takes credentials")
+    return url
+
+
+Collector = Annotated[AnyHttpUrl, AfterValidator(_nameless), PlainSerializer(str)]
 
 
 class Section(BaseModel):
@@ -106,6 +138,22 @@ class Cost(Section):
     currency: str = Field(default=CURRENCY, pattern="^[A-Z]{3}$", description="of all prices, by ISO 4217")
 
 
+class TracingSection(Section):
+    """Where spans go."""
+
+    endpoint: Collector | None = Field(default=None, description="OTLP over HTTP; unset: nothing is traced")
+    ratio: float = Field(default=1.0, ge=0, le=1, description="of submits that bring no traceparent")
+    queue: int = Field(default=4096, ge=1, description="spans that wait to be sent; more are dropped")
+    timeout_s: Seconds = 10.0
+    flush_s: Seconds = Field(default=3.0, description="what is left gets this long when the process ends")
+
+    @property
+    def url(self) -> str:
+        """The full address, as OpenTelemetry makes it of a base address."""
+        base = str(self.endpoint).rstrip("/")
+        return base if base.endswith(TRACES_PATH) else base + TRACES_PATH
+
+
 class ProcessSettings(BaseSettings):
     """The sections every process has; a process adds its own."""
 
@@ -126,6 +174,7 @@ class ProcessSettings(BaseSettings):
     catalog: CatalogSection = CatalogSection()
     log: Log = Log()
     cost: Cost = Cost()
+    tracing: TracingSection = TracingSection()
 
 
 S = TypeVar("S", bound=ProcessSettings)

@@ -20,6 +20,8 @@ from gateway.ports import Listener, Reads
 from shared.errors import NotFound, Unavailable
 from shared.events import Event, EventType
 from shared.lifecycle import watched
+from shared.telemetry.tracecontext import parse_traceparent
+from shared.telemetry.tracing import NOTHING, OFF, Attributes, Span, Tracing
 
 log = structlog.get_logger()
 
@@ -60,8 +62,11 @@ class Stream:
         ended: The cursor lay at the end of a job that has ended: nothing will come.
     """
 
-    def __init__(self, reads: Reads, tenant: str, watch: Watch, history: list[Event]) -> None:
+    def __init__(
+        self, reads: Reads, tenant: str, watch: Watch, history: list[Event], tracing: Tracing = OFF
+    ) -> None:
         self._reads = reads
+        self._tracing = tracing
         self._tenant = tenant
         self._watch = watch
         self._history = history
@@ -76,11 +81,21 @@ class Stream:
         while True:
             for event in pending:
                 if self._watch.take(event):
+                    push = self._push(event)
                     yield event
-                    self._measure(event)  # whoever asks for the next one has sent this one
+                    push.end()  # whoever asks for the next one has sent this one
+                    self._measure(event)
                     if event.type.terminal:
                         return
             pending = await self._next()
+
+    def _push(self, event: Event) -> Span:
+        """The span of handing it to the peer; one that is abandoned is never told."""
+        if event.traceparent is None:
+            return NOTHING
+        said: Attributes = {"leveret.job.id": str(event.job_id), "leveret.event.seq": event.seq}
+        told = parse_traceparent(event.traceparent)
+        return self._tracing.span(f"push {event.type.value}", told, attributes=said, remote=True)
 
     def _measure(self, event: Event) -> None:
         """What lies before the subscription was not late; progress is told by the worker's own clock."""
@@ -102,8 +117,9 @@ class Stream:
 class Feed:
     """Hands events to subscribers; a Sink for the Listener."""
 
-    def __init__(self, reads: Reads, listener: Listener) -> None:
+    def __init__(self, reads: Reads, listener: Listener, *, tracing: Tracing = OFF) -> None:
         self._reads = reads
+        self._tracing = tracing
         self._listener = listener
         self._tenants: dict[str, _Tenant] = {}
         self._stale: set[str] = set()
@@ -124,13 +140,16 @@ class Feed:
             watch.end(Draining)
 
     @asynccontextmanager
-    async def watch(self, tenant: str, job_id: UUID, after: int) -> AsyncIterator[Stream]:
+    async def watch(
+        self, tenant: str, job_id: UUID, after: int, *, pushes: bool = True
+    ) -> AsyncIterator[Stream]:
         """Subscribe to a job.
 
         Args:
             tenant: Whose job it must be.
             job_id: The job.
             after: `seq` of the last event the subscriber has; beyond the job's own it counts as 0.
+            pushes: Whoever asks for the next event has sent the last one to somebody: each is traced.
 
         Raises:
             NotFound: This tenant has no such job.
@@ -143,7 +162,8 @@ class Feed:
         watchers = self._register(tenant, watch)
         try:
             await self._heard(watchers)
-            yield Stream(self._reads, tenant, watch, await self._history(tenant, watch, after))
+            history = await self._history(tenant, watch, after)
+            yield Stream(self._reads, tenant, watch, history, self._tracing if pushes else OFF)
         finally:
             watchers.remove(watch)
             WATCHERS.dec()
@@ -151,7 +171,10 @@ class Feed:
     async def ended(self, tenant: str, job_id: UUID, *, within_s: float) -> bool:
         """Wait for a job's terminal event; False where it does not come in time or cannot be waited for."""
         with suppress(TimeoutError, StreamEnded, Unavailable):
-            async with asyncio.timeout(within_s), self.watch(tenant, job_id, 0) as stream:
+            async with (
+                asyncio.timeout(within_s),
+                self.watch(tenant, job_id, 0, pushes=False) as stream,
+            ):
                 async for event in stream:
                     if event.type.terminal:
                         return True

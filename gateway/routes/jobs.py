@@ -17,6 +17,7 @@ from gateway.ports import Caller
 from gateway.routes.answers import Json
 from gateway.services import Authenticated, JobId, Services, UsedServices
 from gateway.submit import Accepted
+from gateway.tracing import traceparent_of
 from gateway.views import JobView
 from shared.errors import Unavailable
 from shared.jobs import Job
@@ -26,7 +27,6 @@ router = APIRouter(tags=["jobs"])
 
 MAX_WAIT_S = 60
 _WAIT = re.compile(r"\s*wait\s*=\s*\"?(\d{1,9})\"?\s*", re.IGNORECASE)
-_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 LOCATION = {"Location": {"description": "The job", "schema": {"type": "string", "format": "uri"}}}
 _SUBMIT_ANSWERS = documented(
@@ -89,12 +89,12 @@ async def submit(
     caller: Authenticated,
     idempotency_key: IdempotencyKey = None,
     prefer: Prefer = None,
-    traceparent: Traceparent = None,
+    _traceparent: Traceparent = None,
 ) -> Response:
     """JSON, or `multipart/form-data` with a file per input: one curl line uploads and submits."""
     async with reading(request) as intake:
         accepted = await services.submitter.submit(
-            caller, intake, idempotency_key=idempotency_key, traceparent=valid_trace(traceparent)
+            caller, intake, idempotency_key=idempotency_key, traceparent=traceparent_of(request)
         )
     return await _answer(services, caller, accepted, _wait_s(prefer or ()))
 
@@ -156,11 +156,6 @@ def _wait_s(prefer: Iterable[str]) -> int:
         if found := _WAIT.fullmatch(preference.partition(";")[0]):
             return min(int(found[1]), MAX_WAIT_S)
     return 0
-
-
-def valid_trace(traceparent: str | None) -> str | None:
-    """A malformed one is dropped, as W3C asks."""
-    return traceparent if traceparent and _TRACEPARENT.fullmatch(traceparent) else None
 
 
 @router.get(

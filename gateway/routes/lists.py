@@ -10,8 +10,9 @@ from gateway.lists.asked import CountQuery, ListQuery
 from gateway.lists.views import AttemptsView, CountsView, PageView
 from gateway.openapi import ACCEPTED, JOB_ID, LINKS, answer, documented
 from gateway.routes.answers import Json
-from gateway.routes.jobs import LOCATION, IdempotencyKey, Traceparent, accepted_job, valid_trace
+from gateway.routes.jobs import LOCATION, IdempotencyKey, Traceparent, accepted_job
 from gateway.services import Authenticated, JobId, UsedServices
+from gateway.tracing import traceparent_of
 from gateway.views import JobView
 
 router = APIRouter(tags=["jobs"])
@@ -132,19 +133,19 @@ async def count_jobs(
 )
 async def retry(
     *,
-    request: Request,  # noqa: ARG001  a body would be ignored
+    request: Request,  # its body, where it has one, is ignored
     services: UsedServices,
     caller: Authenticated,
     job_id: JobId,
     idempotency_key: IdempotencyKey = None,
-    traceparent: Traceparent = None,
+    _traceparent: Traceparent = None,
 ) -> Response:
     """A new job with the same inputs, on the same version of its model while that is offered.
 
     The job that has ended stays as it is; the new one names it in `retry_of`.
     """
     accepted = await services.retrier.retry(
-        caller.tenant, job_id, idempotency_key=idempotency_key, traceparent=valid_trace(traceparent)
+        caller.tenant, job_id, idempotency_key=idempotency_key, traceparent=traceparent_of(request)
     )
     headers = {"Location": services.links.job(str(accepted.submitted.id))}
     if accepted.submitted.fresh:

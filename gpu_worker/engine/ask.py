@@ -23,6 +23,8 @@ class Ask:
         log: Where what it prints goes.
         on_progress: Called with 0 … 1.
         on_begin: Called when it enters its first stage.
+        label: The caller's own.
+        together: The labels of all that went to the device with it, where they were several.
         number: On the wire.
         overdue: Its time was up, so its process was killed.
         begun: It has been in a stage.
@@ -34,6 +36,8 @@ class Ask:
     log: OutputTail = field(default_factory=OutputTail)
     on_progress: Callable[[float], None] | None = None
     on_begin: Callable[[], None] | None = None
+    label: object = None
+    together: tuple[object, ...] = ()
     number: int = 0
     overdue: bool = False
     begun: bool = False

@@ -47,6 +47,7 @@ class EngineCall:
         priority: 0 … 10: of those that stand in line the higher one goes first.
         attempt: Tells attempts at one job apart, where that can matter.
         log: Filled while the attempt runs with the last 64 KiB that it prints; readable at any time.
+        label: The caller's own, for `EngineResult.together`.
     """
 
     job_id: str
@@ -58,6 +59,7 @@ class EngineCall:
     log: OutputTail = field(default_factory=OutputTail)
     attempt: str = ""
     priority: int = 5
+    label: object = None
 
     @property
     def run_id(self) -> str:
@@ -107,12 +109,16 @@ class EngineResult:
     Attributes:
         timings: Seconds: prepare_s, infer_s, finish_s, and load_s where this call had to load the model.
         batch_size: How many jobs shared its `infer`.
+        began: When prepare, infer and finish began, on the machine's monotonic clock.
+        together: The labels of all that went to the device with it, its own among them.
     """
 
     outputs: dict[str, OutputFile]
     timings: dict[str, float]
     log_tail: str
     batch_size: int = 1
+    began: dict[str, float] = field(default_factory=dict)
+    together: tuple[object, ...] = ()
 
 
 def load_frame(model: Model) -> Frame:
@@ -147,7 +153,9 @@ def _source_of(given: Path | Inline) -> dict[str, Any]:
     return {"json": given.value} if isinstance(given, Inline) else {"path": str(given)}
 
 
-def result_of(reply: Frame, call: EngineCall, load: LoadReport | None) -> EngineResult:
+def result_of(
+    reply: Frame, call: EngineCall, load: LoadReport | None, together: tuple[object, ...] = ()
+) -> EngineResult:
     """The result that a `done` frame tells, each file checked: an algorithm may have forged the frame.
 
     Raises:
@@ -156,11 +164,12 @@ def result_of(reply: Frame, call: EngineCall, load: LoadReport | None) -> Engine
     try:
         outputs = {name: _output_of(call, **reply["outputs"][name]) for name in call.model.outputs}
         timings = {name: float(value) for name, value in reply["timings"].items()}
+        began = {name: float(value) for name, value in reply.get("began", {}).items()}
         batch_size = int(reply["batch_size"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise EngineDied(_FORGED) from error
     timings |= {"load_s": load.load_s} if load else {}
-    return EngineResult(outputs, timings, call.log.text(), batch_size)
+    return EngineResult(outputs, timings, call.log.text(), batch_size, began, together)
 
 
 def _output_of(

@@ -187,7 +187,8 @@ class EngineHost:
         self._loaded.use(call.model.ref)
         try:
             reply = await self._asked(process, attempt)
-            return result_of(done_of(reply), call, report if fresh else None)
+            together = attempt.ask.together if attempt.ask else ()
+            return result_of(done_of(reply), call, report if fresh else None, together)
         except (DeviceError, EngineDied):
             # a failed GPU context fails every later job, and forged answers are worse
             process.kill("was ended with its device, or for what it said", over=attempt.ask)
@@ -203,7 +204,7 @@ class EngineHost:
         attempt.check()
         call = attempt.call
         attempt.ask = ask = Ask(
-            run_frame(call), call.timeout_s, call.log, attempt.on_progress, attempt.on_begin
+            run_frame(call), call.timeout_s, call.log, attempt.on_progress, attempt.on_begin, call.label
         )
         try:
             return await bounded(process, ask)

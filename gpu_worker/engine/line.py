@@ -27,6 +27,7 @@ class Work:
         kind: Works of the same kind may share an `infer`.
         raw: What `infer` made of it.
         timings: Seconds by stage.
+        began: When each stage began, on the machine's monotonic clock.
         batch_size: How many jobs shared its `infer`.
     """
 
@@ -39,6 +40,7 @@ class Work:
     kind: Hashable = None
     raw: Any = None
     timings: dict[str, float] = field(default_factory=dict)
+    began: dict[str, float] = field(default_factory=dict)
     batch_size: int = 1
 
 

@@ -248,8 +248,11 @@ class EngineProcess:
         for ask in leaving:  # it may be in the next stage already
             if not any(ask in others for others in self._stages.values()):
                 ask.leave(now)
+        mates = tuple(ask.label for ask in entering) if len(entering) > 1 else ()
         for ask in entering:
             ask.enter(now)
+            if stage == "device":
+                ask.together = mates
 
     def _look_soon(self) -> None:
         if self._looking is None:

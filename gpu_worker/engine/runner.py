@@ -115,18 +115,20 @@ class Runner:
 
 
 class timed:  # noqa: N801  used as a word of the language; a generator would cost more than what it measures
-    """Write down how many seconds a block took."""
+    """Write down how many seconds a block took, and when it began."""
 
-    __slots__ = ("_began", "_name", "_timings")
+    __slots__ = ("_at", "_began", "_name", "_timings")
 
-    def __init__(self, timings: dict[str, float], name: str) -> None:
-        self._timings, self._name = timings, name
+    def __init__(self, timings: dict[str, float], name: str, at: dict[str, float] | None = None) -> None:
+        self._timings, self._name, self._at = timings, name, at
 
     def __enter__(self) -> None:
         self._began = time.perf_counter()
 
     def __exit__(self, *_: object) -> None:
         self._timings[self._name] = round(time.perf_counter() - self._began, 6)
+        if self._at is not None:
+            self._at[self._name.removesuffix("_s")] = self._began
 
 
 def _shape_of(item: Any) -> Hashable:

@@ -221,7 +221,7 @@ class Service:
     # --- the steps
 
     def _prepare(self, work: Work) -> None:
-        with timed(work.timings, "prepare_s"):
+        with timed(work.timings, "prepare_s", work.began):
             work.item = work.runner.prepare(work.request, work.job)
             if work.runner.batching is not None:
                 work.kind = work.runner.shape_of(work.item)
@@ -242,9 +242,10 @@ class Service:
         took = round(time.perf_counter() - began, 6)
         for work, raw in zip(batch, raws, strict=True):
             work.raw, work.timings["infer_s"], work.batch_size = raw, took, len(batch)
+            work.began["infer"] = began
 
     def _finish(self, work: Work) -> None:
-        with timed(work.timings, "finish_s"):
+        with timed(work.timings, "finish_s", work.began):
             outputs = work.runner.finish(work.item, work.raw, work.request.scratch, inline=True)
         work.raw = {"op": "done", "outputs": outputs}
 
@@ -295,7 +296,12 @@ class Service:
         self._works.pop(work.number, None)
         self._canceled.discard(work.number)
         _flush()  # before the answer: what was printed must be in the pipe when the worker reads it
-        told: dict[str, Any] = {"id": work.number, "timings": work.timings, "batch_size": work.batch_size}
+        told: dict[str, Any] = {
+            "id": work.number,
+            "timings": work.timings,
+            "began": work.began,
+            "batch_size": work.batch_size,
+        }
         reply = work.raw | told
         if threading.current_thread() is threading.main_thread():
             self._answers.append(reply)

@@ -25,6 +25,9 @@ from shared.adapters.topology import DEAD_LETTERS, declare, look_at, queue_name
 from shared.errors import Misconfigured, Unavailable
 from shared.messages import encode_hint
 from shared.settings import RabbitMQ
+from shared.telemetry.conventions import messaging
+from shared.telemetry.tracecontext import parse_traceparent
+from shared.telemetry.tracing import NOTHING, OFF, Kind, Span, Tracing
 
 PERSISTENT = 2
 
@@ -60,8 +63,9 @@ class _Session:
 class Publisher:
     """One per process. Connects when it is needed and again when the connection is gone."""
 
-    def __init__(self, settings: RabbitMQ, *, name: str) -> None:
+    def __init__(self, settings: RabbitMQ, *, name: str, tracing: Tracing = OFF) -> None:
         self._settings = settings
+        self._tracing = tracing
         self._name = f"{name}-publisher"
         self._queues = [DEAD_LETTERS]
         self._vanished: set[str] = set()
@@ -97,8 +101,20 @@ class Publisher:
             Unavailable: Not confirmed in time: it may be there or not.
             Misconfigured: The queue exists with other arguments.
         """
-        properties = _properties(priority=priority)
-        await self._send(queue_name(queue), encode_hint(job_id, traceparent), properties)
+        name = queue_name(queue)
+        headers = {"traceparent": traceparent} if traceparent else None  # for tools that know no hints
+        properties = _properties(priority=priority, headers=headers)
+        with self._span(name, job_id, traceparent):
+            await self._send(name, encode_hint(job_id, traceparent), properties)
+
+    def _span(self, name: str, job_id: UUID, traceparent: str | None) -> Span:
+        """Of one sending: below the span that created the message, and linked to it."""
+        if not self._tracing.on or (created := parse_traceparent(traceparent)) is None:
+            return NOTHING
+        said = messaging("publish", "send", name, job_id)
+        return self._tracing.span(
+            f"publish {name}", created, kind=Kind.CLIENT, attributes=said, links=(created,)
+        )
 
     async def dead_letter(self, body: bytes, reason: str) -> None:
         """Keep a message that nobody can act on, with the reason, for a person to look at.
@@ -252,9 +268,11 @@ def _properties(*, priority: int = 0, headers: dict[str, Any] | None = None) -> 
 
 
 @asynccontextmanager
-async def open_publisher(settings: RabbitMQ, *, name: str) -> AsyncIterator[Publisher]:
+async def open_publisher(
+    settings: RabbitMQ, *, name: str, tracing: Tracing = OFF
+) -> AsyncIterator[Publisher]:
     """A publisher, closed at the end; it connects at its first use, so the broker may still be away."""
-    publisher = Publisher(settings, name=name)
+    publisher = Publisher(settings, name=name, tracing=tracing)
     try:
         yield publisher
     finally:

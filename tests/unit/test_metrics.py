@@ -33,7 +33,7 @@ ROW = re.compile(r"^\| `(leveret_\w+)` \| (\w+) \| (.*?) \| (.+) \|$", re.MULTIL
 LABEL_ROW = re.compile(r"^\| ((?:`[a-z]+`(?:, )?)+) \| ", re.MULTILINE)
 APART = ("gateway.client", "gpu_worker.engine", "gpu_worker.handlers")
 """They run where no metrics page is."""
-NAME = re.compile(r"leveret_(gateway|worker|scaler|catalog)_[a-z_]+")
+NAME = re.compile(r"leveret_(gateway|worker|scaler|catalog|tracing)_[a-z_]+")
 UNITS = ("_seconds", "_bytes", "_jobs", "_workers", "_total")
 
 

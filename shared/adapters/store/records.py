@@ -27,11 +27,12 @@ Wasted is what had to be done again: attempts that were retried, given back or l
 
 
 def event_of(row: asyncpg.Record) -> Event:
-    """The event in a row with ``job_id, seq, type, at, data``."""
+    """The event in a row with ``job_id, seq, type, at, data``, and ``traceparent`` where it is to be told."""
     return Event(
         seq=row["seq"],
         job_id=row["job_id"],
         type=EventType(row["type"]),
         at=row["at"],
         data=row["data"],
+        traceparent=row.get("traceparent"),
     )

@@ -5,17 +5,25 @@ Each locks a bounded batch with SKIP LOCKED, so that every gateway replica runs 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import asyncpg
+
 from shared.adapters.store.pool import Database
 from shared.adapters.store.records import CANCELED, RECEIPT, START_TIMEOUT, WORKER_LOST, event_of
+from shared.adapters.topology import queue_name
+from shared.errors import EngineDied
 from shared.events import Event
 from shared.jobs import MAX_RELEASES
 from shared.tariff import CURRENCY
+from shared.telemetry.conventions import attempt, messaging
+from shared.telemetry.tracecontext import Context, attempt_span_id, parse_traceparent
+from shared.telemetry.tracing import OFF, Ended, Kind, Tracing
 
 BATCH = 200
 REPUBLISH_S = 30.0
@@ -110,7 +118,9 @@ with lapsed as (
     ) r
     returning job_id, seq, type, at, data
 )
-select e.*, s.tenant from event e join specs s on s.id = e.job_id
+select e.*, s.tenant, s.traceparent, s.model || '@' || s.model_version as model, g.queue, g.spent,
+       g.fence - 1 as fence, extract(epoch from g.left_at - g.started_at)::double precision as took_s
+from event e join specs s on s.id = e.job_id join gone g on g.id = e.job_id
 """  # noqa: S608  a constant of ours
 
 WAKE = """
@@ -127,7 +137,7 @@ with due as (
     insert into events (job_id, seq, type, at, data) select id, seq, 'job.queued', queued_at, '{}' from woken
     returning job_id, seq, type, at, data
 )
-select e.*, s.tenant from event e join specs s on s.id = e.job_id
+select e.*, s.tenant, s.traceparent from event e join specs s on s.id = e.job_id
 """
 
 EXPIRE_STARTS = """
@@ -145,7 +155,7 @@ with late as (
     from gone
     returning job_id, seq, type, at, data
 )
-select e.*, s.tenant from event e join specs s on s.id = e.job_id
+select e.*, s.tenant, s.traceparent from event e join specs s on s.id = e.job_id
 """
 
 
@@ -167,13 +177,20 @@ class RelayStore:
         database: Where the jobs are.
         server_grace_s: How long PostgreSQL must have been up before a lease may be judged.
         currency: Of receipts.
+        tracing: Hears of the attempts whose workers went silent: nobody else can tell of them.
     """
 
     def __init__(
-        self, database: Database, *, server_grace_s: float = SERVER_GRACE_S, currency: str = CURRENCY
+        self,
+        database: Database,
+        *,
+        server_grace_s: float = SERVER_GRACE_S,
+        currency: str = CURRENCY,
+        tracing: Tracing = OFF,
     ) -> None:
         self._database = database
         self._currency = currency
+        self._tracing = tracing
         self._server_grace_s = server_grace_s
 
     async def take_due(self) -> list[Due]:
@@ -187,9 +204,18 @@ class RelayStore:
 
     async def expire_leases(self) -> list[tuple[str, Event]]:
         """Running jobs whose worker went silent: queued again, failed at the last attempt, or canceled."""
-        return await self._events(
-            EXPIRE_LEASES, BATCH, self._server_grace_s, WORKER_LOST, CANCELED, MAX_RELEASES, self._currency
-        )
+        values = (BATCH, self._server_grace_s, WORKER_LOST, CANCELED, MAX_RELEASES, self._currency)
+        rows = await self._database.write(EXPIRE_LEASES, *values)
+        if self._tracing.on:
+            for row in rows:
+                self._tell_lost(row)
+        return [(row["tenant"], event_of(row)) for row in rows]
+
+    def _tell_lost(self, row: asyncpg.Record) -> None:
+        """The span of an attempt under its own id: what its worker told before hangs below it."""
+        created = parse_traceparent(row["traceparent"])
+        if created is not None and created.sampled:
+            self._tracing.tell(_lost(row, created))
 
     async def wake_waiting(self) -> list[tuple[str, Event]]:
         """Waiting jobs whose time has come are queued."""
@@ -201,3 +227,23 @@ class RelayStore:
 
     async def _events(self, sql: str, *values: Any) -> list[tuple[str, Event]]:
         return [(row["tenant"], event_of(row)) for row in await self._database.write(sql, *values)]
+
+
+def _lost(row: asyncpg.Record, created: Context) -> Ended:
+    queue, job_id, now_ns = queue_name(row["queue"]), row["job_id"], time.time_ns()
+    which = attempt(
+        job_id=job_id, attempt=row["spent"], fence=row["fence"], model=row["model"], tenant=row["tenant"]
+    )
+    return Ended(
+        name=f"process {queue}",
+        kind=Kind.CONSUMER,
+        context=created.child(attempt_span_id(job_id, row["fence"])),
+        parent=created,
+        # The database's clock says how long it took, ours when that was over: just now.
+        start_ns=now_ns - int(row["took_s"] * 1e9),
+        end_ns=now_ns,
+        attributes={**messaging("process", "process", queue, job_id), **which, "leveret.job.state": "lost"},
+        links=(created,),
+        error=EngineDied.code,
+        remote=True,
+    )

@@ -13,12 +13,10 @@ from hypothesis import strategies as st
 from gateway.intake import parse
 from gateway.problems import KINDS, Problems
 from gateway.refusals import Malformed
-from gateway.routes.jobs import _wait_s, valid_trace
+from gateway.routes.jobs import _wait_s
 from gateway.schemas import Submission, unstorable
 from shared import errors
 from shared.errors import InvalidJob, LeveretError
-
-TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 @pytest.mark.parametrize(
@@ -39,24 +37,6 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 )
 def test_a_preference_is_taken_where_it_is_one(prefer: list[str], seconds: int) -> None:
     assert _wait_s(prefer) == seconds
-
-
-@pytest.mark.parametrize(
-    ("given_trace", "kept"),
-    [
-        (TRACE, TRACE),
-        (None, None),
-        ("", None),
-        (TRACE.upper(), None),
-        (TRACE + "-more", None),
-        ("ff" + TRACE[2:], None),
-        ("00-" + "0" * 32 + TRACE[35:], None),
-        (TRACE[:36] + "0" * 16 + "-01", None),
-        (TRACE + "\n", None),
-    ],
-)
-def test_a_trace_context_is_passed_on_or_dropped(given_trace: str | None, kept: str | None) -> None:
-    assert valid_trace(given_trace) == kept
 
 
 JSON = st.recursive(
