@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from shared.catalog import Model
+from shared.errors import Misconfigured
 from shared.events import Event
 from shared.jobs import Attempt, Job, NewJob, State
 
@@ -149,8 +150,9 @@ class Publisher(Protocol):
     async def declare(self, queues: Iterable[str]) -> None:
         """Make sure that these queues exist as they must be; raises Misconfigured, and the others work."""
 
-    def check(self, queue: str) -> None:
-        """Raise Misconfigured where a queue is known not to be as it must."""
+    @property
+    def refused(self) -> Mapping[str, Misconfigured]:
+        """By queue, why those that are known not to be as they must cannot be used."""
 
 
 class Bus(Protocol):

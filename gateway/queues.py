@@ -34,7 +34,9 @@ class Queues:
 
     def check(self, queue: str) -> None:
         """Raise Misconfigured where the broker's queue cannot be used as it is."""
-        self._publisher.check(queue)
+        problem = self._publisher.refused.get(queue)
+        if problem is not None:
+            raise problem
 
     async def adopt(self, catalog: Catalog) -> None:
         """Declare the queues that are new. None is given up with its last model: jobs may be in it."""
@@ -46,7 +48,7 @@ class Queues:
         """Declare refused ones again, for ever."""
         while True:
             await asyncio.sleep(LOOK_AGAIN_S)
-            if self._any_refused():
+            if self._names.intersection(self._publisher.refused):
                 await self.declare()
 
     async def declare(self) -> None:
@@ -57,11 +59,3 @@ class Queues:
             log.error("queue.refused", reason=str(error))  # noqa: TRY400  the operator's to mend, no defect
         except Unavailable as error:
             log.warning("queue.undeclared", reason=str(error))
-
-    def _any_refused(self) -> bool:
-        try:
-            for name in self._names:
-                self._publisher.check(name)
-        except Misconfigured:
-            return True
-        return False

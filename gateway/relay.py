@@ -18,7 +18,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Protocol
@@ -81,8 +81,8 @@ Announcements = Sequence[tuple[str, Event]]
 class RelayRows(Protocol):
     """The relay's duties as the store offers them; all raise Unavailable and OutcomeUnknown."""
 
-    async def take_due(self) -> Sequence[Due]:
-        """Rows to publish now, their next try set."""
+    async def take_due(self, *, refused: Collection[str] = ()) -> Sequence[Due]:
+        """Rows to publish now, their next try set; those of refused queues stay due."""
 
     async def put_back(self, marks: Sequence[tuple[UUID, datetime]]) -> None:
         """Rows whose message could not be sent: soon due again, the try not counted."""
@@ -170,13 +170,13 @@ class Relay:
             OutcomeUnknown: Its answer was lost.
         """
         self._due.clear()
-        due = await self._rows.take_due()
+        due = await self._rows.take_due(refused=self._publisher.refused)
         if due:  # there may be more
             self._due.set()
         sent = await asyncio.gather(*(self._publish(row) for row in due))
-        kept = [row for row, away in zip(due, sent, strict=True) if away]
+        kept = [(row.id, row.publish_due) for row, gone in zip(due, sent, strict=True) if not gone]
         if kept:
-            await self._rows.put_back([(row.id, row.publish_due) for row in kept])
+            await self._rows.put_back(kept)
 
     async def _repeat(self, duty: Callable[[], Awaitable[None]], wake: asyncio.Event | None = None) -> None:
         wake = wake or asyncio.Event()
@@ -235,17 +235,14 @@ class Relay:
         return msgspec.json.encode(job_document(job)) if job else None
 
     async def _publish(self, row: Due) -> bool:
-        """Send one message; whether the broker was away for it."""
+        """Send one message; whether the broker has it."""
         try:
             await self._publisher.publish(
                 row.queue, row.id, priority=row.priority, traceparent=row.traceparent
             )
-        except Unavailable as error:
-            log.warning("relay.unpublished", job_id=str(row.id), queue=row.queue, reason=str(error))
-            return True
-        except Misconfigured as error:  # the row is due again, later each time
+        except (Unavailable, Misconfigured) as error:
             log.warning("relay.unpublished", job_id=str(row.id), queue=row.queue, reason=str(error))
             return False
         REPUBLISHED.labels(row.queue).inc()
         await self._submits.published(row.id, row.publish_due)
-        return False
+        return True

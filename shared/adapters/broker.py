@@ -88,11 +88,11 @@ class Publisher:
         for problem in session.refused.values():
             raise problem
 
-    def check(self, queue: str) -> None:
-        """Raise Misconfigured where the present connection met the queue with other arguments."""
-        name = queue_name(queue)
-        if self._session is not None and name in self._session.refused:
-            raise self._session.refused[name]
+    @property
+    def refused(self) -> dict[str, Misconfigured]:
+        """By the catalog's names, the queues that the present connection met with other arguments."""
+        found = self._session.refused if self._session is not None else {}
+        return {name.removeprefix(queue_name("")): problem for name, problem in found.items()}
 
     async def publish(self, queue: str, job_id: UUID, *, priority: int, traceparent: str | None) -> None:
         """Send the hint that a row wants to run; return once the broker has it on disk.

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from shared.errors import LeveretError
+from shared.errors import LeveretError, Misconfigured
 
 
 @dataclass
@@ -25,7 +25,7 @@ class FakePublisher:
     declared: list[str] = field(default_factory=list)
     confirms: asyncio.Event = field(default_factory=asyncio.Event)
     failure: LeveretError | None = None
-    refused: dict[str, LeveretError] = field(default_factory=dict)
+    refused: dict[str, Misconfigured] = field(default_factory=dict)
     cancelled: int = 0
 
     async def publish(self, queue: str, job_id: UUID, *, priority: int, traceparent: str | None) -> None:
@@ -42,7 +42,3 @@ class FakePublisher:
         self.declared += queues
         for error in self.refused.values():
             raise error
-
-    def check(self, queue: str) -> None:
-        if queue in self.refused:
-            raise self.refused[queue]

@@ -448,6 +448,14 @@ async def test_the_relay_takes_each_due_row_once_and_the_confirm_clears_only_its
     assert marks == {high.id: None, low.id: taken[1].publish_due}
 
 
+async def test_what_is_due_for_a_refused_queue_stays_so(store: Store) -> None:
+    job = new_job()
+    await store.submits.submit(job)
+    await store.database.write("update jobs set publish_due = clock_timestamp()")
+    assert await store.relay.take_due(refused=["elsewhere", job.queue]) == []
+    assert [due.id for due in await store.relay.take_due(refused=["elsewhere"])] == [job.id]
+
+
 async def test_what_the_broker_was_away_for_is_soon_due_again_and_the_try_not_counted(store: Store) -> None:
     job = new_job()
     await store.submits.submit(job)

@@ -10,7 +10,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from shared.adapters.consumer import STEP_S
-from shared.errors import Unavailable
+from shared.errors import Misconfigured, Unavailable
 from shared.messages import decode_hint, encode_hint
 from tests.machine.wire import Link, Process, Server
 
@@ -262,8 +262,10 @@ class Publisher:
     async def declare(self, queues: Iterable[str]) -> None:
         await self._call(lambda: None)
 
-    def check(self, queue: str) -> None:
+    @property
+    def refused(self) -> dict[str, Misconfigured]:
         """None is ever declared otherwise."""
+        return {}
 
     async def depth(self, queue: str) -> Ready:
         return await self._call(lambda: self._look(queue))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -25,7 +25,8 @@ class MemoryRelay:
         self._table = table
         self._server_grace_s = server_grace_s
 
-    def take_due(self) -> list[Due]:
+    def take_due(self, *, refused: Collection[str] = ()) -> list[Due]:
+        assert not refused, "no queue of this world is ever refused"
         now = self._table.now()
         due = [row for row in self._table.rows.values() if row.publish_due and row.publish_due <= now]
         due.sort(key=lambda row: (-row.priority, row.publish_due))

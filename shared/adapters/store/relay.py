@@ -6,7 +6,7 @@ Each locks a bounded batch with SKIP LOCKED, so that every gateway replica runs 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -34,7 +34,7 @@ SERVER_GRACE_S = 20.0
 
 TAKE_DUE = """
 with due as (
-    select id from jobs where publish_due <= clock_timestamp()
+    select id from jobs where publish_due <= clock_timestamp() and queue <> all($4)
     order by priority desc, publish_due limit $1 for update skip locked
 ), taken as (
     update jobs j set publish_tries = publish_tries + 1,
@@ -193,9 +193,9 @@ class RelayStore:
         self._tracing = tracing
         self._server_grace_s = server_grace_s
 
-    async def take_due(self) -> list[Due]:
+    async def take_due(self, *, refused: Collection[str] = ()) -> list[Due]:
         """Rows to publish now, highest priority first; the next try is set before, not after."""
-        rows = await self._database.write(TAKE_DUE, BATCH, REPUBLISH_S, REPUBLISH_CAP_S)
+        rows = await self._database.write(TAKE_DUE, BATCH, REPUBLISH_S, REPUBLISH_CAP_S, list(refused))
         return [Due(**row) for row in rows]
 
     async def put_back(self, marks: Sequence[tuple[UUID, datetime]]) -> None:

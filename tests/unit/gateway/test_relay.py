@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
@@ -45,9 +45,10 @@ class FakeRows:
     async def put_back(self, marks: Sequence[tuple[UUID, datetime]]) -> None:
         self.put.extend(marks)
 
-    async def take_due(self) -> Sequence[FakeDue]:
-        taken, self.due = self.due[:BATCH], self.due[BATCH:]
-        return taken
+    async def take_due(self, *, refused: Collection[str] = ()) -> Sequence[FakeDue]:
+        wanted = [row for row in self.due if row.queue not in refused][:BATCH]
+        self.due = [row for row in self.due if row not in wanted]
+        return wanted
 
     async def expire_leases(self) -> Sequence[tuple[str, Event]]:
         self.calls.append("judged")
@@ -91,19 +92,19 @@ class FakeStore:
 @dataclass
 class FakePublisher:
     sent: list[UUID] = field(default_factory=list)
-    refused: str = ""
+    plain: str = ""
+    """A queue without priorities; known as such once it has been met."""
     away: bool = False
+    refused: dict[str, Misconfigured] = field(default_factory=dict)
 
     async def publish(self, queue: str, job_id: UUID, *, priority: int, traceparent: str | None) -> None:
-        if queue == self.refused:
-            raise Misconfigured("no priorities")
+        if queue == self.plain:
+            raise self.refused.setdefault(queue, Misconfigured("no priorities"))
         if self.away:
             raise Unavailable("away")
         self.sent.append(job_id)
 
     async def declare(self, queues: object) -> None: ...
-
-    def check(self, queue: str) -> None: ...
 
 
 @dataclass
@@ -194,15 +195,16 @@ async def test_a_duty_that_is_canceled_by_nobody_ends_the_relay(monkeypatch: pyt
     assert "relay.publish" in str(ended.value.exceptions)
 
 
-async def _canceled() -> None:
+async def _canceled(*, refused: Collection[str]) -> None:
+    del refused
     raise asyncio.CancelledError
 
 
 async def test_a_queue_that_is_refused_or_a_broker_that_is_away_leaves_the_row_due() -> None:
     house = House()
-    house.publisher.refused = "plain"
-    good = FakeDue(uuid7())
-    house.rows.due = [FakeDue(uuid7(), queue="plain"), good]
+    house.publisher.plain = "plain"
+    met, good = FakeDue(uuid7(), queue="plain"), FakeDue(uuid7())
+    house.rows.due = [met, good]
     await house.relay.publish()
     assert house.store.confirmed == [good.id]
 
@@ -211,7 +213,24 @@ async def test_a_queue_that_is_refused_or_a_broker_that_is_away_leaves_the_row_d
     house.rows.due = [kept]
     await house.relay.publish()
     assert house.store.confirmed == [good.id]
-    assert house.rows.put == [(kept.id, kept.publish_due)]
+    assert house.rows.put == [(each.id, each.publish_due) for each in (met, kept)]
+
+
+async def test_rows_of_a_queue_that_is_known_to_be_refused_stay_due_for_who_may_use_it() -> None:
+    """Another gateway may have seen it mended already: a try here would put them off."""
+    house = House()
+    house.publisher.plain = "plain"
+    house.rows.due = [FakeDue(uuid7(), queue="plain")]
+    await house.relay.publish()
+
+    waiting = FakeDue(uuid7(), queue="plain")
+    house.rows.due = [waiting]
+    await house.relay.publish()
+    assert house.rows.due == [waiting]
+    house.publisher.plain = ""
+    house.publisher.refused.clear()
+    await house.relay.publish()
+    assert house.store.confirmed == [waiting.id]
 
 
 async def test_no_lease_is_judged_before_steady_answers() -> None:
