@@ -75,6 +75,8 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(HERE / "models", root, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(root / "cutout" / "u2netp.onnx", root / "endless")
     _clone(root / "gated", "doomed", queue="faults")
+    for name in ("dear", "cheap"):
+        _clone(root / "gated", name, queue="priced")
     write_index(root)
     return root
 
