@@ -68,8 +68,10 @@ def print_receipt(
 
 def _timings(timings: Mapping[str, float]) -> str:
     known = [name for name in _STAGES if name in timings]
-    others = [name for name in timings if name not in known]
-    return " · ".join(f"{name.removesuffix('_s')} {_duration(timings[name])}" for name in known + others)
+    others = [name for name in timings if name not in known and name.endswith("_s")]
+    spans = [f"{name.removesuffix('_s')} {_duration(timings[name])}" for name in known + others]
+    shared = timings.get("batch_size", 1)
+    return " · ".join([*spans, f"in a batch of {shared:g}"] if shared > 1 else spans)
 
 
 def _total(job: JobView) -> str:

@@ -69,6 +69,14 @@ def test_submit_sends_waits_saves_and_tells(
     assert "results/cutout.png" in printed
 
 
+def test_a_batch_is_told_by_its_size_and_not_as_a_span(target: FakeGateway, out: Callable[[], str]) -> None:
+    target.script[-1][1]["timings"] = {"infer_s": 0.25, "batch_size": 4.0}
+
+    assert run(["submit", "cutout", "image=@face.jpg"]) == 0
+
+    assert "infer 250 ms · in a batch of 4\n" in out()
+
+
 def test_short_texts_are_printed_when_nothing_is_saved(target: FakeGateway, out: Callable[[], str]) -> None:
     target.content = b'{"label": "[bold]cat"}'
     target.succeed(content_type="application/json")
