@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from gateway import views
 from gateway.problems import KINDS, MEDIA_TYPE, Problems
-from gateway.schemas import FleetLimits, Login, Options, Submission, UploadRequest
+from gateway.schemas import FleetLimits, Login, NewKey, Options, Submission, UploadRequest
 
 Responses = dict[int | str, dict[str, Any]]
 _REF = "#/components/schemas/"
@@ -153,6 +153,15 @@ LOGIN_BODY: dict[str, Any] = {
         "application/json": {"schema": {"$ref": f"{_REF}Login"}, "example": {"key": f"lev_{'A' * 43}"}}
     },
 }
+KEY_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {"$ref": f"{_REF}NewKey"},
+            "example": {"name": "ci", "tenant": "acme", "expires_in_s": 7776000},
+        }
+    },
+}
 
 
 LINKS = {
@@ -210,7 +219,7 @@ def describe(app: FastAPI, routers: Iterable[APIRouter]) -> None:
         if app.openapi_schema is None:
             document = generate()
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
-            for model in (Submission, Options, UploadRequest, FleetLimits, Login, views.ProblemView):
+            for model in (Submission, Options, UploadRequest, FleetLimits, Login, NewKey, views.ProblemView):
                 schemas.update(_schemas(model))
             _drop_default_errors(document)
             _restore_examples(routers, document)

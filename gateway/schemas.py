@@ -23,6 +23,7 @@ MAX_TIMEOUT_S = 7 * 86400
 MAX_ATTEMPTS = 20
 MAX_INTEGER = 2**63 - 1
 MAX_WORKERS = 10_000
+MAX_KEY_S = 10 * 366 * 86400
 
 Refused = tuple[str, str]
 """A field path and what is wrong with it."""
@@ -131,6 +132,24 @@ class Login(_Said):
     key: str = Field(min_length=1, max_length=200, description="An API key")
 
 
+def _whole(value: object) -> object:
+    """2.0 is the same number as 2 in JSON."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+class NewKey(_Said):
+    """A key to make."""
+
+    name: str = Field(min_length=1, max_length=100, description="To tell keys apart")
+    role: Literal["user", "operator"] = "user"
+    tenant: str | None = Field(
+        default=None, pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="Made if it is new; yours by default"
+    )
+    expires_in_s: Annotated[int, Field(ge=1, le=MAX_KEY_S), BeforeValidator(_whole)] | None = Field(
+        default=None, description="Seconds until it ends by itself; null: never"
+    )
+
+
 class LiveWish(BaseModel):
     """What a page of the dashboard shows; each message replaces the one before."""
 
@@ -140,11 +159,6 @@ class LiveWish(BaseModel):
     ids: list[UUID] = Field(default=[], max_length=200)
     newest: UUID | None = None
     scope: Literal["tenant", "all"] = "tenant"
-
-
-def _whole(value: object) -> object:
-    """2.0 is the same number as 2 in JSON."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 Workers = Annotated[int, Field(ge=0, le=MAX_WORKERS), BeforeValidator(_whole)]

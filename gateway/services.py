@@ -20,6 +20,7 @@ from gateway.live.hub import Hub
 from gateway.lookup import NO_JOB, Lookup
 from gateway.operations.accounts import Accounts
 from gateway.operations.desk import Desk
+from gateway.operations.keyring import Keyring
 from gateway.overview.board import Board
 from gateway.ports import Holder, Models, Objects
 from gateway.refusals import Forbidden
@@ -27,6 +28,7 @@ from gateway.retry import Retrier
 from gateway.settings import Gateway
 from gateway.submit import Submitter
 from shared.errors import NotFound
+from shared.settings import ProcessSettings
 from shared.telemetry.tracing import OFF, Tracing
 
 
@@ -48,6 +50,8 @@ class Services:
     audit: Audit
     lists: Lists
     retrier: Retrier
+    keyring: Keyring
+    effective: ProcessSettings
     board: Board
     hub: Hub
     failures: Failures

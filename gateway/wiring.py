@@ -32,6 +32,7 @@ from gateway.live.sources import sources
 from gateway.lookup import Lookup
 from gateway.operations.accounts import Accounts
 from gateway.operations.desk import Desk
+from gateway.operations.keyring import Keyring
 from gateway.origins import Origins
 from gateway.overview.board import Around, Board
 from gateway.queues import Queues
@@ -159,7 +160,13 @@ def _assemble(
         tracing=opened.tracing,
     )
     lists = Lists(listing, evidence)
-    desk = Desk(catalog, OperationsStore(opened.database), OverrideStore(opened.database), audit)
+    desk = Desk(
+        catalog,
+        OperationsStore(opened.database),
+        OverrideStore(opened.database),
+        PauseStore(opened.database),
+        audit,
+    )
     board = _board(catalog, opened)
     return Services(
         settings=settings.gateway,
@@ -180,6 +187,8 @@ def _assemble(
         audit=audit,
         lists=lists,
         retrier=Retrier(catalog, evidence, submitter),
+        keyring=Keyring(KeyStore(opened.database), audit),
+        effective=settings,
         board=board,
         hub=Hub(sources(LiveJobs(listing, LiveStore(opened.database)), desk, board)),
         failures=Failures(FailureStore(opened.database), listing),

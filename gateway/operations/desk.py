@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from gateway.audit import Audit, name_of
@@ -13,7 +13,7 @@ from gateway.operations.figures import (
     queue_document,
     worker_document,
 )
-from gateway.operations.ports import Load, Pace, Present, Records, Setting, Settings
+from gateway.operations.ports import Holds, Load, Pace, Pause, Present, Records, Setting, Settings
 from gateway.ports import Caller, Models
 from gateway.refusals import LimitsCrossed
 from shared.errors import NotFound
@@ -28,32 +28,63 @@ R = TypeVar("R", Load, Pace, Present)
 class Desk:
     """What operators see and do.
 
+    Args:
+        catalog: Which queues there should be.
+        records: The rows.
+        settings: What operators set of fleets.
+        holds: Which queues they hold.
+        audit: Writes down who did what.
+
     Raises from every method:
         Unavailable: PostgreSQL is away.
     """
 
-    def __init__(self, catalog: Models, records: Records, settings: Settings, audit: Audit) -> None:
+    def __init__(
+        self, catalog: Models, records: Records, settings: Settings, holds: Holds, audit: Audit
+    ) -> None:
         self._catalog = catalog
         self._records = records
         self._settings = settings
+        self._holds = holds
         self._audit = audit
 
     async def queues(self) -> list[dict[str, Any]]:
         """Every queue of the catalog, and any other that has jobs or workers."""
         loads, paces = _by_queue(await self._records.loads()), _by_queue(await self._records.paces())
         workers, settings = _by_queue(await self._records.workers()), await self._settings.overrides()
+        came, pauses = await self._records.came(), await self._holds.pauses()
         offered = self._offered()
         return [
             queue_document(
                 queue,
                 loads=loads[queue],
                 pace=next(iter(paces[queue]), None),
+                in_per_s=came.get(queue, 0.0),
+                pause=pauses.get(queue),
                 workers=workers[queue],
                 setting=settings.get(queue),
                 offered=queue in offered,
             )
-            for queue in sorted(offered | loads.keys() | workers.keys())
+            for queue in sorted(offered | loads.keys() | workers.keys() | _held(pauses))
         ]
+
+    async def hold(self, queue: str, caller: Caller, *, paused: bool) -> dict[str, Any]:
+        """Let nothing of a queue be started, or let it go on; returns the queue as it is now.
+
+        Raises:
+            NotFound: Nobody knows of such a queue.
+            OutcomeUnknown: The answer was lost; asking again is safe.
+        """
+        await self._check(queue)
+        if paused:
+            await self._holds.hold(queue, by=name_of(caller))
+        else:
+            await self._holds.let_go(queue, by=name_of(caller))
+        await self._audit.record(caller, "queue.pause" if paused else "queue.resume", queue)
+        found = [each for each in await self.queues() if each["queue"] == queue]
+        if not found:  # its last job, worker and model left meanwhile
+            raise NotFound(NO_QUEUE)
+        return found[0]
 
     async def workers(self, queue: str | None) -> list[dict[str, Any]]:
         """Every worker that may be there, or those of one queue, which nobody needs to know of."""
@@ -131,6 +162,10 @@ class Desk:
 
     def _offered(self) -> set[str]:
         return {model.queue for model in self._catalog.models}
+
+
+def _held(pauses: Mapping[str, Pause]) -> set[str]:
+    return {queue for queue, pause in pauses.items() if pause.paused}
 
 
 def _sound(name: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gateway.operations.ports import Decided, Load, Pace, Present, Setting
+from gateway.operations.ports import Decided, Load, Pace, Pause, Present, Setting
 from shared.events import timestamp
 from shared.jobs import PRIORITY_CLASSES, class_of
 
@@ -26,6 +26,8 @@ def queue_document(
     workers: Iterable[Present],
     setting: Setting | None,
     offered: bool,
+    in_per_s: float = 0.0,
+    pause: Pause | None = None,
 ) -> dict[str, Any]:
     """One queue as `GET /v1/queues` shows it.
 
@@ -36,6 +38,8 @@ def queue_document(
         workers: Its own.
         setting: What an operator set of its fleet.
         offered: Whether the catalog has a model for it.
+        in_per_s: How many jobs a second came lately.
+        pause: What an operator said of holding it.
     """
     crew = crew_document(workers)
     waiting, running = sum(load.waiting for load in loads), sum(load.running for load in loads)
@@ -51,6 +55,10 @@ def queue_document(
             if load.waiting or load.running
         ],
         "ended_per_min": None if pace is None else round(pace.ended * 60 / pace.window_s, 3),
+        "in_per_s": round(in_per_s, 3),
+        "out_per_s": out_per_s(pace),
+        **drain_document(waiting, in_per_s, out_per_s(pace)),
+        **pause_document(pause),
         "mean_s": mean_s(pace),
         "eta_s": eta_s(waiting, running, slots=crew["slots"], job_s=mean_s(pace)),
         "workers": crew,
@@ -69,6 +77,33 @@ def _counts(loads: Iterable[Load]) -> dict[str, Any]:
         "waiting": sum(load.waiting for load in found),
         "running": sum(load.running for load in found),
         "oldest_s": round(max(ages), 3) if ages else None,
+    }
+
+
+def out_per_s(pace: Pace | None) -> float | None:
+    """How many jobs a second ended lately; None where no attempt ended within the hour."""
+    return None if pace is None else round(pace.ended / pace.window_s, 3)
+
+
+def drain_document(waiting: int, in_per_s: float, out_per_s: float | None) -> dict[str, float | None]:
+    """In which time all that waits is done as things go: at best nothing comes, at worst as much as lately.
+
+    A worst case of None beside a best case says that as much comes as goes: it does not drain.
+    """
+    low = high = None
+    if waiting and out_per_s:
+        low = round(waiting / out_per_s, 3)
+        high = round(waiting / (out_per_s - in_per_s), 3) if out_per_s > in_per_s else None
+    return {"drain_low_s": low, "drain_high_s": high}
+
+
+def pause_document(pause: Pause | None) -> dict[str, Any]:
+    """Who holds a queue, since when; nobody where it goes on."""
+    held = pause if pause and pause.paused else None
+    return {
+        "paused": held is not None,
+        "paused_by": held.changed_by if held else None,
+        "paused_at": timestamp(held.changed_at) if held else None,
     }
 
 

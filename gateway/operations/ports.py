@@ -159,6 +159,16 @@ class Pauses(Protocol):
         """By queue; raises Unavailable."""
 
 
+class Holds(Pauses, Protocol):
+    """Holds queues, and lets them go on."""
+
+    async def hold(self, queue: str, *, by: str) -> Pause:
+        """Nothing of it is started from now on."""
+
+    async def let_go(self, queue: str, *, by: str) -> Pause:
+        """It goes on, with what has waited meanwhile."""
+
+
 class Decided(Protocol):
     """A decision of the scaler."""
 
@@ -203,6 +213,9 @@ class Records(Protocol):
 
     async def paces(self) -> Sequence[Pace]:
         """Every queue of which an attempt ended within the hour."""
+
+    async def came(self) -> Mapping[str, float]:
+        """By queue how many jobs a second came lately; none where it is missing."""
 
     async def workers(self) -> Sequence[Present]:
         """Every worker that may be there."""

@@ -66,6 +66,18 @@ class QueueView(CountsView):
     ended_per_min: float | None = Field(
         description="Jobs that ended, by the last five minutes; null where no attempt ended within the hour"
     )
+    in_per_s: float = Field(description="Jobs that came, by the last five minutes")
+    out_per_s: float | None = Field(description="As `ended_per_min`, by the second")
+    drain_low_s: float | None = Field(
+        description="In which all that waits is done at this pace if nothing comes; null where nothing waits "
+        "or no pace is known"
+    )
+    drain_high_s: float | None = Field(
+        description="The same if as much comes as lately; null beside a number: it does not drain"
+    )
+    paused: bool = Field(description="Nothing of it is started; what runs goes on")
+    paused_by: str | None = Field(description="The key that holds it, as tenant/name")
+    paused_at: AwareDatetime | None
     mean_s: float | None = Field(
         description="For how long a job holds a slot, by the last hour's attempts; null below five of them"
     )

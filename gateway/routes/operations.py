@@ -8,7 +8,15 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from gateway.intake import parse, small_body
 from gateway.openapi import JOB_ID, LIMITS_BODY, answer, documented
-from gateway.operations.views import DecisionsView, FleetsView, FleetView, QueuesView, WorkersView, WorkerView
+from gateway.operations.views import (
+    DecisionsView,
+    FleetsView,
+    FleetView,
+    QueuesView,
+    QueueView,
+    WorkersView,
+    WorkerView,
+)
 from gateway.refusals import InvalidRequest
 from gateway.routes.answers import Json
 from gateway.schemas import MAX_INTEGER, FleetLimits
@@ -41,6 +49,13 @@ _QUEUE = {
         {"priority": 5, "waiting": 10, "running": 1, "oldest_s": 42.5},
     ],
     "ended_per_min": 4.2,
+    "in_per_s": 0.05,
+    "out_per_s": 0.07,
+    "drain_low_s": 171.429,
+    "drain_high_s": 600.0,
+    "paused": False,
+    "paused_by": None,
+    "paused_at": None,
     "mean_s": 28.7,
     "eta_s": 186.55,
     "workers": {"starting": 1, "ready": 2, "busy": 2, "draining": 0, "slots": 2},
@@ -101,6 +116,36 @@ Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Decisions on a page
 async def list_queues(services: UsedServices, caller: Operator) -> Response:  # noqa: ARG001  the role counts
     """What waits and runs, by class and priority, who works on it, and how fast."""
     return Json({"queues": await services.desk.queues()})
+
+
+_HELD = _QUEUE | {
+    "paused": True,
+    "paused_by": "default/laptop",
+    "paused_at": "2026-11-22T09:00:00.000Z",
+}
+
+
+@router.post(
+    "/v1/queues/{queue}/pause",
+    summary="Hold a queue",
+    responses=documented({200: answer("It is held", QueueView, _HELD)}, *_CHANGES),
+)
+async def pause_queue(services: UsedServices, caller: Operator, queue: QueueName) -> Response:
+    """Nothing of it is started from now on; what runs goes on, what comes waits, nothing is lost.
+
+    Its jobs say `paused` as their `queue_reason`. Deadlines for a start go on.
+    """
+    return Json(await services.desk.hold(queue, caller, paused=True))
+
+
+@router.post(
+    "/v1/queues/{queue}/resume",
+    summary="Let a queue go on",
+    responses=documented({200: answer("It goes on", QueueView, _QUEUE)}, *_CHANGES),
+)
+async def resume_queue(services: UsedServices, caller: Operator, queue: QueueName) -> Response:
+    """What has waited is sent again by priority, within a second or so."""
+    return Json(await services.desk.hold(queue, caller, paused=False))
 
 
 @router.get(

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from shared.adapters.store.operations import DecisionRow, LoadRow, PaceRow, PresentRow
 from shared.adapters.store.overrides import Override
+from shared.adapters.store.pauses import Pause
 
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 
@@ -68,6 +69,7 @@ class FakeOperations:
     present_rows: dict[str, PresentRow] = field(default_factory=dict)
     decided_rows: list[DecisionRow] = field(default_factory=list)
     set_rows: dict[str, Override] = field(default_factory=dict)
+    pause_rows: dict[str, Pause] = field(default_factory=dict)
     asked: int = 0
 
     async def loads(self) -> Sequence[LoadRow]:
@@ -77,6 +79,24 @@ class FakeOperations:
     async def paces(self) -> Sequence[PaceRow]:
         self.asked += 1
         return self.pace_rows
+
+    async def came(self) -> Mapping[str, float]:
+        self.asked += 1
+        return {}
+
+    async def pauses(self) -> Mapping[str, Pause]:
+        self.asked += 1
+        return self.pause_rows
+
+    async def hold(self, queue: str, *, by: str) -> Pause:
+        self.asked += 1
+        self.pause_rows[queue] = Pause(paused=True, changed_by=by, changed_at=NOW)
+        return self.pause_rows[queue]
+
+    async def let_go(self, queue: str, *, by: str) -> Pause:
+        self.asked += 1
+        self.pause_rows[queue] = Pause(paused=False, changed_by=by, changed_at=NOW)
+        return self.pause_rows[queue]
 
     async def workers(self) -> Sequence[PresentRow]:
         self.asked += 1

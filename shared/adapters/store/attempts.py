@@ -27,7 +27,9 @@ MODEL_RETRY_S = 10.0
 
 CLAIM = """
 with free as (
-    select id from jobs where id = any($1::uuid[]) and state = 'queued' order by id for update
+    select id from jobs where id = any($1::uuid[]) and state = 'queued'
+      and not exists (select from queue_pauses p where p.queue = jobs.queue and p.paused)
+    order by id for update
 ), claimed as (
     update jobs set state = 'running', attempt = attempt + 1, fence = fence + 1, seq = seq + 1, worker = $2,
                     started_at = clock_timestamp(),
@@ -171,6 +173,7 @@ with met as (
         run_at = case when misses + 1 < $2 then clock_timestamp() + make_interval(secs => $3) end,
         finished_at = case when misses + 1 >= $2 then clock_timestamp() end
     where id = $1 and state = 'queued'
+      and not exists (select from queue_pauses p where p.queue = jobs.queue and p.paused)
     returning *
 ), event as (
     insert into events (job_id, seq, type, at, data)

@@ -25,15 +25,16 @@ REMEMBERED_S = 3600.0
 
 _LOST = (asyncpg.PostgresError, *CONNECTION_LOST)
 
+# What waits in a held queue asks for no worker: nobody could start it.
 BACKLOG = """
 select queue, priority,
-       count(*) filter (where state = 'queued') as waiting,
+       count(*) filter (where state = 'queued' and p.queue is null) as waiting,
        count(*) filter (where state = 'running') as running,
        greatest(0, coalesce(extract(epoch from clock_timestamp()
-           - min(queued_at) filter (where state = 'queued')), 0))::float8 as oldest_s,
+           - min(queued_at) filter (where state = 'queued' and p.queue is null)), 0))::float8 as oldest_s,
        greatest(0, coalesce(extract(epoch from clock_timestamp()
-           - max(queued_at) filter (where state = 'queued')), 0))::float8 as newest_s
-from jobs
+           - max(queued_at) filter (where state = 'queued' and p.queue is null)), 0))::float8 as newest_s
+from jobs left join (select queue from queue_pauses where paused) p using (queue)
 where state in ('queued', 'running')
 group by queue, priority
 """

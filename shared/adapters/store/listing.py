@@ -25,6 +25,8 @@ SHOWN = """
 select l.*, f.fingerprint, e.data -> 'error' ->> 'code' as error_code,
        left(e.data -> 'error' ->> 'message', 200) as message,
        case when l.state = 'waiting' then 'scheduled'
+            when l.state = 'queued' and exists (
+                select from queue_pauses p where p.queue = l.queue and p.paused) then 'paused'
             when l.state = 'queued' then coalesce((
                 select case when bool_or(w.state = 'ready') then 'backlog' else 'worker_starting' end
                 from workers w

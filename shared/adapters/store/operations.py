@@ -6,10 +6,12 @@ key: of a job its id and model, never what it carries.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from shared.adapters.store.pool import Database
 
@@ -50,6 +52,21 @@ select j.queue, c.window_s,
        avg(greatest(0, extract(epoch from l.finished_at - l.started_at)))
            filter (where l.outcome not in ('worker_lost', 'released', 'canceled'))::float8 as mean_s
 from lately l join jobs j on j.id = l.job_id cross join covered c
+group by j.queue, c.window_s
+"""
+
+# By the jobs' ids, which begin with their time.
+CAME = """
+with lately as (
+    select id, created_at from specs where id >= $1 order by id desc limit $2::int
+), covered as (
+    select case when count(*) < $2::int then $3::float8
+                else greatest(1, extract(epoch from clock_timestamp() - min(created_at)))
+           end::float8 as window_s
+    from lately
+)
+select j.queue, count(*)::int as came, c.window_s
+from lately join jobs j using (id) cross join covered c
 group by j.queue, c.window_s
 """
 
@@ -94,6 +111,7 @@ KNOWN = """
 select exists (select from fleets where queue = $1)
     or exists (select from decisions where fleet = $1)
     or exists (select from workers where queue = $1)
+    or exists (select from queue_pauses where queue = $1)
     or exists (select from jobs where state in ('waiting', 'queued', 'running') and queue = $1) as known
 """
 
@@ -189,6 +207,12 @@ class OperationsStore:
     async def paces(self) -> list[PaceRow]:
         """Every queue of which an attempt ended within the hour."""
         return [PaceRow(**dict(row)) for row in await self._database.read(SERVED, LATELY, RATE_S)]
+
+    async def came(self) -> dict[str, float]:
+        """By queue how many jobs a second came lately; a queue that is missing had none."""
+        since = UUID(int=round((time.time() - RATE_S) * 1000) << 80)
+        rows = await self._database.read(CAME, since, LATELY, RATE_S)
+        return {row["queue"]: row["came"] / row["window_s"] for row in rows}
 
     async def workers(self) -> list[PresentRow]:
         """Every worker heard of within the hour that did not say goodbye."""

@@ -9,6 +9,25 @@ from shared.adapters.store.pool import Database
 
 READ = "select queue, paused, changed_by, changed_at from queue_pauses"
 
+SET = """
+insert into queue_pauses (queue, paused, changed_by) values ($1, $2, $3)
+on conflict (queue) do update set
+    paused = excluded.paused, changed_by = excluded.changed_by, changed_at = clock_timestamp()
+returning paused, changed_by, changed_at
+"""
+
+# What waited meanwhile has no message any more. In batches: any number may wait.
+RELEASE = """
+with held as (
+    select id from jobs
+    where state = 'queued' and queue = $1 and (publish_due is null or publish_due > clock_timestamp())
+    order by priority desc, id limit $2 for update skip locked
+)
+update jobs j set publish_due = clock_timestamp(), publish_tries = 0 from held where j.id = held.id
+returning j.id
+"""
+BATCH = 5000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pause:
@@ -35,3 +54,28 @@ class PauseStore:
         """By queue, all that was ever held."""
         rows = [dict(row) for row in await self._database.read(READ)]
         return {row.pop("queue"): Pause(**row) for row in rows}
+
+    async def hold(self, queue: str, *, by: str) -> Pause:
+        """Let nothing of a queue be started from now on.
+
+        Raises:
+            OutcomeUnknown: The answer was lost; asking again is safe.
+        """
+        return await self._set(queue, by, paused=True)
+
+    async def let_go(self, queue: str, *, by: str) -> Pause:
+        """Let a queue go on, and have the relay send what waits.
+
+        Two steps, the second one after the first is committed: a row that is laid aside in between is seen by
+        it. Should it not come to that, the relay finds that the queue is empty and sends them, later.
+
+        Raises:
+            OutcomeUnknown: The answer was lost; asking again is safe.
+        """
+        pause = await self._set(queue, by, paused=False)
+        while len(await self._database.write(RELEASE, queue, BATCH)) == BATCH:
+            pass
+        return pause
+
+    async def _set(self, queue: str, by: str, *, paused: bool) -> Pause:
+        return Pause(**dict((await self._database.write(SET, queue, paused, by))[0]))

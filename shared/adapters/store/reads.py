@@ -25,6 +25,8 @@ select j.id, s.tenant, s.model, s.model_version, j.queue, j.state, j.seq, j.prio
                  limit 1000) counted
        ) end as queue_position,
        case when j.state = 'waiting' then 'scheduled'
+            when j.state = 'queued' and exists (
+                select from queue_pauses p where p.queue = j.queue and p.paused) then 'paused'
             when j.state = 'queued' then coalesce((
                 select case when bool_or(w.state = 'ready') then 'backlog' else 'worker_starting' end
                 from workers w

@@ -18,6 +18,7 @@ with served as (
 ), lost as (
     select j.id from jobs j left join served s using (queue, priority)
     where j.state = 'queued' and j.publish_due is null
+      and not exists (select from queue_pauses p where p.queue = j.queue and p.paused)
       and (j.published_at < s.published_at - make_interval(secs => $1)
            or j.published_at < clock_timestamp() - make_interval(secs => $2))
     order by j.id for update of j
@@ -29,6 +30,7 @@ returning j.id
 SILENT = """
 select queue, max(published_at) as published_before from jobs
 where state = 'queued' and publish_due is null
+  and not exists (select from queue_pauses p where p.queue = jobs.queue and p.paused)
   and published_at < clock_timestamp() - make_interval(secs => $1)
 group by queue
 """

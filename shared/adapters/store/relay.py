@@ -32,15 +32,23 @@ PUT_BACK_S = 5.0
 SERVER_GRACE_S = 20.0
 """A PostgreSQL up for less than this may just have failed over: live workers have not renewed yet."""
 
+# A message of a held queue would only be refused: its row is laid aside, as if it had been sent, until the
+# queue goes on and all of them are due again. Locked against that moment: none is laid aside after it.
 TAKE_DUE = """
-with due as (
-    select id from jobs where publish_due <= clock_timestamp() and queue <> all($4)
+with held as materialized (
+    select queue from queue_pauses where paused order by queue for share
+), due as (
+    select id, queue from jobs where publish_due <= clock_timestamp() and queue <> all($4)
     order by priority desc, publish_due limit $1 for update skip locked
+), sorted as (
+    select d.id, h.queue is not null as held from due d left join held h using (queue)
 ), taken as (
-    update jobs j set publish_tries = publish_tries + 1,
-                      publish_due = clock_timestamp()
-                                  + make_interval(secs => least($3, $2 * 2.0 ^ publish_tries))
-    from due where j.id = due.id
+    update jobs j set
+        publish_tries = case when sorted.held then 0 else publish_tries + 1 end,
+        publish_due = case when not sorted.held then clock_timestamp()
+                           + make_interval(secs => least($3, $2 * 2.0 ^ publish_tries)) end,
+        published_at = case when sorted.held then clock_timestamp() else published_at end
+    from sorted where j.id = sorted.id
     returning j.id, j.queue, j.priority, j.publish_due
 )
 select t.*, s.traceparent from taken t join specs s using (id) order by t.priority desc, t.id
@@ -195,8 +203,12 @@ class RelayStore:
 
     async def take_due(self, *, refused: Collection[str] = ()) -> list[Due]:
         """Rows to publish now, highest priority first; the next try is set before, not after."""
-        rows = await self._database.write(TAKE_DUE, BATCH, REPUBLISH_S, REPUBLISH_CAP_S, list(refused))
-        return [Due(**row) for row in rows]
+        while True:
+            rows = await self._database.write(TAKE_DUE, BATCH, REPUBLISH_S, REPUBLISH_CAP_S, list(refused))
+            due = [Due(**row) for row in rows if row["publish_due"] is not None]
+            if due or not rows:
+                return due
+            # All were held queues' and are laid aside now: others must not wait for them.
 
     async def put_back(self, marks: Sequence[tuple[UUID, datetime]]) -> None:
         """The broker was away for these: due again soon, so that no job waits out an outage twice."""

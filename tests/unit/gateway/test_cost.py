@@ -100,6 +100,8 @@ class House:
             audit=absent,
             lists=absent,
             retrier=absent,
+            keyring=absent,
+            effective=absent,
             board=absent,
             hub=absent,
             failures=absent,

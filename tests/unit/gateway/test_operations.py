@@ -31,6 +31,8 @@ from tests.gateway_process import write_catalog
 USER, OPERATOR = (f"lev_{letter * 43}" for letter in "uo")
 ROUTES = [
     ("GET", "/v1/queues"),
+    ("POST", "/v1/queues/{}/pause"),
+    ("POST", "/v1/queues/{}/resume"),
     ("GET", "/v1/workers"),
     ("POST", "/v1/workers/{}/drain"),
     ("GET", "/v1/scaler"),
@@ -71,10 +73,12 @@ class House:
             feed=absent,
             links=absent,
             objects=absent,
-            desk=Desk(catalog, self.rows, self.rows, Audit(FakeEntries())),
+            desk=Desk(catalog, self.rows, self.rows, self.rows, Audit(FakeEntries())),
             audit=absent,
             lists=absent,
             retrier=absent,
+            keyring=absent,
+            effective=absent,
             board=absent,
             hub=absent,
             failures=absent,
@@ -177,6 +181,33 @@ def test_only_those_who_are_heard_of_and_stay_count_as_ready() -> None:
     ]
 
     assert figures.crew_document(crew) == {"starting": 1, "ready": 2, "busy": 1, "draining": 2, "slots": 4}
+
+
+def test_a_held_queue_says_by_whom_and_goes_on_when_it_is_let(house: House) -> None:
+    held = house.ask("POST", "/v1/queues/quick/pause").json()
+    views.QueueView.model_validate(held)
+    assert (held["paused"], held["paused_by"]) == (True, "acme/laptop")
+    goes_on = house.ask("POST", "/v1/queues/quick/resume").json()
+    assert (goes_on["paused"], goes_on["paused_by"], goes_on["paused_at"]) == (False, None, None)
+    assert house.ask("POST", "/v1/queues/nowhere/pause").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("waiting", "in_per_s", "out_per_s", "low", "high"),
+    [
+        (0, 1.0, 2.0, None, None),
+        (10, 1.0, None, None, None),
+        (10, 1.0, 0.0, None, None),
+        (10, 0.0, 2.0, 5.0, 5.0),
+        (10, 1.0, 2.0, 5.0, 10.0),
+        (10, 2.0, 2.0, 5.0, None),
+    ],
+)
+def test_a_backlog_drains_within_a_range_or_not(
+    waiting: int, in_per_s: float, out_per_s: float | None, low: float | None, high: float | None
+) -> None:
+    found = figures.drain_document(waiting, in_per_s, out_per_s)
+    assert found == {"drain_low_s": low, "drain_high_s": high}
 
 
 @pytest.mark.parametrize(

@@ -112,10 +112,12 @@ class Desk:
             feed=Feed(reads, bus.listener()),
             links=links,
             objects=self.blobs,
-            desk=operations.Desk(catalog, FakeOperations(), FakeOperations(), audit),
+            desk=operations.Desk(catalog, FakeOperations(), FakeOperations(), FakeOperations(), audit),
             audit=audit,
             lists=cast("Any", None),  # the real store's
             retrier=cast("Any", None),
+            keyring=cast("Any", None),
+            effective=cast("Any", None),
             board=cast("Any", None),
             hub=cast("Any", None),
             failures=cast("Any", None),
