@@ -120,6 +120,12 @@ class Leveret:
             await self._worker.stop()
         self._worker = None
 
+    async def stop(self) -> None:
+        """End the gateway; its rows stay."""
+        if self._gateway is not None:
+            await self._gateway.stop()
+        self._gateway = None
+
     def job_id(self, body: bytes) -> str:
         """The `id` of the job document."""
         return str(json.loads(body)["id"])

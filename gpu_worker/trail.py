@@ -23,6 +23,8 @@ from shared.telemetry.tracecontext import Context, attempt_span_id, parse_tracep
 from shared.telemetry.tracing import NOTHING, OFF, Attributes, Ended, Kind, Span, Tracing, Value
 
 STEPS = ("prepare", "infer", "finish")
+FAR_S = 1e10
+"""No machine is up so long, and no job takes so long."""
 
 
 class Trail(Protocol):
@@ -220,7 +222,7 @@ class Recording:
 def _moments(result: EngineResult, step: str, offset_ns: int) -> tuple[int, int] | None:
     """When a step began and ended, since 1970; the engine's monotonic clock is this machine's."""
     began, took = result.began.get(step, math.nan), result.timings.get(f"{step}_s", math.nan)
-    if not (math.isfinite(began) and math.isfinite(took)):
+    if not (abs(began) < FAR_S and abs(took) < FAR_S):  # what is no number is not either
         return None
     start_ns = offset_ns + int(began * 1e9)
     return start_ns, start_ns + int(took * 1e9)

@@ -132,7 +132,7 @@ def load_report_of(reply: Frame) -> LoadReport:
         nodes = {clean_text(name): int(count) for name, count in reply.get("nodes", {}).items()}
         providers = tuple(map(clean_text, reply.get("providers", [])))
         return LoadReport(float(reply["load_s"]), float(reply["memory_mb"]), providers, nodes)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise EngineDied(_FORGED) from error
 
 
@@ -166,7 +166,7 @@ def result_of(
         timings = {name: float(value) for name, value in reply["timings"].items()}
         began = {name: float(value) for name, value in reply.get("began", {}).items()}
         batch_size = int(reply["batch_size"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise EngineDied(_FORGED) from error
     timings |= {"load_s": load.load_s} if load else {}
     return EngineResult(outputs, timings, call.log.text(), batch_size, began, together)

@@ -30,6 +30,7 @@ from shared.catalog import load_catalog
 from shared.errors import LeveretError, Misconfigured, OutcomeUnknown, StoreError, Unavailable
 from shared.events import Event
 from shared.jobs import NewJob, State
+from shared.telemetry.tracing import OFF, Tracing
 from tests.fakes.audit import FakeEntries
 from tests.fakes.blobs import FakeBlobs
 from tests.fakes.broker import FakePublisher
@@ -89,7 +90,7 @@ class Store:
 class Desk:
     """The application over fakes."""
 
-    def __init__(self, models: Path) -> None:
+    def __init__(self, models: Path, tracing: Tracing = OFF) -> None:
         self.store, self.publisher, self.blobs, bus = Store(), FakePublisher(), FakeBlobs(), FakeBus()
         self.publisher.confirms.set()
         settings, reads, catalog = Gateway(), FakeReads(), load_catalog(models)
@@ -101,9 +102,11 @@ class Desk:
             queues=Queues(self.publisher, catalog.queues),
             store=self.store,
             publisher=self.publisher,
+            tracing=tracing,
         )
         services = Services(
             settings=settings,
+            tracing=tracing,
             catalog=catalog,
             auth=Authenticator(self.store),
             submitter=self.submitter,

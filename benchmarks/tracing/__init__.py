@@ -1,0 +1,1 @@
+"""What tracing costs a job: off, on with nothing recorded, on with everything."""
