@@ -293,6 +293,7 @@ class Ec2Fleet:
         return Machine(
             id=instance.id,
             age_s=instance.age_s,
+            doomed=instance.doomed,
             per_hour=None if rate is None else Decimal(str(rate)),
             offering=f"{place.type} {place.zone} {place.market}",
         )

@@ -44,6 +44,10 @@ class Instance(Protocol):
         """The cloud's code for its last change of state."""
 
     @property
+    def doomed(self) -> bool:
+        """The cloud is about to take it back."""
+
+    @property
     def tags(self) -> Mapping[str, str]:
         """All of them."""
 

@@ -9,6 +9,9 @@ What of the Amazon EC2 API Reference and User Guide this rests on:
 - What was launched may be invisible for a while ("Eventual consistency in the Amazon EC2 API").
 - Terminated instances are listed for about an hour ("Terminate Amazon EC2 instances").
 - ``TerminateInstances`` ends none if one of the ids is wrong (API_TerminateInstances).
+- The status of a spot instance's request tells that it is about to be taken back: ``marked-for-termination``,
+  ``marked-for-stop`` ("Spot request status"); as best effort as the notice itself. A rebalance recommendation
+  is told to the instance and to EventBridge only ("EC2 instance rebalance recommendations").
 
 Ages are told by EC2's own clock: its answer's date less the launch's, so that no two clocks are compared.
 """
@@ -19,7 +22,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -27,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import aioboto3
 import aiohttp
+import structlog
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -34,9 +38,13 @@ from shared.errors import Misconfigured, OutcomeUnknown, Unavailable
 
 if TYPE_CHECKING:
     from types_aiobotocore_ec2 import EC2Client
+    from types_aiobotocore_ec2.type_defs import FilterTypeDef
+
+log = structlog.get_logger()
 
 OWNER_TAG = "leveret:fleet"
 """Only what carries it, with this deployment's name, is ours."""
+MARKED = ("marked-for-termination", "marked-for-stop")
 PAGE = 500
 TRIES = 3
 CONNECT_S = 3.0
@@ -60,6 +68,7 @@ class Instance:
         state: As EC2 names it: pending, running, shutting-down, terminated, stopping, stopped.
         age_s: Seconds since its launch.
         reason: EC2's code for its last change of state, "" where it gives none.
+        doomed: EC2 is about to take it back.
     """
 
     id: str
@@ -70,6 +79,7 @@ class Instance:
     age_s: float
     reason: str
     tags: Mapping[str, str]
+    doomed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +118,8 @@ class Ec2:
         self._owner = owner
         self._subnets = subnets
         self._zones = {subnet: zone for zone, subnet in subnets.items() if subnet}
+        self._marked: frozenset[str] = frozenset()
+        self._unheard = False
 
     async def launch(
         self,
@@ -162,6 +174,13 @@ class Ec2:
         Raises:
             Unavailable: EC2 did not list them, or not all of them in time.
         """
+        until = asyncio.get_running_loop().time() + ANSWER_S
+        found = await self._list()
+        if any(each.market == "spot" and each.state == "running" for each in found):
+            await self._look_for_notices(until)
+        return [replace(each, doomed=each.id in self._marked) for each in found]
+
+    async def _list(self) -> list[Instance]:
         found: list[Instance] = []
         with _translated("DescribeInstances"):
             pages = self._client.get_paginator("describe_instances").paginate(
@@ -172,6 +191,23 @@ class Ec2:
                 async for page in pages:
                     found += _instances(page)
         return found
+
+    async def _look_for_notices(self, until: float) -> None:
+        """Notices are best effort: where they can't be had the last ones stand, and the list is as good."""
+        asked: list[FilterTypeDef] = [{"Name": "status-code", "Values": [*MARKED]}]
+        try:
+            with _translated("DescribeSpotInstanceRequests"):
+                async with asyncio.timeout_at(until):
+                    answer = await self._client.describe_spot_instance_requests(Filters=asked)
+        except Unavailable as error:
+            if not self._unheard:
+                log.warning("ec2.no_notices", why=str(error))
+            self._unheard = True
+            return
+        self._unheard = False
+        self._marked = frozenset(
+            r["InstanceId"] for r in answer["SpotInstanceRequests"] if r.get("InstanceId")
+        )
 
     async def terminate(self, ids: Sequence[str]) -> None:
         """End instances; those that EC2 does not know (yet, or any more) are left out.

@@ -9,6 +9,7 @@
 | Calls above the rate are refused: `RequestLimitExceeded` | [throttling] |
 | An instance may end during its launch: `Server.InternalError`, `Client.InternalError` | [StateReason] |
 | A spot instance is taken back: `Server.SpotInstanceTermination`, the notice is best effort | [spot] |
+| Before that its request's status says so: `marked-for-termination`, as best effort | [status] |
 | What ended stays on the list for about an hour | [terminate] |
 | One wrong id and none is terminated | [TerminateInstances] |
 | A whole zone may fail, and takes its instances with it | [zones] |
@@ -21,6 +22,7 @@
 [throttling]: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/query-api-troubleshooting.html
 [StateReason]: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_StateReason.html
 [spot]: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
+[status]: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-request-status.html
 [terminate]: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/terminating-instances.html
 [TerminateInstances]: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_TerminateInstances.html
 [zones]: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-regions-availability-zones.html
@@ -76,6 +78,7 @@ class FakeInstance:
     state: str = "running"
     reason: str = ""
     ended: float = float("inf")
+    doomed: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -173,11 +176,17 @@ class FakeCloud:
         now = self.clock.now()
         for instance in self.alive:
             if now >= instance.dies or instance.place[1] in self.lost:
-                instance.end(now, "Server.InternalError")
+                reason = "Server.SpotInstanceTermination" if instance.doomed else "Server.InternalError"
+                instance.end(now, reason)
 
     def interrupt(self, instance: FakeInstance) -> None:
         """Take a spot instance back, without a notice: they are best effort."""
         instance.end(self.clock.now(), "Server.SpotInstanceTermination")
+
+    def warn(self, instance: FakeInstance) -> None:
+        """Announce that a spot instance is taken back, and do so when the notice is over."""
+        instance.doomed = True
+        instance.dies = min(instance.dies, self.clock.now() + NOTICE_S)
 
     def plant(self, name: str, tags: Mapping[str, str]) -> FakeInstance:
         """Somebody else starts a machine with our tag."""
@@ -251,4 +260,5 @@ class FakeCloud:
             age_s=self.clock.now() - instance.launched,
             reason=instance.reason,
             tags=instance.tags,
+            doomed=instance.doomed and instance.alive,
         )

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from scaler.fleet.inventory import LAUNCH_TAG, QUEUE_TAG, Inventory
 from scaler.offerings import Menu, Quote
@@ -250,3 +251,40 @@ async def test_what_was_not_launched_is_not_counted() -> None:
     given.estate.clock.advance(0)
 
     assert given.fleet._means.launches.take(3) == 3
+
+
+async def test_one_that_is_about_to_be_taken_back_is_no_capacity_and_is_replaced_at_once() -> None:
+    # Given two workers with a job each
+    given = fleet(max=2)
+    given.estate.service_s = 100_000.0
+    given.estate.submit(2)
+    await given.turns(12)
+    doomed, other = given.estate.cloud.alive
+    # When the cloud announces that it takes one of them back
+    given.estate.cloud.warn(doomed)
+    await given.turns(1)
+    # Then it is seen, not counted, and not ended by us while it can still give its job back
+    seen = {machine.id: machine.doomed for machine in await given.fleet.machines() if machine.alive}
+    assert (seen[doomed.id], seen[other.id]) == (True, False)
+    assert REGISTRY.get_sample_value("leveret_scaler_have_workers", {"queue": QUEUE}) == 1
+    assert doomed.id not in given.estate.cloud.terminated
+    # And when it is gone another one has its place, elsewhere
+    await given.turns(6)
+    assert doomed.reason == "Server.SpotInstanceTermination"
+    assert len(given.estate.cloud.alive) == 2
+    assert given.estate.killed_busy == []
+
+
+async def test_a_doomed_machine_with_room_below_the_maximum_is_replaced_before_it_ends() -> None:
+    given = fleet(max=3)
+    given.estate.service_s = 100_000.0
+    given.estate.submit(2)
+    await given.turns(12)
+    before = set(given.estate.cloud.instances_by_id)
+
+    given.estate.cloud.warn(given.estate.cloud.alive[0])
+    given.estate.submit(1)
+    await given.turns(1)
+
+    assert len(set(given.estate.cloud.instances_by_id) - before) == 1
+    assert len(given.estate.cloud.alive) == 3

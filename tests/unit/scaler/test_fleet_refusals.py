@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import structlog
 from botocore.stub import Stubber
 
 from scaler.fleet.ec2 import SHORTAGE
@@ -224,3 +226,49 @@ async def test_a_call_without_an_answer_ends_in_time(monkeypatch: pytest.MonkeyP
             await ec2.instances()
         with pytest.raises(Unavailable, match="too long"):
             await ec2.terminate(["i-1"])
+
+
+def listed(market: str | None = "spot") -> dict[str, Any]:
+    instance = {
+        "InstanceId": "i-1",
+        "State": {"Name": "running"},
+        "LaunchTime": datetime(2026, 11, 22, tzinfo=UTC),
+        **({"InstanceLifecycle": market} if market else {}),
+    }
+    return {"Reservations": [{"Instances": [instance]}]}
+
+
+MARKED = {"Filters": [{"Name": "status-code", "Values": ["marked-for-termination", "marked-for-stop"]}]}
+
+
+async def test_a_spot_instance_that_is_marked_is_doomed(ec2: Ec2) -> None:
+    with Stubber(ec2._client) as stub:
+        for ids in (["i-1", "i-somebody-elses"], []):
+            stub.add_response("describe_instances", listed())
+            requests = [{"InstanceId": name} for name in ids] + [{"SpotInstanceRequestId": "sir-1"}]
+            stub.add_response("describe_spot_instance_requests", {"SpotInstanceRequests": requests}, MARKED)
+
+        assert [each.doomed for each in await ec2.instances()] == [True]
+        assert [each.doomed for each in await ec2.instances()] == [False]
+
+
+async def test_who_has_no_spot_instances_asks_for_no_notices(ec2: Ec2) -> None:
+    with Stubber(ec2._client) as stub:
+        stub.add_response("describe_instances", listed(None))
+        assert [each.market for each in await ec2.instances()] == ["on-demand"]
+
+
+async def test_without_notices_the_list_is_as_good_and_the_last_ones_stand(ec2: Ec2) -> None:
+    with Stubber(ec2._client) as stub:
+        stub.add_response("describe_instances", listed())
+        marked = {"SpotInstanceRequests": [{"InstanceId": "i-1"}]}
+        stub.add_response("describe_spot_instance_requests", marked)
+        for code, status in (("UnauthorizedOperation", 403), ("RequestLimitExceeded", 503)):
+            stub.add_response("describe_instances", listed())
+            stub.add_client_error("describe_spot_instance_requests", code, "no", http_status_code=status)
+
+        with structlog.testing.capture_logs() as logs:
+            told = [[each.doomed for each in await ec2.instances()] for _ in range(3)]
+
+    assert told == [[True]] * 3
+    assert [entry["event"] for entry in logs] == ["ec2.no_notices"]
