@@ -10,6 +10,7 @@ from gateway.openapi import describe
 from gateway.problems import Problems
 from gateway.routes import (
     audit,
+    bulk,
     cost,
     dashboard,
     docs,
@@ -60,6 +61,7 @@ def create_api(services: Services, problems: Problems) -> FastAPI:
     rooms = (
         lists,
         failures,
+        bulk,
         jobs,
         keys,
         streams,

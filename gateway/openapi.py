@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from gateway import views
+from gateway.bulk.asked import BulkRequest, BulkStart
 from gateway.problems import KINDS, MEDIA_TYPE, Problems
 from gateway.schemas import FleetLimits, Login, NewKey, Options, Submission, UploadRequest
 
@@ -206,6 +207,13 @@ def _example(code: str) -> dict[str, Any]:
     return Problems("http://127.0.0.1:8000").document(KINDS[code], detail, _REQUEST_ID, errors)
 
 
+_READ = (
+    *(Submission, Options, UploadRequest, FleetLimits, Login, NewKey, BulkRequest, BulkStart),
+    views.ProblemView,
+)
+"""What routes read by themselves."""
+
+
 def describe(app: FastAPI, routers: Iterable[APIRouter]) -> None:
     """Add the schemas of what routes read and refuse by themselves, and examples as they were given.
 
@@ -219,7 +227,7 @@ def describe(app: FastAPI, routers: Iterable[APIRouter]) -> None:
         if app.openapi_schema is None:
             document = generate()
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
-            for model in (Submission, Options, UploadRequest, FleetLimits, Login, NewKey, views.ProblemView):
+            for model in _READ:
                 schemas.update(_schemas(model))
             _drop_default_errors(document)
             _restore_examples(routers, document)

@@ -89,6 +89,18 @@ KINDS: Mapping[str, Kind] = {
             "Only a job that has ended can be repeated: cancel it, or wait.",
         ),
         Kind(
+            "confirmation_needed",
+            409,
+            "This is about many jobs",
+            "Say the action's `confirm_word` as `confirm`. Nothing was done.",
+        ),
+        Kind(
+            "bulk_started", 409, "The action was started before", "It is no draft: look at it, or abort it."
+        ),
+        Kind(
+            "bulk_ended", 409, "The action has ended", "It is done or was aborted, and takes no further step."
+        ),
+        Kind(
             "limits_crossed",
             409,
             "The minimum would be above the maximum",
@@ -130,6 +142,13 @@ KINDS: Mapping[str, Kind] = {
             422,
             "The Idempotency-Key was used with another body",
             "A key belongs to one request: repeat that one, or take a new key.",
+        ),
+        Kind("empty_filter", 422, "The filter names nothing", "Say which jobs are meant. Nothing was done."),
+        Kind(
+            "bulk_too_large",
+            422,
+            "Too many jobs for one action",
+            "At most 50,000, found among at most 100,000 that the filter has to look at: narrow it.",
         ),
         Kind(
             "internal_error",

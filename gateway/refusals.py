@@ -7,6 +7,11 @@ InputError
 ├── InvalidRequest     a query, a header or a field that does not fit
 ├── UnknownModel       the catalog has no such model
 ├── NotEnded           a job that is to be repeated has not ended
+├── EmptyFilter        an action on many jobs that names none
+├── BulkTooLarge       one that names too many
+├── ConfirmationNeeded a large one without its word
+├── BulkStarted        one that is no draft any more
+├── BulkEnded          one that has ended
 ├── LimitsCrossed      a fleet's minimum would be above its maximum
 └── UploadsUnavailable the store cannot be reached by clients
 Unauthorized           no key, or one that nobody holds
@@ -71,6 +76,36 @@ class NotEnded(InputError):
     """A job that is to be repeated has not ended."""
 
     code = "not_ended"
+
+
+class EmptyFilter(InputError):
+    """An action on many jobs whose filter names none."""
+
+    code = "empty_filter"
+
+
+class BulkTooLarge(InputError):
+    """An action on more jobs than one takes."""
+
+    code = "bulk_too_large"
+
+
+class ConfirmationNeeded(InputError):
+    """A large action, and its word was not said."""
+
+    code = "confirmation_needed"
+
+
+class BulkStarted(InputError):
+    """The action is no draft any more."""
+
+    code = "bulk_started"
+
+
+class BulkEnded(InputError):
+    """The action has ended."""
+
+    code = "bulk_ended"
 
 
 class LimitsCrossed(InputError):

@@ -11,6 +11,7 @@ from fastapi.security import APIKeyCookie, APIKeyHeader, HTTPBearer
 
 from gateway.audit import Audit
 from gateway.auth import COOKIE, Authenticator
+from gateway.bulk.desk import BulkDesk
 from gateway.cancel import Canceler
 from gateway.feed import Feed
 from gateway.links import Links
@@ -56,6 +57,7 @@ class Services:
     hub: Hub
     failures: Failures
     accounts: Accounts
+    bulk: BulkDesk
 
 
 def _services(request: Request) -> Services:

@@ -18,6 +18,8 @@ import uvicorn
 from gateway.app import create_app
 from gateway.audit import Audit
 from gateway.auth import Authenticator
+from gateway.bulk.desk import BulkDesk
+from gateway.bulk.runner import BulkRunner
 from gateway.cancel import Canceler
 from gateway.doorkeeper import Doorkeeper
 from gateway.feed import Feed
@@ -48,6 +50,7 @@ from shared.adapters.broker import Publisher, open_publisher
 from shared.adapters.bus import Bus, open_bus
 from shared.adapters.catalogs import source_of
 from shared.adapters.store.audit import AuditStore
+from shared.adapters.store.bulk import BulkStore
 from shared.adapters.store.cancels import CancelStore
 from shared.adapters.store.evidence import EvidenceStore
 from shared.adapters.store.failures import FailureStore
@@ -113,6 +116,7 @@ async def serve(settings: GatewaySettings, lifecycle: Lifecycle) -> None:
         lifecycle.spawn("queues", queues.run())
         lifecycle.spawn("relay", _relay(settings, opened, submits).run())
         lifecycle.spawn("feed", services.feed.run())
+        lifecycle.spawn("bulk", _bulk(opened, services).run())
         lifecycle.spawn("live", services.hub.run())
         lifecycle.spawn("accounts", services.accounts.run())
         lifecycle.spawn("gauges", _gauges(settings.gateway, opened, queues).run())
@@ -193,6 +197,7 @@ def _assemble(
         hub=Hub(sources(LiveJobs(listing, LiveStore(opened.database)), desk, board)),
         failures=Failures(FailureStore(opened.database), listing),
         accounts=Accounts(UsageStore(opened.database), settings.cost.currency),
+        bulk=BulkDesk(BulkStore(opened.database), audit),
     )
 
 
@@ -219,6 +224,11 @@ def _relay(settings: GatewaySettings, opened: _Opened, submits: SubmitStore) -> 
         publisher=opened.publisher,
         bus=opened.bus,
     )
+
+
+def _bulk(opened: _Opened, services: Services) -> BulkRunner:
+    steps = BulkStore(opened.database)
+    return BulkRunner(steps, services.retrier, services.canceler, services.audit, services.bulk.begun)
 
 
 def _gauges(settings: Gateway, opened: _Opened, queues: Queues) -> Gauges:

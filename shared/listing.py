@@ -198,3 +198,44 @@ def spans(row: Row, now: datetime) -> dict[str, Any]:
 
 def _seconds(begin: datetime | None, end: datetime | None) -> float | None:
     return round(max(0.0, (end - begin).total_seconds()), 3) if begin and end else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkAction:
+    """An action on many jobs, which ones being settled when it was made.
+
+    Attributes:
+        tenant: Of who made it.
+        action: ``retry``, ``cancel`` or ``prioritise``.
+        filter: As it was said.
+        count: Jobs.
+        state: ``draft``, ``running``, ``done`` or ``aborted``.
+        step: The part that comes next.
+        skipped: Jobs that had changed meanwhile.
+        failed: Jobs for which it was refused.
+    """
+
+    id: UUID
+    tenant: str
+    action: str
+    filter: Mapping[str, Any]
+    priority: int | None
+    count: int
+    state: str
+    step: int
+    done: int
+    skipped: int
+    failed: int
+    created_by: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What became of the jobs of a step."""
+
+    done: int = 0
+    skipped: int = 0
+    failed: int = 0

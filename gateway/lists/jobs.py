@@ -13,6 +13,7 @@ from gateway.ports import Caller
 from shared.errors import NotFound
 from shared.events import timestamp
 from shared.listing import Page, Row, moment_of, spans
+from shared.tariff import money
 
 
 class Lists:
@@ -126,7 +127,7 @@ def _run(run: Run, now: datetime) -> dict[str, Any]:
         "log_bytes": run.log_bytes,
         "machine_s": run.machine_s,
         "gpu_s": run.gpu_s,
-        "cost": float(run.cost) if run.cost is not None else None,
+        "cost": money(run.cost),
     }
 
 

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from gateway.views import Money
+
 States = Literal["waiting", "queued", "running", "succeeded", "failed", "canceled", "expired"]
 
 
@@ -107,7 +109,7 @@ class RunView(_View):
     log_bytes: int = Field(description="How much `GET /v1/jobs/{job_id}/logs` has of it")
     machine_s: float | None = Field(description="Its share of the machine's time; null: not known")
     gpu_s: float | None
-    cost: float | None = Field(description="In the deployment's currency; null: no price is known")
+    cost: Money | None = Field(description="In the deployment's currency; null: no price is known")
 
 
 class AttemptsView(_View):
@@ -188,3 +190,31 @@ class FailureGroupView(GroupView, _WindowView):
     attempt: int | None
     jobs: list[RowView] = Field(description="The newest submitted")
     filter: GroupFilterView
+
+
+class BulkView(_View):
+    """An action on many jobs."""
+
+    id: str
+    action: Literal["retry", "cancel", "prioritise"]
+    filter: dict[str, Any] = Field(description="As it was said, with the states that are meant")
+    priority: int | None
+    count: int = Field(description="Jobs, settled when it was made")
+    state: Literal["draft", "running", "done", "aborted"]
+    done: int
+    skipped: int = Field(description="Had changed meanwhile: had ended, had started")
+    failed: int = Field(description="Were refused: their model is not offered any more, say")
+    confirm_needed: bool
+    confirm_word: str | None = Field(description="What `confirm` has to say")
+    consequence: str = Field(description="What it does, in a sentence")
+    created_by: str
+    created_at: AwareDatetime
+    started_at: AwareDatetime | None
+    finished_at: AwareDatetime | None
+
+
+class BulkPageView(_View):
+    """A page of actions, newest first."""
+
+    actions: list[BulkView]
+    next_cursor: str | None

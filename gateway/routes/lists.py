@@ -80,7 +80,7 @@ _ATTEMPTS = {
             "log_bytes": 512,
             "machine_s": 2.31,
             "gpu_s": 2.31,
-            "cost": 0.0004,
+            "cost": "0.0004",
         }
     ],
     "server_time": _AT,

@@ -101,6 +101,10 @@ class Candidates:
         bound = f"limit {limit}" if limit is not None else ""
         return ROWS.format(columns=columns, ids=self.ids(look), fit=where, bound=bound)
 
+    def add(self, value: Any, kind: str) -> str:
+        """The placeholder of a further value, for what is written around."""
+        return self._value(value, kind)
+
     def _source(self) -> tuple[Source, set[str]]:
         """How to find candidates, and what of the filter is true of all of them."""
         wanted = self._wanted

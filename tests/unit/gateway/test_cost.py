@@ -105,6 +105,7 @@ class House:
             board=absent,
             hub=absent,
             failures=absent,
+            bulk=absent,
             accounts=Accounts(self.usage, "EUR", now=lambda: NOW),
         )
         self.app = create_app(services)

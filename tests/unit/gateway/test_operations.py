@@ -83,6 +83,7 @@ class House:
             hub=absent,
             failures=absent,
             accounts=absent,
+            bulk=absent,
         )
         self.app = create_app(services)
 

@@ -125,6 +125,7 @@ class Desk:
             hub=cast("Any", None),
             failures=cast("Any", None),
             accounts=cast("Any", None),
+            bulk=cast("Any", None),
         )
         transport = httpx2.ASGITransport(app=create_app(services))
         headers = {"X-API-Key": KEY}
