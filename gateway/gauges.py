@@ -14,6 +14,8 @@ import structlog
 from prometheus_client import Gauge
 
 from gateway.operations.ports import Load
+from gateway.redelivery import PROMOTED
+from gateway.relay import REPUBLISHED
 from gateway.settings import Gateway
 from shared.errors import Misconfigured, Unavailable
 from shared.jobs import PRIORITY_CLASSES, class_of
@@ -94,6 +96,8 @@ class Gauges:
         self._known.update(self._queues())
         await self._look_at_rows()
         for queue in sorted(self._known):
+            for counter in (PROMOTED, REPUBLISHED):  # 0 until there is something: no gap before the first
+                counter.labels(queue)
             depth = await self._depth(queue)
             MESSAGES.labels(queue).set(depth.ready if depth else math.nan)
             CONSUMERS.labels(queue).set(depth.consumers if depth else math.nan)

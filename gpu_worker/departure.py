@@ -13,7 +13,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from prometheus_client import Counter
 
@@ -22,6 +22,8 @@ from shared.errors import DeviceMissing
 Kind = Literal["scaler", "rebalance", "signal", "interruption", "device"]
 
 NOTICES = Counter("leveret_worker_notices_total", "Wishes that this worker leaves, by kind", ["kind"])
+for _kind in get_args(Kind):  # shown as 0 from the start
+    NOTICES.labels(_kind)
 
 RELEASE_S = 20.0
 """After the deadline: to stop the runs and commit the releases, also while PostgreSQL is slow."""

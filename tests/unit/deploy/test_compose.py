@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from deploy.docker.dockerfile import parse
 from deploy.local.rabbitmq import LONGEST_JOB_S
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DOCKER = ROOT / "deploy" / "docker"
-PASSWORDS = ("POSTGRES_PASSWORD", "RABBITMQ_PASSWORD", "REDIS_PASSWORD", "S3_SECRET_KEY")
+GRAFANA = ROOT / "deploy" / "grafana"
+PASSWORDS = ("POSTGRES_PASSWORD", "RABBITMQ_PASSWORD", "REDIS_PASSWORD", "S3_SECRET_KEY", "GRAFANA_PASSWORD")
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +53,7 @@ def _ours(compose: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {
         name: each
         for name, each in compose["services"].items()
-        if "LEVERET_POSTGRES_DSN" in each["environment"]
+        if "LEVERET_POSTGRES_DSN" in (each.get("environment") or {})
     }
 
 
@@ -65,10 +67,15 @@ def test_without_its_passwords_compose_says_what_to_run(tools: Path, tmp_path: P
 def test_the_whole_stack_is_there(compose: dict[str, Any]) -> None:
     assert set(compose["services"]) == {
         *("postgres", "rabbitmq", "redis", "s3", "migrate", "models"),
-        *("gateway", "worker", "worker-gpu", "scaler"),
+        *("gateway", "worker", "worker-gpu", "scaler", "prometheus", "grafana"),
     }
     profiles = {name: each["profiles"] for name, each in compose["services"].items() if "profiles" in each}
-    assert profiles == {"worker-gpu": ["gpu"], "scaler": ["scaler"]}
+    assert profiles == {
+        "worker-gpu": ["gpu"],
+        "scaler": ["scaler"],
+        "prometheus": ["metrics"],
+        "grafana": ["metrics"],
+    }
 
 
 def test_everybody_waits_for_what_he_needs_and_says_when_he_is_well(compose: dict[str, Any]) -> None:
@@ -106,7 +113,30 @@ def test_our_services_are_locked_up(compose: dict[str, Any]) -> None:
     published = {name: each["ports"] for name, each in compose["services"].items() if "ports" in each}
     assert [
         (name, port["target"], port["host_ip"]) for name, ports in published.items() for port in ports
-    ] == [("gateway", 8000, "127.0.0.1")]
+    ] == [("gateway", 8000, "127.0.0.1"), ("grafana", 3000, "127.0.0.1"), ("prometheus", 9090, "127.0.0.1")]
+
+
+def test_prometheus_and_grafana_find_what_they_are_given(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    for name in ("prometheus", "grafana"):
+        for mount in services[name]["volumes"]:
+            assert mount["type"] == "volume" or Path(mount["source"]).is_dir(), mount
+            assert mount["type"] == "volume" or mount["read_only"], mount
+    scraped = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())[
+        "scrape_configs"
+    ]
+    found = {
+        name: each["dns_sd_configs"][0] for each in scraped for name in each["dns_sd_configs"][0]["names"]
+    }
+    assert set(found) == {"gateway", "worker", "worker-gpu", "scaler"}
+    assert set(found) <= set(services)
+    assert {each["port"] for each in found.values()} == {8001}  # the admin port of the images
+    assert services["scaler"]["environment"]["LEVERET_SCALER_ADMIN_PORT"] == "8001"
+    source = yaml.safe_load((GRAFANA / "provisioning" / "datasources" / "prometheus.yml").read_text())
+    assert [each["url"] for each in source["datasources"]] == ["http://prometheus:9090"]
+    boards = yaml.safe_load((GRAFANA / "provisioning" / "dashboards" / "leveret.yml").read_text())
+    (place,) = [each["options"]["path"] for each in boards["providers"]]
+    assert place in {mount["target"] for mount in services["grafana"]["volumes"]}
 
 
 def test_a_worker_gets_the_time_it_needs_to_drain(compose: dict[str, Any]) -> None:

@@ -1,0 +1,78 @@
+"""A real Prometheus scrapes a real stack: every rule can be worked out, every panel has something to show."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploy.grafana.boards import FOLDER
+from tests.prometheus import Prometheus
+from tests.watched import watched
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+pytestmark = [pytest.mark.anyio, pytest.mark.stack, pytest.mark.timeout(180)]
+
+PATIENCE_S = 60
+JOBS = {"leveret-gateway", "leveret-worker", "leveret-scaler"}
+
+
+@pytest.fixture(scope="module")
+async def scraped(
+    stack_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Prometheus]:
+    async with watched(stack_env, tmp_path_factory.mktemp("watched")) as stack:
+        yield stack.prometheus
+
+
+def _panels() -> Iterator[tuple[str, str]]:
+    """Every query of every dashboard as it lies there, with the panel's name."""
+    for file in sorted(FOLDER.glob("*.json")):
+        board = json.loads(file.read_text())
+        for panel in board["panels"]:
+            for target in panel["targets"]:
+                yield f"{board['uid']}: {panel['title']} {target['refId']}", target["expr"]
+
+
+PANELS = dict(_panels())
+
+
+def _as_asked_by_grafana(expr: str) -> str:
+    expr = expr.replace("$__rate_interval", "30s")
+    return re.sub(r"\$(queue|model)\b", ".+", expr)
+
+
+async def _has_data(asked: Prometheus, expr: str) -> bool:
+    samples = await asked.query(_as_asked_by_grafana(expr))
+    return any(not math.isnan(float(sample["value"][1])) for sample in samples)
+
+
+async def test_all_three_kinds_of_process_are_scraped(scraped: Prometheus) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while {sample["metric"]["job"] for sample in await scraped.query("up == 1")} != JOBS:
+            await asyncio.sleep(0.2)
+
+
+@pytest.mark.parametrize("panel", PANELS)
+async def test_a_panel_has_data(scraped: Prometheus, panel: str) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not await _has_data(scraped, PANELS[panel]):
+            await asyncio.sleep(0.3)
+
+
+async def test_every_rule_can_be_worked_out_and_nothing_is_wrong(scraped: Prometheus) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not await scraped.query("leveret:model_failed:ratio15m"):
+            await asyncio.sleep(0.3)
+    groups = (await scraped.ask("rules"))["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert [(rule["name"], rule["lastError"]) for rule in rules if rule.get("lastError")] == []
+    assert {rule["health"] for rule in rules} <= {"ok", "unknown"}
+    alerts = (await scraped.ask("alerts"))["alerts"]
+    assert [alert["labels"] for alert in alerts if alert["state"] == "firing"] == []
