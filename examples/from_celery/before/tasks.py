@@ -53,7 +53,9 @@ _seen: set[str] = set()
 @worker_process_init.connect
 def load(**_: Any) -> None:
     """Once per child of the pool, and after the fork: CUDA does not survive one."""
-    _loaded["session"] = onnxruntime.InferenceSession(os.environ["MATTING_WEIGHTS"])
+    # Where CUDA or one of its libraries is missing, this computes on the CPU: a warning at most tells.
+    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    _loaded["session"] = onnxruntime.InferenceSession(os.environ["MATTING_WEIGHTS"], providers=providers)
     _loaded["s3"] = boto3.client(
         "s3",
         endpoint_url=os.environ.get("MATTING_S3"),
