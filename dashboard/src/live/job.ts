@@ -30,7 +30,7 @@ export function useJob(id: string): Followed {
       else if (!known.done) job.value = { ...known, progress: row.progress, cancel_requested: row.cancel_requested, queue_reason: row.queue_reason };
     },
     () => void resource.reload(),
-    [id],
+    { ids: [id] },
   );
   const state = job.value?.state;
   const starting = state === "queued" && job.value?.queue_reason === "worker_starting";

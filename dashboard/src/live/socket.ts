@@ -12,9 +12,17 @@ import { merge, type Frame } from "./coalesce.ts";
 
 export type Topic = "overview" | "jobs" | "queues" | "workers" | "scaler";
 
+/** Which jobs are on screen, and since which one new ones are counted. */
+export interface Watched {
+  ids: string[];
+  newest?: string;
+  /** Of every tenant, for operators. */
+  everybody?: boolean;
+}
+
 interface Follower {
   topics: Topic[];
-  ids: string[];
+  watched: Watched;
   frame(frame: Frame): void;
   /** What is shown may have holes: read it anew. */
   resync(): void;
@@ -54,10 +62,21 @@ export const status = computed<Status>(() => {
 /** Whether what is shown may be old: dim it. */
 export const dimmed = computed(() => status.value.kind === "offline" || status.value.kind === "stale");
 
-function wanted(): { subscribe: Topic[]; ids: string[] } {
+interface Wish {
+  subscribe: Topic[];
+  ids: string[];
+  newest?: string;
+  scope?: "all";
+}
+
+function wanted(): Wish {
   if (document.hidden || paused.peek()) return { subscribe: [], ids: [] };
   const all = [...followers];
-  return { subscribe: [...new Set(all.flatMap((one) => one.topics))].sort(), ids: [...new Set(all.flatMap((one) => one.ids))].slice(0, 200) };
+  const wish: Wish = { subscribe: [...new Set(all.flatMap((one) => one.topics))].sort(), ids: [...new Set(all.flatMap((one) => one.watched.ids))].slice(0, 200) };
+  const newest = all.find((one) => one.watched.newest)?.watched.newest;
+  if (newest) wish.newest = newest;
+  if (all.some((one) => one.watched.everybody)) wish.scope = "all";
+  return wish;
 }
 
 function subscribe(): void {
@@ -163,20 +182,19 @@ session.subscribe((who) => {
   }
 });
 
-/** Follow topics for as long as the component is shown.
- *
- * @param ids Jobs on screen, for the topic `jobs`.
- */
-export function useLive(topics: Topic[], frame: (frame: Frame) => void, resync: () => void, ids: string[] = []): void {
+const NOTHING: Watched = { ids: [] };
+
+/** Follow topics for as long as the component is shown. */
+export function useLive(topics: Topic[], frame: (frame: Frame) => void, resync: () => void, watched: Watched = NOTHING): void {
   const latest = useRef({ frame, resync });
   latest.current = { frame, resync };
   useEffect(() => {
-    const follower: Follower = { topics, ids, frame: (said) => latest.current.frame(said), resync: () => latest.current.resync() };
+    const follower: Follower = { topics, watched, frame: (said) => latest.current.frame(said), resync: () => latest.current.resync() };
     followers.add(follower);
     subscribeSoon();
     return () => {
       followers.delete(follower);
       subscribeSoon();
     };
-  }, [topics.join(), ids.join()]);
+  }, [topics.join(), JSON.stringify(watched)]);
 }

@@ -128,7 +128,7 @@ export function Sparkline({ points, label }: { points: readonly (number | null)[
   const at = (point: number, index: number): string => `${((index / Math.max(1, points.length - 1)) * width).toFixed(1)} ${(height - 2 - (point / top) * (height - 4)).toFixed(1)}`;
   let path = "";
   points.forEach((point, index) => {
-    if (point !== null) path += `${index === 0 || points[index - 1] === null ? "M" : "L"}${at(point, index)}`;
+    if (point !== null) path += index === 0 || points[index - 1] === null ? `M${at(point, index)}h0` : `L${at(point, index)}`;
   });
   return (
     <svg class="sparkline" viewBox={`0 0 ${width} ${height}`} preserveAspectRatio="none" role="img" aria-label={label}>

@@ -53,7 +53,7 @@ const MEANING = {
 function LiveDot(): JSX.Element {
   const said = status.value;
   return (
-    <button type="button" class={`live live-${said.kind}`} onClick={togglePause} title={MEANING[said.kind]} aria-pressed={paused.value}>
+    <button type="button" class={`live live-${said.kind}`} onClick={togglePause} title={MEANING[said.kind]} aria-label={`Updates: ${words(said)}`} aria-pressed={paused.value}>
       <span class="dot" aria-hidden="true" />
       <span role="status">{words(said)}</span>
     </button>

@@ -45,7 +45,7 @@ export function Jobs(): JSX.Element {
   const page = useResource((abort) => listJobs({ ...wanted, cursor, limit: PAGE }, abort), [key]);
   const counts = useCounts(JSON.stringify({ ...wanted, state: null }), wanted);
   const selection = useMemo(() => signal<ReadonlySet<string>>(new Set()), [key]);
-  const fresh = useFresh(page, key, cursor === null);
+  const fresh = useFresh(page, key, cursor === null, scope === "all");
   return (
     <>
       <div class="title">
@@ -61,7 +61,8 @@ export function Jobs(): JSX.Element {
       <BulkBar filter={wanted as BulkFilter} filtered={Object.keys(filter).length > 0} selection={selection} rows={page.data.value?.jobs ?? []} counts={counts.value} done={() => void page.reload()} />
       {fresh.value > 0 && (
         <button type="button" class="pill" onClick={() => void page.reload()}>
-          {plural(fresh.value, "new job")}
+          {fresh.value >= 1000 ? "1000+ new jobs" : plural(fresh.value, "new job")}
+          {Object.keys(filter).length > 0 && ", before the filter"}
         </button>
       )}
       <Loaded of={page} rows={14}>
@@ -71,39 +72,37 @@ export function Jobs(): JSX.Element {
   );
 }
 
-/** Keep the rows current where they stand; what is new is only counted until somebody wants it.
- *
- * The gateway counts from the subscription on, and subscribes anew whenever the rows on screen change. */
-function useFresh(page: ReturnType<typeof useResource<JobsPage>>, key: string, newest: boolean): Signal<number> {
+/** The id that a job made at this moment would begin with: ids rise with time. */
+function idAt(moment: string): string {
+  const stamp = Date.parse(moment).toString(16).padStart(12, "0");
+  return `${stamp.slice(0, 8)}-${stamp.slice(8)}-7000-8000-000000000000`;
+}
+
+/** Keep the rows current where they stand; what is new is only counted until somebody wants it. */
+function useFresh(page: ReturnType<typeof useResource<JobsPage>>, key: string, newest: boolean, everybody: boolean): Signal<number> {
   const fresh = useMemo(() => signal(0), [key]);
   const shown = page.data.value;
   const ids = shown?.jobs.map((job) => job.id) ?? [];
-  const base = useMemo(() => ({ count: 0 }), [key]);
-  useEffect(() => {
-    base.count = fresh.peek();
-  }, [ids.join()]);
-  useEffect(() => {
-    fresh.value = 0;
-    base.count = 0;
-  }, [shown === null ? null : shown.server_time]);
+  const since = shown && newest ? idAt(shown.server_time) : undefined;
+  useEffect(() => void (fresh.value = 0), [since]);
   useLive(
     ["jobs"],
     (frame) => {
       const known = page.data.peek();
       if (known && frame.jobs?.length) page.data.value = { ...known, jobs: apply("jobs", known.jobs, frame, { grow: false }) };
-      if (frame.new_jobs !== undefined && newest) fresh.value = base.count + frame.new_jobs;
+      if (frame.new_jobs !== undefined && newest) fresh.value = frame.new_jobs;
     },
-    () => void refresh(page),
-    ids,
+    () => void refresh(page, everybody),
+    { ids, newest: since, everybody },
   );
   return fresh;
 }
 
 /** After a gap: the rows that are shown, as they are now, in the order in which they stand. */
-async function refresh(page: ReturnType<typeof useResource<JobsPage>>): Promise<void> {
+async function refresh(page: ReturnType<typeof useResource<JobsPage>>, everybody: boolean): Promise<void> {
   const known = page.data.peek();
   if (!known) return page.reload();
-  const found = known.jobs.length ? await listJobs({ id: known.jobs.map((job) => job.id), scope: operates() ? "all" : null, limit: 200 }).catch(() => null) : null;
+  const found = known.jobs.length ? await listJobs({ id: known.jobs.map((job) => job.id), scope: everybody ? "all" : null, limit: 200 }).catch(() => null) : null;
   const now = page.data.peek();
   if (found && now) page.data.value = { ...now, jobs: apply("jobs", now.jobs, { seq: 0, at: "", jobs: found.jobs }, { grow: false }) };
 }

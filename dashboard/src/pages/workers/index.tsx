@@ -4,9 +4,10 @@ import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { drainWorker, listWorkers, undrainWorker } from "../../api/operations.ts";
 import type { DeviceRow, WorkerRow } from "../../api/types.ts";
-import { bytesOf, duration, NONE, percent, plural, shortId } from "../../format.ts";
+import { bytesOf, duration, NONE, percent, plural, shortId, since } from "../../format.ts";
+import { now } from "../../clock.ts";
 import { useRows } from "../../live/rows.ts";
-import { Ago, Blank, Clipped, Loaded } from "../../parts/basics.tsx";
+import { Blank, Clipped, Loaded } from "../../parts/basics.tsx";
 import { Bullet } from "../../parts/chart.tsx";
 import { Mark, type Shown } from "../../parts/state.tsx";
 import { act } from "../../parts/toasts.tsx";
@@ -70,13 +71,13 @@ function Card({ row, done }: { row: WorkerRow; done: () => void }): JSX.Element 
         <Mark state={mark} /> {word} <Clipped text={row.id} class="muted" />
       </h2>
       <p class="muted">
-        <a href={href(["queues"], { at: row.queue })}>{row.queue}</a> · {row.host} · {row.device} · up <Ago at={row.started_at} />
+        <a href={href(["queues"], { at: row.queue })}>{row.queue}</a> · {row.host} · {row.device} · up {duration(Math.floor(since(row.started_at, now.value) ?? 0))}
       </p>
       {(row.devices?.length ? row.devices : [UNKNOWN]).map((device, index) => (
         <Device key={index} device={row.silent ? { ...device, utilisation: null, memory_used: null } : device} />
       ))}
       <p class="muted">
-        Loaded: <Clipped text={row.models?.length ? row.models.map((model) => `${model.name}@${model.version}`).join(", ") : NONE} />
+        Loaded <Clipped text={row.models?.length ? row.models.map((model) => `${model.name}@${model.version}`).join(", ") : NONE} />
       </p>
       <Held row={row} />
       <p class="foot">
