@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -33,6 +33,12 @@ _UPLOAD = {
     "url": "https://s3.example.org/leveret/default/uploads/…",
     "headers": {"Content-Type": "image/jpeg"},
 }
+_INERT = {
+    "Content-Security-Policy": "sandbox; default-src 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "private, no-cache",
+}
+"""The bytes are somebody's: a browser that opens them on our address must run nothing of them."""
 _LOGS = {
     "attempts": [
         {
@@ -97,6 +103,7 @@ async def prepare_upload(request: Request, services: UsedServices, caller: Authe
         },
         "unauthorized",
         "not_found",
+        "invalid_request",
         "unavailable",
         "store_error",
         "internal_error",
@@ -107,25 +114,66 @@ async def read_output(
     caller: Authenticated,
     job_id: JobId,
     name: Annotated[str, Path(description="The output's name")],
+    through: Annotated[
+        Literal["gateway"] | None,
+        Query(description="`gateway`: the bytes themselves, also where clients can reach the object store"),
+    ] = None,
 ) -> Response:
     """A redirect to a signed address, or the bytes themselves."""
     output = await services.lookup.output(caller.tenant, job_id, name)
-    if services.links.public_store:
+    if services.links.public_store and through is None:
         return RedirectResponse(await services.links.output(str(job_id), name, output), 307)
-    return await _streamed(services, output)
+    return await _streamed(services, output["uri"], output["size"], output["content_type"])
 
 
-async def _streamed(services: Services, output: dict[str, Any]) -> Response:
-    pieces = aiter(services.objects.stream(output["uri"]))
+@router.get(
+    "/v1/jobs/{job_id}/inputs/{name}",
+    summary="Read an input",
+    responses=documented(
+        {
+            200: {
+                "description": "The bytes as they were given; a JSON value as JSON",
+                "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+            }
+        },
+        "unauthorized",
+        "not_found",
+        "unavailable",
+        "store_error",
+        "internal_error",
+    ),
+)
+async def read_input(
+    services: UsedServices,
+    caller: Authenticated,
+    job_id: JobId,
+    name: Annotated[str, Path(description="The input's name")],
+) -> Response:
+    """What the job was given. Bytes that came from a public address are not kept: 404."""
+    given = (await services.lookup.row(caller.tenant, job_id)).inputs.get(name)
+    if given is None:
+        raise NotFound(f"the job has no input {name!r}")
+    if "json" in given:
+        return Json(given["json"], headers=_INERT)
+    uri = str(given["uri"])
+    head = await services.objects.head(uri) if uri.startswith("s3://") else None
+    if head is None:
+        raise NotFound("the input's bytes are not kept here")
+    return await _streamed(services, uri, head.size, head.content_type)
+
+
+async def _streamed(services: Services, uri: str, size: int, content_type: str) -> Response:
+    pieces = aiter(services.objects.stream(uri))
     try:
         first = await anext(pieces, b"")
     except InputUnavailable as error:
-        raise NotFound("the output's bytes are not there any more") from error
+        raise NotFound("the bytes are not there any more") from error
     headers = {
-        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(filename(output), safe='')}",
-        "Content-Length": str(output["size"]),
+        **_INERT,
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(filename({'uri': uri}), safe='')}",
+        "Content-Length": str(size),
     }
-    return StreamingResponse(_chained(first, pieces), 200, headers, output["content_type"])
+    return StreamingResponse(_chained(first, pieces), 200, headers, content_type)
 
 
 async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

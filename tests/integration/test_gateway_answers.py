@@ -67,6 +67,32 @@ async def test_a_finished_job_has_outputs_that_can_be_read(
     assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
 
 
+def inert(answer: httpx2.Response) -> bool:
+    """Would a browser that opens it on our address run nothing of it?"""
+    policy = answer.headers["content-security-policy"]
+    return policy.startswith("sandbox;") and answer.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_outputs_and_inputs_come_through_the_gateway_when_asked_to_and_do_nothing_there(
+    client: httpx2.AsyncClient, behind: Backstage, stack_env: dict[str, str]
+) -> None:
+    job = await finished(client, behind, stack_env)
+    address = f"/v1/jobs/{job['id']}"
+    output = await client.get(f"{address}/outputs/extra", params={"through": "gateway"})
+    assert (output.status_code, output.content, inert(output)) == (200, CONTENT, True)
+    said = await client.get(f"{address}/inputs/extra")
+    assert (said.status_code, said.json(), inert(said)) == (200, [1], True)
+
+    markup = b"<script>alert(1)</script>"
+    form = {"model": (None, "echo"), "image": ("a.html", markup, "image/png")}
+    sent = (await client.post("/v1/jobs", files=form)).raise_for_status().json()
+    given = await client.get(f"/v1/jobs/{sent['id']}/inputs/image")
+    assert (given.content, given.headers["content-type"], inert(given)) == (markup, "image/png", True)
+    assert given.headers["content-disposition"].startswith("attachment")
+    missing = await client.get(f"/v1/jobs/{sent['id']}/inputs/note")
+    assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
+
+
 async def test_where_the_store_is_private_outputs_come_through_the_gateway(
     stack_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory, behind: Backstage, key: str
 ) -> None:

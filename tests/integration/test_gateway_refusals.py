@@ -247,7 +247,14 @@ async def test_another_tenants_job_is_no_job(
     await behind.finish(await behind.claim(job["id"]))  # hot in Redis, under its own tenant
     absent = uuid7()
     async with api(gateway.url, await behind.key("strangers")) as stranger:
-        for path in ("", "/events", "/logs", "/outputs/extra"):
+        for path in (
+            "",
+            "/events",
+            "/logs",
+            "/inputs/extra",
+            "/outputs/extra",
+            "/outputs/extra?through=gateway",
+        ):
             details = [
                 check_problem(await stranger.get(f"/v1/jobs/{name}{path}"), 404, "not_found")["detail"]
                 for name in (job["id"], absent, "no-id")
