@@ -134,7 +134,7 @@ def _decide(case: _Case) -> Decision:
         drain=drain,
         terminate=case.roster.over,
         reason="; ".join(_reason(case, most, want=want, launch=launch, drain=drain)),
-        alarms=(*case.roster.alarms, *_stuck(case)),
+        alarms=(*case.roster.alarms, *_stuck(case), *_shut(case)),
     )
 
 
@@ -146,6 +146,12 @@ def _stuck(case: _Case) -> Iterator[str]:
             "workers do not take the messages" if case.broker.ready else "the broker has no message for them"
         )
         yield f"jobs have waited for {STUCK_S:g} s though workers are idle: {why}"
+
+
+def _shut(case: _Case) -> Iterator[str]:
+    """Nothing is decided where nothing may be, so that nothing else would tell why jobs wait."""
+    if case.demand.waiting and not case.config.max and not case.roster.hands:
+        yield "jobs wait, and 0 workers are allowed"
 
 
 def _target(case: _Case, add: int) -> int:

@@ -175,10 +175,13 @@ def state_dir(settings: ScalerSettings) -> Path:
     """Where the process fleets remember their workers: apart for each database, so that stacks never mix.
 
     Raises:
-        Misconfigured: Somebody else made it, who could name any process there for us to end.
+        Misconfigured: It can't be made, or is somebody else's, who could name any process there for us to end.
     """
     folder = settings.scaler.state_dir or _default_state_dir(settings)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Misconfigured(f"LEVERET_SCALER_STATE_DIR: {error}") from error
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():
         raise Misconfigured(f"{folder} belongs to another user; set LEVERET_SCALER_STATE_DIR")
     return folder

@@ -71,6 +71,14 @@ def test_every_priority_has_its_class(priority: int, tier: str) -> None:
     assert tier_of(priority) == tier
 
 
+def test_jobs_that_nobody_may_be_started_for_are_told() -> None:
+    shut = Config(max=0)
+    assert decided(shut, demand=demand(waiting=3)).alarms == ("jobs wait, and 0 workers are allowed",)
+    assert decided(shut).alarms == ()
+    stranger = {"workers": (ready("somebody's", busy=1),)}
+    assert decided(shut, demand=demand(waiting=3, running=1), **stranger).alarms == ()
+
+
 def test_an_idle_stack_holds_no_worker() -> None:
     decision = decided()
 

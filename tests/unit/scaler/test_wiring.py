@@ -138,6 +138,14 @@ def test_the_folder_of_another_user_is_not_trusted(tmp_path: Path) -> None:
         state_dir(strange)
 
 
+def test_a_folder_that_cannot_be_made_is_told_by_its_setting(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        settings = ScalerSettings(scaler=ScalerSection(state_dir=folder))
+        with pytest.raises(Misconfigured, match="LEVERET_SCALER_STATE_DIR"):
+            state_dir(settings)
+
+
 def test_metrics_show_figures_and_say_when_they_are_unknown() -> None:
     demand = Demand(tiers={Tier.HIGH: Backlog(waiting=3, oldest_s=7.0)}, running=2)
     decision = Decision(want=4, have=2, launch=2, reason="")
