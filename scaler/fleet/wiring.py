@@ -175,7 +175,7 @@ def state_dir(settings: ScalerSettings) -> Path:
     """Where the process fleets remember their workers: apart for each database, so that stacks never mix.
 
     Raises:
-        Misconfigured: It can't be made, or is somebody else's, who could name any process there for us to end.
+        Misconfigured: It can't be made, or is somebody else's, who could name any process for us to end.
     """
     folder = settings.scaler.state_dir or _default_state_dir(settings)
     try:
