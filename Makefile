@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 LOCK := $(PYTHON) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--quiet --constraint requirements/constraints.txt
 
-.PHONY: dashboard help up down clean test test-gpu check fmt faults bench bench-engine bench-tracing sim timeline chaos chaos-sabotage images lock dev tools
+.PHONY: dashboard help up down clean test test-gpu check fmt faults bench bench-engine bench-tracing bench-telemetry sim timeline chaos chaos-sabotage images lock dev tools
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ bench-engine: dev ## how busy a worker keeps its device, beside Celery, taskiq, 
 
 bench-tracing: tools ## what tracing costs a job: off, on, sampled out
 	$(PYTHON) -m benchmarks.tracing $(ARGS)
+
+bench-telemetry: dev ## what metrics and the default logs cost a submit (ARGS=--quick: a look)
+	$(PYTHON) -m benchmarks.telemetry $(ARGS)
 
 sim: tools ## the scaler on a simulated clock and cloud, beside what others do (ARGS=--quick: a look; --ideas)
 	$(PYTHON) -m benchmarks.sim $(ARGS)

@@ -43,15 +43,24 @@ class Leveret:
         folder: The private servers' folder.
         settings: Their `LEVERET_` variables.
         catalog: The models it serves.
+        module: What is started as the gateway.
     """
 
     name = "Leveret"
 
-    def __init__(self, folder: Path, settings: Mapping[str, str], *, catalog: Path = CATALOG) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, str],
+        *,
+        catalog: Path = CATALOG,
+        module: str = "gateway",
+    ) -> None:
         port, admin, worker_admin = free_ports(3)
         self.url = f"http://127.0.0.1:{port}"
         self._admin, self._worker_admin = f"http://127.0.0.1:{admin}", f"http://127.0.0.1:{worker_admin}"
         self._folder = folder
+        self._module = module
         self._variables = {
             **settings,
             "LEVERET_CATALOG_PATH": str(catalog),
@@ -69,7 +78,7 @@ class Leveret:
         self._key = await self.key("user")
         self.submit = self.job("noop", {"value": {"json": 1}}, wait=False)
         self.submit_and_wait = self.job("noop", {"value": {"json": 1}}, wait=True)
-        self._gateway = running.start(self._folder, "gateway", "gateway", variables=self._variables)
+        self._gateway = running.start(self._folder, self._module, self._module, variables=self._variables)
         await self._gateway.until(lambda: _ready(self._admin), "the gateway")
 
     async def key(self, role: str) -> str:
