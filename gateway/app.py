@@ -24,6 +24,7 @@ from gateway.routes import (
     outputs,
     overview,
     session,
+    statistics,
     streams,
 )
 from gateway.services import Services
@@ -62,6 +63,7 @@ def create_api(services: Services, problems: Problems) -> FastAPI:
         lists,
         failures,
         bulk,
+        statistics,
         jobs,
         keys,
         streams,

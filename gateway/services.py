@@ -17,6 +17,7 @@ from gateway.feed import Feed
 from gateway.links import Links
 from gateway.lists.failures import Failures
 from gateway.lists.jobs import Lists
+from gateway.lists.statistics import Statistics
 from gateway.live.hub import Hub
 from gateway.lookup import NO_JOB, Lookup
 from gateway.operations.accounts import Accounts
@@ -58,6 +59,7 @@ class Services:
     failures: Failures
     accounts: Accounts
     bulk: BulkDesk
+    statistics: Statistics
 
 
 def _services(request: Request) -> Services:

@@ -28,6 +28,7 @@ from gateway.inputs import Inputs
 from gateway.links import Links
 from gateway.lists.failures import Failures
 from gateway.lists.jobs import Lists
+from gateway.lists.statistics import Statistics
 from gateway.live.hub import Hub
 from gateway.live.jobs import LiveJobs
 from gateway.live.sources import sources
@@ -66,6 +67,7 @@ from shared.adapters.store.reads import ReadStore
 from shared.adapters.store.redelivery import RedeliveryStore
 from shared.adapters.store.relay import RelayStore
 from shared.adapters.store.sessions import SessionStore
+from shared.adapters.store.statistics import StatisticsStore
 from shared.adapters.store.submits import SubmitStore
 from shared.adapters.store.usage import UsageStore
 from shared.catalog.shelf import Shelf
@@ -198,6 +200,7 @@ def _assemble(
         failures=Failures(FailureStore(opened.database), listing),
         accounts=Accounts(UsageStore(opened.database), settings.cost.currency),
         bulk=BulkDesk(BulkStore(opened.database), audit),
+        statistics=Statistics(catalog, StatisticsStore(opened.database)),
     )
 
 

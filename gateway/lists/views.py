@@ -218,3 +218,55 @@ class BulkPageView(_View):
 
     actions: list[BulkView]
     next_cursor: str | None
+
+
+class PercentilesView(_View):
+    """Seconds, of `n` attempts."""
+
+    n: int
+    p50: float | None
+    p95: float | None
+    p99: float | None = Field(description="Null below 100 of them")
+
+
+class EndedView(_View):
+    """Attempts by how they ended, and jobs that expired."""
+
+    succeeded: int
+    failed: int
+    canceled: int
+    expired: int
+
+
+class CodeView(_View):
+    """How often something failed so."""
+
+    code: str
+    count: int
+
+
+class StatisticsView(_View):
+    """How one model did."""
+
+    name: str
+    window_s: float
+    n: int = Field(description="Attempts in the sample")
+    more: bool = Field(
+        description="The window held more than the newest 10,000, of all models, that are the sample"
+    )
+    wait: PercentilesView = Field(description="In the queue")
+    load: PercentilesView = Field(description="Loading the model, where an attempt had to")
+    run: PercentilesView = Field(description="The whole attempt")
+    ended: EndedView
+    errors: list[CodeView] = Field(description="Of attempts that failed, retried ones too")
+    error_rate: float | None = Field(description="Failed by failed and succeeded; null where nothing ended")
+    cold_starts: int = Field(description="Attempts that had to load the model")
+    batch_size_p50: float | None
+    memory: None = Field(description="Not known yet")
+
+
+class AllStatisticsView(_View):
+    """Of every model."""
+
+    models: list[StatisticsView]
+    server_time: AwareDatetime

@@ -268,3 +268,39 @@ async def test_failures_are_told_in_groups_and_one_at_a_time(
     assert [each["fingerprint"] for each in everybody] == [group["fingerprint"]]
     assert (await client.get("/v1/failures", params={"scope": "all"})).status_code == 403
     assert (await client.get("/v1/failures/a%00b")).status_code == 422
+
+
+async def test_statistics_tell_percentiles_with_their_number(
+    client: httpx2.AsyncClient, operator: httpx2.AsyncClient, stranger: httpx2.AsyncClient, behind: Backstage
+) -> None:
+    # Given a hundred and one attempts of known length, of which one failed and three had to load the model
+    await failed(client, behind)
+    await behind.database.write(
+        "insert into attempts (job_id, fence, attempt, worker, outcome, started_at, finished_at, log,"
+        " timings) select job_id, 100 + i, 1, 'w', 'succeeded', now() - make_interval(secs => i), now(), '',"
+        " jsonb_build_object('queue_s', i, 'batch_size', 4) ||"
+        " case when i <= 3 then '{\"load_s\": 2}' else '{}' end::jsonb"
+        " from attempts, generate_series(1, 100) i"
+    )
+    answer = await client.get("/v1/models/free/statistics")
+    views.StatisticsView.model_validate(answer.json())
+    told = answer.json()
+    assert (told["n"], told["more"], told["cold_starts"], told["batch_size_p50"]) == (101, False, 3, 4.0)
+    assert told["wait"] == {"n": 100, "p50": 50.5, "p95": 95.05, "p99": 99.01}
+    assert told["load"] == {"n": 3, "p50": 2.0, "p95": 2.0, "p99": None}
+    assert (told["run"]["n"], told["run"]["p50"]) == (101, 50.0)
+    assert told["ended"] == {"succeeded": 100, "failed": 1, "canceled": 0, "expired": 0}
+    assert told["errors"] == [{"code": "algorithm_error", "count": 1}]
+    assert told["error_rate"] == pytest.approx(1 / 101)
+    # And all models in one answer, those of which nothing is known as well
+    answer = await client.get("/v1/models/statistics", params={"window_s": 600})
+    views.AllStatisticsView.model_validate(answer.json())
+    echo, free = answer.json()["models"]
+    assert (free["n"], free["window_s"]) == (101, 600.0)
+    assert (echo["n"], echo["error_rate"]) == (0, None)
+    assert echo["run"] == {"n": 0, "p50": None, "p95": None, "p99": None}
+    # And of a tenant's own jobs only, unless an operator asks
+    assert (await stranger.get("/v1/models/free/statistics")).json()["n"] == 0
+    assert (await operator.get("/v1/models/free/statistics", params={"scope": "all"})).json()["n"] == 101
+    assert (await client.get("/v1/models/free/statistics", params={"scope": "all"})).status_code == 403
+    assert (await client.get("/v1/models/nothing/statistics")).status_code == 404

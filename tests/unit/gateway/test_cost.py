@@ -106,6 +106,7 @@ class House:
             hub=absent,
             failures=absent,
             bulk=absent,
+            statistics=absent,
             accounts=Accounts(self.usage, "EUR", now=lambda: NOW),
         )
         self.app = create_app(services)

@@ -84,6 +84,7 @@ class House:
             failures=absent,
             accounts=absent,
             bulk=absent,
+            statistics=absent,
         )
         self.app = create_app(services)
 

@@ -126,6 +126,7 @@ class Desk:
             failures=cast("Any", None),
             accounts=cast("Any", None),
             bulk=cast("Any", None),
+            statistics=cast("Any", None),
         )
         transport = httpx2.ASGITransport(app=create_app(services))
         headers = {"X-API-Key": KEY}

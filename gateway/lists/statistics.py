@@ -1,0 +1,125 @@
+"""How fast models are and how often they fail: percentiles with their number, and none that says nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from gateway.lists.asked import tenant_of
+from gateway.ports import Caller, Models
+from shared.errors import NotFound
+from shared.events import timestamp
+
+P99_FROM = 100
+"""Below so many the 99th percentile is but the slowest one."""
+
+Share = tuple[int, Sequence[float]]
+
+
+class Measured(Protocol):
+    """How one model did."""
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+
+    @property
+    def n(self) -> int:
+        """Attempts in the sample."""
+
+    @property
+    def wait(self) -> Share:
+        """How many, and their percentiles."""
+
+    @property
+    def load(self) -> Share:
+        """Idem."""
+
+    @property
+    def run(self) -> Share:
+        """Idem."""
+
+    @property
+    def batch(self) -> float | None:
+        """The median of the batches' sizes."""
+
+    @property
+    def ended(self) -> Mapping[str, int]:
+        """By how they ended."""
+
+    @property
+    def errors(self) -> Sequence[Mapping[str, Any]]:
+        """By code, most first."""
+
+    @property
+    def more(self) -> bool:
+        """The window held more than the sample."""
+
+
+class Records(Protocol):
+    """Reads measurements."""
+
+    async def models(self, tenant: str | None, model: str | None, window_s: float) -> Sequence[Measured]:
+        """Of every model, or one."""
+
+
+class Statistics:
+    """Answers about models.
+
+    Raises from every method:
+        Forbidden: Every tenant's were asked for, with a key of a tenant.
+        Unavailable: PostgreSQL is away.
+    """
+
+    def __init__(self, catalog: Models, records: Records) -> None:
+        self._catalog = catalog
+        self._records = records
+
+    async def models(self, caller: Caller, scope: str, window_s: float) -> dict[str, Any]:
+        """Every model on offer, and any other of which something ended in the window."""
+        found = await self._records.models(tenant_of(caller, scope), None, window_s)
+        by_name = {measured.name: measured for measured in found}
+        names = sorted({model.name for model in self._catalog.models} | by_name.keys())
+        told = [_document(name, by_name.get(name), window_s) for name in names]
+        return {"models": told, "server_time": timestamp(datetime.now(UTC))}
+
+    async def model(self, caller: Caller, scope: str, window_s: float, name: str) -> dict[str, Any]:
+        """One of them.
+
+        Raises:
+            NotFound: It is not on offer, and nothing of it ended in the window.
+        """
+        found = await self._records.models(tenant_of(caller, scope), name, window_s)
+        if not found and self._catalog.find(name) is None:
+            raise NotFound(f"there is no model {name!r} here")
+        return _document(name, found[0] if found else None, window_s)
+
+
+def _document(name: str, measured: Measured | None, window_s: float) -> dict[str, Any]:
+    none: Share = (0, ())
+    ended = (
+        dict(measured.ended) if measured else dict.fromkeys(("succeeded", "failed", "canceled", "expired"), 0)
+    )
+    judged = ended["succeeded"] + ended["failed"]
+    return {
+        "name": name,
+        "window_s": window_s,
+        "n": measured.n if measured else 0,
+        "more": bool(measured and measured.more),
+        "wait": _percentiles(measured.wait if measured else none),
+        "load": _percentiles(measured.load if measured else none),
+        "run": _percentiles(measured.run if measured else none),
+        "ended": ended,
+        "errors": [dict(each) for each in measured.errors] if measured else [],
+        "error_rate": ended["failed"] / judged if judged else None,
+        "cold_starts": measured.load[0] if measured else 0,
+        "batch_size_p50": measured.batch if measured else None,
+        "memory": None,
+    }
+
+
+def _percentiles(share: Share) -> dict[str, Any]:
+    n, values = share
+    shown = [round(value, 6) for value in values] if n else [None, None, None]
+    return {"n": n, "p50": shown[0], "p95": shown[1], "p99": shown[2] if n >= P99_FROM else None}
