@@ -89,17 +89,27 @@ with off as (select set_config('synchronous_commit', 'off', true)), inside as (
 update jobs j set entered = true from off, inside where j.id = inside.id
 """
 
-# Only a job that ran before has other attempts to be looked for.
+# An attempt's share of its machine's time, in seconds; of one that is a job's first, the whole receipt.
+_SHARE = "round(greatest(0, extract(epoch from h.left_at - j.started_at)) / $6::int, 6)"
+_FIRST = f"""
+jsonb_build_object(
+    'attempts', 1, 'machine_s', {_SHARE}, 'gpu_s', {_SHARE} * $7::int,
+    'cost', trim_scale(round({_SHARE} * $5::numeric / 3600, 10))::text, 'currency', $9::text,
+    'wasted_attempts', 0, 'wasted_s', 0, 'wasted_cost', '0', 'worker', j.worker, 'device', $8::text)
+"""
+
+# Only a job that ran before has other attempts to be looked for, all of them wasted, or this would be none.
 LEAVE = f"""
 with told as materialized (
     select * from json_to_recordset($1::json) as t(
         id uuid, fence integer, attempt smallint, state text, type text, data jsonb,
         delay_s double precision, error jsonb, log text, timings jsonb, alone boolean)
 ), held as (
-    select t.*, case when j.cancel_requested and t.state <> 'succeeded' then 'canceled'
-                     when t.state = 'queued' and j.releases >= $2
-                          and j.attempt >= j.max_attempts then 'failed'
-                     else t.state end as verdict
+    select t.*, clock_timestamp() as left_at,
+           case when j.cancel_requested and t.state <> 'succeeded' then 'canceled'
+                when t.state = 'queued' and j.releases >= $2
+                     and j.attempt >= j.max_attempts then 'failed'
+                else t.state end as verdict
     from told t join jobs j on j.id = t.id and j.fence = t.fence and j.state = 'running'
     order by t.id for update of j
 ), gone as (
@@ -115,47 +125,45 @@ with told as materialized (
         queued_at = case when verdict = 'queued' then clock_timestamp() else queued_at end,
         publish_due = case when verdict = 'queued' then clock_timestamp() end,
         publish_tries = 0,
-        finished_at = case when verdict not in ('queued', 'waiting') then clock_timestamp() end
+        finished_at = case when verdict not in ('queued', 'waiting') then h.left_at end
     from held h where j.id = h.id
     returning j.id, j.fence, j.seq, j.state, j.publish_due, j.worker, j.started_at,
-              clock_timestamp() as left_at, h.attempt, h.error, h.log, h.timings,
+              h.left_at, h.attempt, h.error, h.log, h.timings, {_SHARE} as share_s,
               case when j.state = h.state then h.type else 'job.' || j.state end as type,
               case when j.state = h.state then h.data
                    else jsonb_build_object('outputs', '{{}}'::jsonb, 'timings', h.timings, 'error',
-                            case j.state when 'canceled' then $3::jsonb else $4::jsonb end) end as data
-), charged as (
-    select g.*, share_s::float8 as machine_s, (share_s * $7::int)::float8 as gpu_s,
-           round(share_s * $5::numeric / 3600, 10) as cost
-    from gone g cross join lateral (
-        select greatest(0, extract(epoch from g.left_at - g.started_at)) / $6::int as share_s
-    ) held
+                            case j.state when 'canceled' then $3::jsonb else $4::jsonb end) end
+              || case when j.state in ('queued', 'waiting') then '{{}}'::jsonb
+                      else jsonb_build_object('receipt', case when j.fence = 1 then {_FIRST} else (
+                  select {RECEIPT} from (
+                      select count(*) as wasted_attempts, count(*) + 1 as attempts,
+                             case when count(*) = count(a.machine_s)
+                                  then coalesce(sum(a.machine_s), 0) end as wasted_s,
+                             case when count(*) = count(a.machine_s)
+                                  then coalesce(sum(a.machine_s), 0) + {_SHARE} end as machine_s,
+                             case when count(*) = count(a.gpu_s)
+                                  then coalesce(sum(a.gpu_s), 0) + {_SHARE} * $7::int end as gpu_s,
+                             case when count(*) = count(a.cost)
+                                  then coalesce(sum(a.cost), 0) end as wasted_cost,
+                             case when count(*) = count(a.cost)
+                                  then coalesce(sum(a.cost), 0)
+                                       + round({_SHARE} * $5::numeric / 3600, 10) end as cost,
+                             j.worker, $8::text as device, $9::text as currency
+                      from attempts a where a.job_id = j.id) r) end) end as data
+), event as (
+    insert into events (job_id, seq, type, at, data) select id, seq, type, left_at, data from gone
 ), ended as (
     insert into attempts (job_id, fence, attempt, worker, outcome, started_at, finished_at, error, log,
                           timings, device, machine_s, gpu_s, cost)
     select id, fence, attempt, coalesce(worker, ''),
            case when state = 'queued' then 'released' else state end,
-           started_at, left_at, error, log, timings, $8, machine_s, gpu_s, cost
-    from charged
-), said as (
-    select c.id, c.fence, c.state, c.publish_due, c.seq, c.type, c.left_at,
-           c.machine_s, c.cost,
-           case when c.state in ('queued', 'waiting') then c.data
-                else c.data || jsonb_build_object('receipt', {RECEIPT}) end as data
-    from charged c cross join lateral (
-        select count(*) as wasted_attempts, count(*) + 1 as attempts,
-               case when count(*) = count(a.machine_s) then coalesce(sum(a.machine_s), 0) end as wasted_s,
-               case when count(*) = count(a.machine_s) then coalesce(sum(a.machine_s), 0) + c.machine_s end
-                   as machine_s,
-               case when count(*) = count(a.gpu_s) then coalesce(sum(a.gpu_s), 0) + c.gpu_s end as gpu_s,
-               case when count(*) = count(a.cost) then coalesce(sum(a.cost), 0) end as wasted_cost,
-               case when count(*) = count(a.cost) then coalesce(sum(a.cost), 0) + c.cost end as cost,
-               c.worker, $8::text as device, $9::text as currency
-        from attempts a where c.fence > 1 and a.job_id = c.id
-    ) r
-), event as (
-    insert into events (job_id, seq, type, at, data) select id, seq, type, left_at, data from said
+           started_at, left_at, error, log, timings, $8, share_s, share_s * $7::int,
+           round(share_s * $5::numeric / 3600, 10)
+    from gone
 )
-select id as job_id, fence, state, publish_due, seq, type, left_at as at, data, machine_s, cost from said
+select id as job_id, fence, state, publish_due, seq, type, left_at as at, data,
+       share_s::float8 as machine_s, round(share_s * $5::numeric / 3600, 10) as cost
+from gone
 """  # noqa: S608  a constant of ours
 
 LEFT = """
