@@ -85,5 +85,5 @@ class Lookup:
             kept = await self._bus.result(tenant, job_id)
             return msgspec.json.decode(kept, type=dict[str, Any]) if kept else None
         except (Unavailable, msgspec.DecodeError) as error:
-            log.debug("job.no_hot_result", reason=str(error))
+            log.debug("job.no_hot_result", job_id=str(job_id), reason=str(error))
             return None

@@ -34,6 +34,7 @@ from shared.errors import Misconfigured, OutcomeUnknown, Unavailable
 from shared.events import Event
 from shared.lifecycle import watched
 from shared.messages import job_document
+from shared.telemetry.tracecontext import parse_traceparent
 
 log = structlog.get_logger()
 
@@ -210,7 +211,9 @@ class Relay:
 
     def _note(self, tenant: str, event: Event) -> None:
         CHANGES.labels(event.type.value).inc()
-        log.info("relay.changed", job_id=str(event.job_id), type=event.type.value)
+        trace = parse_traceparent(event.traceparent)
+        named = {"trace_id": trace.trace_id} if trace else {}
+        log.info("relay.changed", job_id=str(event.job_id), type=event.type.value, **named)
         self._due.set()
         if self._untold.full():
             self._untold.get_nowait()  # the subscribers' sweep finds it

@@ -19,7 +19,7 @@ from uuid import UUID
 
 import structlog
 from prometheus_client import Counter
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars
 
 from gpu_worker.announcer import Announcer
 from gpu_worker.execution import Execution
@@ -126,17 +126,17 @@ class Worker:
         except ValueError as error:
             await self._bury(delivery, f"not a hint: {error}")
             return
-        with bound_contextvars(**_names(hint)):
-            await self._admitted()
-            trail = self._trails.begin(hint.traceparent)
-            answer = await self._claimed(hint.job_id)
-            if isinstance(answer, Claim):
-                await self._work_on(answer, trail)
-            elif answer.state is None:
-                await self._bury(delivery, "no such job")
-            else:
-                await self._refused(hint.job_id, answer)
-                trail.refused(hint.job_id, answer.state.value)
+        bind_contextvars(**_names(hint))  # to its end: a message has a task of its own
+        await self._admitted()
+        trail = self._trails.begin(hint.traceparent)
+        answer = await self._claimed(hint.job_id)
+        if isinstance(answer, Claim):
+            await self._work_on(answer, trail)
+        elif answer.state is None:
+            await self._bury(delivery, "no such job")
+        else:
+            await self._refused(hint.job_id, answer)
+            trail.refused(hint.job_id, answer.state.value)
 
     async def _claimed(self, job_id: UUID) -> Claim | Refusal:
         """Claim, whatever it takes: a claim that was given and whose answer was lost is found in the row."""

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import Any
 
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars
 from uuid_utils.compat import uuid7
 
 from gateway.tracing import begun, ended
@@ -106,15 +106,15 @@ def _submitted(tracing: Tracing, above: Any) -> None:
 
 
 def _worked(trails: Trails, claim: Claim, traceparent: str | None) -> None:
-    with bound_contextvars(job_id="j"):
-        trail = trails.begin(traceparent)
-        trail.claimed(claim)
-        for stage in ("announce", "fetch", "run", "store", "commit", "announce"):
-            kind, said = (Kind.CLIENT, PUBLISH_EVENT) if stage == "announce" else (Kind.INTERNAL, UPDATE)
-            with trail.stage(stage, kind, said) as span:
-                if stage == "run":
-                    trail.ran(span, RESULT)
-        trail.left("succeeded", "")
+    bind_contextvars(job_id="j")
+    trail = trails.begin(traceparent)
+    trail.claimed(claim)
+    for stage in ("announce", "fetch", "run", "store", "commit", "announce"):
+        kind, said = (Kind.CLIENT, PUBLISH_EVENT) if stage == "announce" else (Kind.INTERNAL, UPDATE)
+        with trail.stage(stage, kind, said) as span:
+            if stage == "run":
+                trail.ran(span, RESULT)
+    trail.left("succeeded", "")
 
 
 def _timed(
