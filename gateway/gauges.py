@@ -13,7 +13,7 @@ from typing import Protocol
 import structlog
 from prometheus_client import Gauge
 
-from gateway.operations.ports import Load
+from gateway.operations.ports import Load, Pauses
 from gateway.redelivery import PROMOTED
 from gateway.relay import REPUBLISHED
 from gateway.settings import Gateway
@@ -32,6 +32,9 @@ OLDEST = Gauge(
 )
 MESSAGES = Gauge("leveret_gateway_queue_messages", "Messages that no worker holds", ["queue"])
 CONSUMERS = Gauge("leveret_gateway_queue_consumers", "Consumers that the broker counts", ["queue"])
+PAUSED = Gauge(
+    "leveret_gateway_queue_paused", "1 while somebody holds the queue; NaN while unknown", ["queue"]
+)
 DEAD_LETTERS = Gauge("leveret_gateway_dead_letters", "Messages put aside for a person; NaN while unknown")
 BOUND = Gauge(
     "leveret_gateway_aging_bound_seconds", "After such a wait a job is raised to priority 10", ["class"]
@@ -71,13 +74,20 @@ class Gauges:
         rows: The live jobs.
         broker: The queues.
         queues: The catalog's queues, as of now.
+        pauses: Those that somebody holds.
         bounds: After which wait a job is raised.
     """
 
     def __init__(
-        self, rows: Rows, broker: Broker, queues: Callable[[], Iterable[str]], bounds: Gateway
+        self,
+        rows: Rows,
+        broker: Broker,
+        queues: Callable[[], Iterable[str]],
+        pauses: Pauses,
+        bounds: Gateway,
     ) -> None:
         self._rows = rows
+        self._pauses = pauses
         self._broker = broker
         self._queues = queues
         self._known: set[str] = set()
@@ -95,6 +105,7 @@ class Gauges:
         """Look once; what cannot be known is NaN, and never the figure of before."""
         self._known.update(self._queues())
         await self._look_at_rows()
+        await self._look_at_pauses()
         for queue in sorted(self._known):
             for counter in (PROMOTED, REPUBLISHED):  # 0 until there is something: no gap before the first
                 counter.labels(queue)
@@ -119,6 +130,17 @@ class Gauges:
                 jobs[load.queue, name, state] += count
             oldest[load.queue, name] = max(oldest[load.queue, name], load.oldest_s or 0.0)
         _show(jobs, oldest)
+
+    async def _look_at_pauses(self) -> None:
+        try:
+            pauses = await self._pauses.pauses()
+        except Unavailable:
+            paused = dict.fromkeys(self._known, math.nan)
+        else:
+            held = {queue for queue, pause in pauses.items() if pause.paused}
+            paused = {queue: float(queue in held) for queue in self._known}
+        for queue, value in paused.items():
+            PAUSED.labels(queue).set(value)
 
     def _lines(self) -> list[tuple[str, str]]:
         return [(queue, name) for queue in self._known for name in PRIORITY_CLASSES]

@@ -235,7 +235,8 @@ def _bulk(opened: _Opened, services: Services) -> BulkRunner:
 
 
 def _gauges(settings: Gateway, opened: _Opened, queues: Queues) -> Gauges:
-    return Gauges(OperationsStore(opened.database), opened.publisher, lambda: queues.names, settings)
+    rows, pauses = OperationsStore(opened.database), PauseStore(opened.database)
+    return Gauges(rows, opened.publisher, lambda: queues.names, pauses, settings)
 
 
 async def _serve_admin(settings: Gateway, lifecycle: Lifecycle, opened: _Opened) -> None:

@@ -68,6 +68,7 @@ LOOKED = f"leveret_scaler_last_look_timestamp_seconds{{{SCALER}}}"
 WANT = f'leveret_scaler_want_workers{{{SCALER},queue="images"}}'
 FAILED_LAUNCHES = f'leveret_scaler_failed_launches{{{SCALER},queue="images"}}'
 OBJECTIVE = f'leveret_scaler_objective_seconds{{{SCALER},queue="images",class="normal"}}'
+PAUSED = f'leveret_gateway_queue_paused{{{GATEWAY},queue="images"}}'
 DEAD = f"leveret_gateway_dead_letters{{{GATEWAY}}}"
 DEFECTS = f"leveret_gateway_unexpected_errors_total{{{GATEWAY}}}"
 PROBLEMS = f"leveret_catalog_problems{{{GATEWAY}}}"
@@ -119,6 +120,26 @@ CASES = [
     Case(
         "LeveretQueueWithoutConsumer", "the first worker starts", queue(queued="0x25 3x15", consumers="0x40")
     ),
+    Case(
+        "LeveretQueueOlderThanObjective",
+        "somebody holds the queue",
+        queue(queued="3x40", age="0+60x40") | {PAUSED: "1x40"},
+    ),
+    Case(
+        "LeveretQueueWithoutConsumer",
+        "somebody holds the queue",
+        queue(queued="3x40", consumers="0x40") | {PAUSED: "1x40"},
+    ),
+    Case(
+        "LeveretQueueHeldForLong",
+        "jobs wait",
+        {name: values.replace("x40", "x90") for name, values in queue(queued="3x40").items()}
+        | {PAUSED: "1x90"},
+        at="80m",
+        fires=IMAGES,
+    ),
+    Case("LeveretQueueHeldForLong", "nothing waits", queue() | {PAUSED: "1x90"}, at="80m"),
+    Case("LeveretQueueHeldForLong", "for a moment", queue(queued="3x40") | {PAUSED: "1x40"}, at="40m"),
     Case("LeveretPushLagging", "one in ten is late", lag(quick="0+90x40", all_of_them="0+100x40"), fires={}),
     Case("LeveretPushLagging", "all are in time", lag(quick="0+100x40", all_of_them="0+100x40")),
     Case("LeveretPushLagging", "nothing is pushed", lag(quick="0x40", all_of_them="0x40")),
