@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 LOCK := $(PYTHON) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--quiet --constraint requirements/constraints.txt
 
-.PHONY: dashboard help up down clean test test-gpu check fmt faults bench bench-engine bench-tracing bench-telemetry sim timeline chaos chaos-sabotage images lock dev tools
+.PHONY: dashboard help up down clean test test-gpu check fmt faults bench bench-engine bench-tracing bench-telemetry sim timeline chaos chaos-sabotage images lock dev tools bench-dashboard
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ bench: dev ## first figures, beside Celery's (ARGS=--quick: under a minute)
 
 bench-engine: dev ## how busy a worker keeps its device, beside Celery, taskiq, dramatiq (ARGS=--quick: a look)
 	$(PYTHON) -m benchmarks.engine $(ARGS)
+
+bench-dashboard: dev ## what open dashboards cost the gateway at 500 jobs a second (ARGS=--quick: a look)
+	$(PYTHON) -m benchmarks.dashboard $(ARGS)
 
 bench-tracing: tools ## what tracing costs a job: off, on, sampled out
 	$(PYTHON) -m benchmarks.tracing $(ARGS)

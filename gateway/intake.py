@@ -114,6 +114,12 @@ def parse(kind: type[S], body: bytes | str) -> S:
     return said
 
 
+def first_problem(error: ValidationError) -> tuple[str, str]:
+    """The first field that does not fit, for where there is room for one."""
+    entry = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    return _problem(entry["loc"], entry["msg"])
+
+
 def _problem(location: tuple[int | str, ...], message: str) -> tuple[str, str]:
     return path_of(location) or "body", message.removeprefix("Value error, ")
 

@@ -150,6 +150,24 @@ class NewKey(_Said):
     )
 
 
+class Followed(BaseModel):
+    """A job to follow."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    id: UUID
+    after: int = Field(default=0, ge=0, le=2**31 - 1)
+
+
+class Subscription(BaseModel):
+    """What a socket of many jobs is asked for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    subscribe: Annotated[list[Followed], Field(max_length=1000)] | Literal["all"] = []
+    unsubscribe: list[UUID] = Field(default=[], max_length=1000)
+
+
 class LiveWish(BaseModel):
     """What a page of the dashboard shows; each message replaces the one before."""
 

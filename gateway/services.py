@@ -29,6 +29,7 @@ from gateway.refusals import Forbidden
 from gateway.retry import Retrier
 from gateway.settings import Gateway
 from gateway.submit import Submitter
+from gateway.tickets import Tickets
 from shared.errors import NotFound
 from shared.settings import ProcessSettings
 from shared.telemetry.tracing import OFF, Tracing
@@ -53,6 +54,7 @@ class Services:
     lists: Lists
     retrier: Retrier
     keyring: Keyring
+    tickets: Tickets
     effective: ProcessSettings
     board: Board
     hub: Hub

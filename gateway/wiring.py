@@ -46,6 +46,7 @@ from gateway.retry import Retrier
 from gateway.services import Services
 from gateway.settings import Gateway, GatewaySettings
 from gateway.submit import Submitter
+from gateway.tickets import Tickets
 from shared.adapters.blobs import Blobs, open_blobs
 from shared.adapters.broker import Publisher, open_publisher
 from shared.adapters.bus import Bus, open_bus
@@ -194,6 +195,7 @@ def _assemble(
         lists=lists,
         retrier=Retrier(catalog, evidence, submitter),
         keyring=Keyring(KeyStore(opened.database), audit),
+        tickets=Tickets(opened.bus),
         effective=settings,
         board=board,
         hub=Hub(sources(LiveJobs(listing, LiveStore(opened.database)), desk, board)),

@@ -14,6 +14,7 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
+from gateway.feed.tap import Tap
 from gateway.feed.watch import Draining, StreamEnded, Watch
 from gateway.lookup import NO_JOB
 from gateway.ports import Listener, Reads
@@ -45,9 +46,14 @@ class _Tenant:
     def __init__(self) -> None:
         self.heard = asyncio.Event()
         self.watches: defaultdict[UUID, set[Watch]] = defaultdict(set)
+        self.taps: set[Tap] = set()
 
     def all(self) -> Iterator[Watch]:
         return itertools.chain.from_iterable(self.watches.values())
+
+    @property
+    def idle(self) -> bool:
+        return not self.watches and not self.taps
 
     def remove(self, watch: Watch) -> None:
         self.watches[watch.job_id].discard(watch)
@@ -138,6 +144,9 @@ class Feed:
         self._draining = True
         for watch in self._watches(self._tenants):
             watch.end(Draining)
+        for known in self._tenants.values():
+            for tap in known.taps:
+                tap.end(Draining)
 
     @asynccontextmanager
     async def watch(
@@ -168,6 +177,27 @@ class Feed:
             watchers.remove(watch)
             WATCHERS.dec()
 
+    @asynccontextmanager
+    async def tap(self, tenant: str) -> AsyncIterator[Tap]:
+        """Subscribe to all of a tenant's jobs, from now on.
+
+        Raises:
+            Unavailable: Redis is away, and nothing else can tell of all.
+            Draining: This process is about to stop.
+        """
+        if self._draining:
+            raise Draining
+        tap, known = Tap(), self._known(tenant)
+        known.taps.add(tap)
+        try:
+            await self._heard(known)
+            if not known.heard.is_set():
+                raise Unavailable("Redis: not heard of in time")
+            tap.begin()
+            yield tap
+        finally:
+            known.taps.discard(tap)
+
     async def ended(self, tenant: str, job_id: UUID, *, within_s: float) -> bool:
         """Wait for a job's terminal event; False where it does not come in time or cannot be waited for."""
         with suppress(TimeoutError, StreamEnded, Unavailable):
@@ -189,6 +219,8 @@ class Feed:
         for watch in known.all():
             if watch.reading:
                 watch.miss()
+        for tap in known.taps:
+            tap.miss()
         self._stale.add(tenant)
         self._wake.set()
 
@@ -197,6 +229,8 @@ class Feed:
         known = self._tenants.get(tenant)
         for watch in known.watches.get(event.job_id, ()) if known else ():
             watch.push(event)
+        for tap in known.taps if known else ():
+            tap.push(event)
 
     def lost(self) -> None:
         """Nothing is heard until the next confirmation, which makes everybody stale."""
@@ -207,12 +241,17 @@ class Feed:
         """For the job's worker, not for those who watch it."""
 
     def _register(self, tenant: str, watch: Watch) -> _Tenant:
-        watchers = self._tenants.setdefault(tenant, _Tenant())
+        watchers = self._known(tenant)
         watchers.watches[watch.job_id].add(watch)
         WATCHERS.inc()
-        if self._listener.follow(tenant):
-            watchers.heard.set()
         return watchers
+
+    def _known(self, tenant: str) -> _Tenant:
+        """Follow a tenant."""
+        known = self._tenants.setdefault(tenant, _Tenant())
+        if self._listener.follow(tenant):
+            known.heard.set()
+        return known
 
     async def _heard(self, watchers: _Tenant) -> None:
         with suppress(TimeoutError):
@@ -255,7 +294,7 @@ class Feed:
 
     def _forget_idle(self) -> None:
         """Tenants that nobody watches any more; not at once, since the next subscriber is often near."""
-        for tenant in [name for name, known in self._tenants.items() if not known.watches]:
+        for tenant in [name for name, known in self._tenants.items() if known.idle]:
             del self._tenants[tenant]
             self._listener.unfollow(tenant)
 

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from starlette.websockets import WebSocketDisconnect
 
 from gateway.feed import Draining, TooSlow
+from gateway.intake import first_problem
 from gateway.live.hub import Hub
 from gateway.live.viewer import Viewer, Wish
 from gateway.refusals import InvalidRequest, Unauthorized
@@ -24,9 +25,10 @@ from gateway.routes.streams import (
     SEND_S,
     SOCKETS,
     TRY_LATER,
-    check_origin,
+    admitted,
     close,
     until_either,
+    until_over,
 )
 from gateway.schemas import LiveWish
 from gateway.services import Services
@@ -40,8 +42,6 @@ GAP_S = 0.25
 """Between two frames: a page paints no faster."""
 IDLE_S = 3.0
 """A frame comes at least so often, by which a page tells what is quiet from what is gone."""
-RECHECK_S = 10.0
-"""Between two looks at whether the caller's key still works."""
 
 
 @router.websocket("/v1/live")
@@ -57,12 +57,11 @@ async def _serve(socket: WebSocket) -> tuple[int, str]:
     """Serve one socket to its end; returns how it is to be closed."""
     services: Services = socket.app.state.services
     try:
-        check_origin(socket, services.settings)
-        caller = await services.auth.caller(socket.headers)
+        caller = await admitted(socket, services)
         viewer = Viewer(caller.tenant, operator=caller.role == "operator")
         with services.hub.watched_by(viewer):
             await until_either(
-                _tell(socket, viewer), _listen(socket, viewer, services.hub), _recheck(socket, services)
+                _tell(socket, viewer), _listen(socket, viewer, services.hub), until_over(socket, services)
             )
     except (Unauthorized, InvalidRequest) as error:
         return DENIED, f"{error.code}: {error}"
@@ -90,8 +89,7 @@ def _wish(text: str) -> Wish:
     try:
         said = LiveWish.model_validate_json(text)
     except ValidationError as error:
-        entry = error.errors(include_url=False, include_input=False)[0]
-        raise InvalidRequest([(".".join(map(str, entry["loc"])) or "message", entry["msg"])]) from None
+        raise InvalidRequest([first_problem(error)]) from None
     return Wish(
         topics=frozenset(said.subscribe),
         ids=frozenset(said.ids),
@@ -120,11 +118,3 @@ async def _send(socket: WebSocket, frame: dict[str, Any]) -> None:
             await socket.send_text(msgspec.json.encode(frame).decode())
     except TimeoutError:
         raise TooSlow from None
-
-
-async def _recheck(socket: WebSocket, services: Services) -> None:
-    """A socket ends with the key or the session that opened it; while nobody can say, it goes on."""
-    while True:
-        await asyncio.sleep(RECHECK_S)
-        with suppress(Unavailable):
-            await services.auth.caller(socket.headers)

@@ -21,6 +21,7 @@ from gateway.feed import Draining, Stream, StreamEnded, TooSlow
 from gateway.lookup import Lookup
 from gateway.openapi import TERMINAL_EVENT, answer, documented
 from gateway.origins import Origins
+from gateway.ports import Holder
 from gateway.refusals import InvalidRequest, Unauthorized
 from gateway.routes.answers import Json
 from gateway.services import Authenticated, JobId, Services, UsedServices, parse_job_id
@@ -40,6 +41,8 @@ SEND_S = 4.0
 RECONNECT_MS = 1000
 DONE, DENIED, RESTART, TRY_LATER = 1000, 1008, 1012, 1013
 MAX_REASON_BYTES = 120
+RECHECK_S = 10.0
+BY_TICKET_S = 3600.0
 MAX_SEQ = 2**31 - 1
 
 _SSE = {
@@ -168,8 +171,7 @@ async def _serve(socket: WebSocket, job_id: str) -> tuple[int, str]:
     """Serve one socket to its end; returns how it is to be closed."""
     services: Services = socket.app.state.services
     try:
-        check_origin(socket, services.settings)
-        caller = await services.auth.caller(socket.headers)
+        caller = await admitted(socket, services)
         after = _after(socket.query_params.get("after", "0"))
         async with services.feed.watch(caller.tenant, parse_job_id(job_id), after) as stream:
             await until_either(_send_all(socket, stream, services.lookup), _gone(socket))
@@ -184,6 +186,33 @@ async def _serve(socket: WebSocket, job_id: str) -> tuple[int, str]:
     except WebSocketDisconnect:  # it left while it was being sent something
         pass
     return DONE, ""
+
+
+async def admitted(socket: WebSocket, services: Services) -> Holder:
+    """Who opens a socket: by a ticket, else by what its headers say.
+
+    Raises:
+        Unauthorized: Nobody, or a page of somebody else.
+        Unavailable: The store cannot say.
+    """
+    check_origin(socket, services.settings)
+    if ticket := socket.query_params.get("ticket"):
+        return await services.tickets.redeem(ticket)
+    return await services.auth.caller(socket.headers)
+
+
+async def until_over(socket: WebSocket, services: Services) -> None:
+    """Raise when the key or session that opened a socket has ended; while nobody can say, it goes on.
+
+    Of a ticket nothing is left to ask about: its socket has an hour.
+    """
+    if socket.query_params.get("ticket"):
+        await asyncio.sleep(BY_TICKET_S)
+        raise Draining
+    while True:
+        await asyncio.sleep(RECHECK_S)
+        with suppress(Unavailable):
+            await services.auth.caller(socket.headers)
 
 
 def check_origin(socket: WebSocket, settings: Gateway) -> None:

@@ -52,6 +52,7 @@ for i, key in ipairs(KEYS) do
 end
 return kept
 """
+LEFT = "leveret:left:"
 AT_ONCE = 64
 """Announcements in one script: it runs alone in Redis while it runs."""
 
@@ -127,6 +128,24 @@ class Bus:
         """
         async with _translated(min(READ_TIMEOUT_S, self._settings.timeout_s)):
             return cast("bytes | None", await self._client.get(job_key(tenant, job_id)))
+
+    async def leave(self, name: str, body: bytes, *, ttl_s: int) -> None:
+        """Keep something until it is picked up, for a while.
+
+        Raises:
+            Unavailable: Redis did not answer.
+        """
+        async with _translated(self._settings.timeout_s):
+            await self._client.set(f"{LEFT}{name}", body, ex=ttl_s)
+
+    async def pick_up(self, name: str) -> bytes | None:
+        """What was left under a name, once; None where nothing is there (any more).
+
+        Raises:
+            Unavailable: Redis did not answer.
+        """
+        async with _translated(self._settings.timeout_s):
+            return cast("bytes | None", await self._client.getdel(f"{LEFT}{name}"))
 
     async def ping(self) -> None:
         """Ask whether Redis is there.

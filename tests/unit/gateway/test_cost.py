@@ -101,6 +101,7 @@ class House:
             lists=absent,
             retrier=absent,
             keyring=absent,
+            tickets=absent,
             effective=absent,
             board=absent,
             hub=absent,

@@ -78,6 +78,7 @@ class House:
             lists=absent,
             retrier=absent,
             keyring=absent,
+            tickets=absent,
             effective=absent,
             board=absent,
             hub=absent,

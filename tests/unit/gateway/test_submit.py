@@ -120,6 +120,7 @@ class Desk:
             lists=cast("Any", None),  # the real store's
             retrier=cast("Any", None),
             keyring=cast("Any", None),
+            tickets=cast("Any", None),
             effective=cast("Any", None),
             board=cast("Any", None),
             hub=cast("Any", None),
