@@ -56,6 +56,7 @@ async def watched(env: Mapping[str, str], folder: Path) -> AsyncIterator[Watched
         "LEVERET_SCALER_INTERVAL_S": "0.5",
         "LEVERET_SCALER_ADMIN_PORT": str(scaler_port),
         "LEVERET_SCALER_LOG_DIR": str(logs),
+        "LEVERET_SCALER_PRICE_PER_HOUR": "3600",  # a second costs 1: attempts of milliseconds are seen
         "LEVERET_SCALER_STATE_DIR": str(folder / "state"),
         "LEVERET_SCALER_STOP_S": "10",
         "LEVERET_WORKER_ADMIN_PORT": str(worker_port),  # there is one at most

@@ -221,6 +221,11 @@ WORKER = Board(
             ),
             "reqps",
         ),
+        Panel(
+            "Cost of attempts in an hour",
+            (Query(f"sum by (model) (increase(leveret_worker_cost_total{OF_MODEL}[1h]))", "{{model}}"),),
+            about="In the deployment's currency; no data where the machines have no price",
+        ),
         Panel("Wishes that a worker leaves", rates("leveret_worker_notices_total", "kind"), "reqps"),
         Panel(
             "Memory of workers",
@@ -243,6 +248,12 @@ SCALER = Board(
             "stat",
         ),
         Panel("Alarms", (Query("sum(leveret_scaler_alarms)"),), kind="stat"),
+        Panel(
+            "Cost an hour",
+            (Query("sum(leveret_scaler_cost_per_hour)"),),
+            kind="stat",
+            about="Of the machines that are there, in the deployment's currency; no data without prices",
+        ),
         Panel("Launches in a row that failed", (Query("max(leveret_scaler_failed_launches)"),), kind="stat"),
         Panel(
             "Workers",
@@ -266,6 +277,7 @@ SCALER = Board(
             ),
             "s",
         ),
+        Panel("Cost an hour by queue", most("leveret_scaler_cost_per_hour", "queue", OF_QUEUE)),
         Panel("Running jobs", most("leveret_scaler_running_jobs", "queue", OF_QUEUE)),
         Panel(
             "What it has learned",
