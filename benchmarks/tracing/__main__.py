@@ -27,7 +27,7 @@ def main() -> int:
         with collector() as url:
             print(_calls(url, 20))
         return 0
-    return ended(_run(rounds=1 if asked.quick else 6, jobs=300 if asked.quick else 600))
+    return ended(_run(rounds=1 if asked.quick else 3, jobs=300 if asked.quick else 500))
 
 
 async def _run(rounds: int, jobs: int) -> None:

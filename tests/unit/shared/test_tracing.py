@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from shared.errors import StoreError
@@ -71,3 +74,19 @@ def test_off_gives_the_same_nothing_to_all() -> None:
         span.rename("b")
         span.end()
     assert NOTHING.context is None
+
+
+LAZY = """
+import sys
+import gateway.wiring, gpu_worker.wiring, scaler.wiring
+unwanted = ("opentelemetry.sdk.trace", "opentelemetry.exporter", "requests", "shared.telemetry.otlp")
+loaded = [name for name in sys.modules if name.startswith(unwanted)]
+assert not loaded, loaded
+"""
+
+
+def test_a_process_that_does_not_trace_never_loads_what_traces() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", LAZY], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ran.returncode == 0, ran.stderr
