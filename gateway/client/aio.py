@@ -11,6 +11,7 @@ from uuid import uuid4
 from gateway.client.errors import ApiError, OutcomeUnknownError, UnreachableError
 from gateway.client.inputs import encode, needs_schema, sort_values
 from gateway.client.jobs import AsyncJob
+from gateway.client.lookback import Lookback
 from gateway.client.retry import RetryPolicy
 from gateway.client.settings import find_target
 from gateway.client.stream import follow
@@ -26,7 +27,7 @@ RECONNECT = RetryPolicy(budget_s=300, base_s=0.25, cap_s=8)
 """How long a watcher waits for a gateway that went away: longer than a fail-over of its database takes."""
 
 
-class AsyncClient:
+class AsyncClient(Lookback):
     """A gateway, its models and its jobs.
 
         async with AsyncClient() as client:
@@ -162,9 +163,25 @@ class AsyncClient:
         schema: Mapping[str, Any] = await self.get(f"/v1/models/{quote(name, safe='@')}")
         return schema
 
-    async def logs(self, job_id: str) -> Any:
-        """What the algorithm printed, per attempt."""
-        return await self.get(f"/v1/jobs/{quote(job_id, safe='')}/logs")
+    async def retry(self, job_id: str, *, idempotency_key: str | None = None) -> AsyncJob:
+        """Run a job that has ended again, as a new job with the same inputs.
+
+        Args:
+            job_id: The one that has ended.
+            idempotency_key: Yours, where a repeat may come from another process; by default a new one.
+
+        Raises:
+            ApiError: 409 while it has not ended.
+            OutcomeUnknownError: The answer stayed away; repeat with its `idempotency_key`.
+        """
+        path, key = f"/v1/jobs/{quote(job_id, safe='')}/retry", idempotency_key or str(uuid4())
+        try:
+            answer = await self.transport.request("POST", path, headers={"Idempotency-Key": key})
+        except (ApiError, UnreachableError) as error:
+            if not may_have_arrived(error):
+                raise
+            raise OutcomeUnknownError(f"{error}; the job may have been accepted", key) from error
+        return AsyncJob(self, read_json(answer))
 
     async def queues(self) -> Sequence[Mapping[str, Any]]:
         """What waits and runs in each queue, and who works on it. As all below: for keys of operators."""

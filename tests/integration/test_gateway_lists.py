@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
@@ -10,6 +12,7 @@ import httpx2
 import pytest
 
 from gateway import views as job_views
+from gateway.client.cli.app import run
 from gateway.lists import views
 from shared.jobs import Ending, Evidence, State
 from tests.gateway_process import Backstage, GatewayProcess, api, submit
@@ -304,3 +307,41 @@ async def test_statistics_tell_percentiles_with_their_number(
     assert (await operator.get("/v1/models/free/statistics", params={"scope": "all"})).json()["n"] == 101
     assert (await client.get("/v1/models/free/statistics", params={"scope": "all"})).status_code == 403
     assert (await client.get("/v1/models/nothing/statistics")).status_code == 404
+
+
+async def test_the_command_lists_explains_and_repeats(
+    *,
+    client: httpx2.AsyncClient,
+    behind: Backstage,
+    gateway: GatewayProcess,
+    key: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("LEVERET_URL", gateway.url)
+    monkeypatch.setenv("LEVERET_API_KEY", key)
+
+    async def told(*words: str) -> str:
+        assert await asyncio.to_thread(run, list(words)) == 0, capsys.readouterr().err
+        return capsys.readouterr().out
+
+    lost, queued = await failed(client, behind), await submit(client)
+    # Given a failed job and a queued one, the list tells of both, or of what is asked for
+    printed = await told("jobs")
+    assert "algorithm_error: no face" in printed
+    assert "no_worker" in printed
+    only = await told("jobs", "--state", "failed", "--model", "free", "--json")
+    assert [row["id"] for row in json.loads(only)["jobs"]] == [lost["id"]]
+    assert len((await told("jobs", "-n", "1")).splitlines()) == 2
+    assert "looking" in await told("logs", lost["id"], "--attempt", "1")
+    # And failures are told in groups, one with its traceback
+    [group] = json.loads(await told("failures", "--json"))["groups"]
+    assert group["fingerprint"] in await told("failures")
+    close = await told("failures", group["fingerprint"])
+    assert 'File "/srv/free.py", line 3, in run' in close
+    assert lost["id"] in close
+    # And a retry is a new job, refused while there is nothing to repeat
+    made = (await told("retry", lost["id"], "--no-wait")).strip()
+    assert (await client.get(f"/v1/jobs/{made}")).json()["retry_of"] == lost["id"]
+    assert await asyncio.to_thread(run, ["retry", queued["id"], "--no-wait"]) == 3
+    assert "the job is queued" in capsys.readouterr().err

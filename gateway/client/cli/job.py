@@ -38,15 +38,16 @@ async def job(
     return OK
 
 
-async def logs(job_id: str, /, common: Common = NO_OPTIONS) -> int:
+async def logs(job_id: str, /, *, attempt: int | None = None, common: Common = NO_OPTIONS) -> int:
     """Show what the algorithm printed, per attempt.
 
     Args:
         job_id: The job.
+        attempt: Only this one.
         common: Options of every command.
     """
     async with common.client() as client:
-        answer = await client.logs(job_id)
+        answer = await client.logs(job_id, attempt=attempt)
     if common.json:
         print_json(answer)
     else:
