@@ -40,7 +40,7 @@ def main() -> int:
     folder = asked.traces if asked.traces.is_dir() else None
     given = list(scenarios(folder, quick=asked.quick))
     if asked.ideas:
-        _print(report.table(ideas.tried(given[0])))
+        _print(report.table(ideas.tried(given[0], asked.seed)))
         starved = [measure(*given) for given in ideas.starving()]
         _print(report.classes_table(starved))
         return 0
@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--ideas", action="store_true", help="what was tried to beat the law, on the request trace"
     )
+    parser.add_argument("--seed", type=int, default=1, help="of the cloud's chances, for --ideas")
     parser.add_argument("--traces", type=Path, default=TRACES, help="recorded requests and preemptions")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where the page and pictures go")
     return parser

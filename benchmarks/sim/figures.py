@@ -39,9 +39,9 @@ class Figures:
     """By class, of its own objective, where there are several."""
 
 
-def measure(scenario: Scenario, name: str, policy: Policy, *, watch: bool = False) -> Figures:
+def measure(scenario: Scenario, name: str, policy: Policy, *, watch: bool = False, seed: int = 1) -> Figures:
     """Run it."""
-    world = World(scenario.workload, scenario.cloud, policy, watch=watch)
+    world = World(scenario.workload, scenario.cloud, policy, seed=seed, watch=watch)
     tally = world.run()
     waits = sorted(wait for _, wait in world.waits())
     return Figures(

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from benchmarks.sim.cloud import ZONES
+from benchmarks.sim.every_job import EveryJob
 from benchmarks.sim.figures import Figures, measure
 from benchmarks.sim.ours import Decide, Ours, config
+from benchmarks.sim.patience import Learned, Surplus
 from benchmarks.sim.scenarios import LAW, MOST, Scenario, stream
 from benchmarks.sim.world import Policy
 from scaler.credit import times
@@ -15,17 +17,32 @@ from scaler.policy import decide
 from scaler.snapshot import Backlog, Config, Decision, Demand, Snapshot
 
 
-def tried(scenario: Scenario) -> Iterator[Figures]:
-    """Every idea on one scenario, the law first."""
+def tried(scenario: Scenario, seed: int = 1) -> Iterator[Figures]:
+    """Every idea on one scenario, the law first.
+
+    Args:
+        scenario: Jobs and cloud.
+        seed: Of the cloud's chances: what differs by less than two of them do is no difference.
+    """
     usual = config(scenario.wait_s, most=MOST)
+    for name, policy in _policies(usual):
+        yield measure(scenario, name, policy, seed=seed)
+
+
+def _policies(usual: Config) -> Iterator[tuple[str, Policy]]:
     for name, (limits, rule) in _ideas(usual).items():
-        yield measure(scenario, name, Ours(limits, ZONES, rule=rule))
-    yield measure(scenario, "a look every 15 s", Ours(usual, ZONES, interval_s=15))
-    together = Ours(replace(usual, theta=0.85), ZONES, rule=surplus_first, interval_s=15)
-    yield measure(scenario, "surplus first, theta 0.85, a look every 15 s", together)
+        yield name, Ours(limits, ZONES, rule=rule)
+    yield "a look every 15 s", Ours(usual, ZONES, interval_s=15)
+    together = Ours(replace(usual, theta=0.85), ZONES, rule=Surplus(60, 30), interval_s=15)
+    yield "surplus first, theta 0.85, a look every 15 s", together
     spread = Ours(usual, ZONES)
     spread.packs = False
-    yield measure(scenario, "round robin instead of packing", spread)
+    yield "round robin instead of packing", spread
+    yield "every waiting job by its own time", EveryJob(usual, ZONES)
+    yield "every waiting job by its own time, theta 0.9", EveryJob(replace(usual, theta=0.9), ZONES)
+    for theta in (0.83, 0.86):
+        both = EveryJob(replace(usual, theta=theta), ZONES, Surplus(90, 10))
+        yield f"every waiting job by its own time, theta {theta:g}, surplus first: 90 s, others for 10", both
 
 
 def starving() -> Iterator[tuple[Scenario, str, Policy]]:
@@ -47,7 +64,10 @@ def _ideas(usual: Config) -> Mapping[str, tuple[Config, Decide]]:
         "by no age at all": (usual, by_no_age),
         "the first launch as late as it may be": (usual, late_first),
         "idle for as long as a boot takes": (usual, idle_as_boot),
-        "surplus first: the last worker idle for 60 s, others for 30": (usual, surplus_first),
+        "surplus first: the last worker idle for 60 s, others for 30": (usual, Surplus(60, 30)),
+        "surplus first: 90 s, others for 10": (usual, Surplus(90, 10)),
+        "surplus first: 75 s, others for 5, theta 0.86": (replace(usual, theta=0.86), Surplus(75, 5)),
+        "the last worker as the gaps so far advise, others for 30 s": (usual, Learned(30)),
         **thetas,
         **patience,
     }
@@ -87,16 +107,6 @@ def late_first(snapshot: Snapshot, limits: Config, now: float) -> Decision:
 def idle_as_boot(snapshot: Snapshot, limits: Config, now: float) -> Decision:
     """The classical rule for renting or buying: wait for as long as it would cost to come back."""
     return decide(snapshot, replace(limits, idle_s=times(snapshot.pace, limits).boot_s), now)
-
-
-def surplus_first(snapshot: Snapshot, limits: Config, now: float) -> Decision:
-    """Work packs, so one of several that is idle is not needed; only the last is worth some patience."""
-    decision = decide(snapshot, replace(limits, idle_s=30.0), now)
-    if not decision.drain or len(decision.drain) < decision.have:
-        return decision
-    patient = decide(snapshot, replace(limits, idle_s=60.0), now)
-    last = decision.drain[-1]
-    return decision if last in patient.drain else replace(decision, drain=decision.drain[:-1])
 
 
 def _aged(snapshot: Snapshot, age: Callable[[Backlog], Backlog]) -> Snapshot:

@@ -21,8 +21,9 @@ SPOT_HEAD = (
 INTRO = """# Simulated
 
 Written by `make sim`: the production `scaler.policy.decide` on a simulated clock and cloud, beside what
-others do. [Scaling](scaling.md) says what to make of it; `benchmarks/sim/` holds every policy, with the
-page of the documentation that it is modelled on.
+others do. [Scaling](scaling.md) says what to make of it, and [what was tried to beat
+it](scaling.md#what-was-tried-to-beat-it); `benchmarks/sim/` holds every policy, with the page of the
+documentation that it is modelled on.
 
 GPU-hours run from a launch to the machine's end, boot included. The objective W is the time from a job's
 arrival to its start. Everybody looks every 30 s (KEDA's HPA every 15, a cloud's alarms every 60), has 64

@@ -10,9 +10,11 @@ import pytest
 from benchmarks.sim import workload
 from benchmarks.sim.baselines import Always, BacklogPerInstance, Depth, Keda
 from benchmarks.sim.cloud import NOTICE_S, TYPE, ZONES, Boots, Cloud, Outage, Shortage, spot_shortages
+from benchmarks.sim.every_job import EveryJob
 from benchmarks.sim.figures import measure
 from benchmarks.sim.ideas import by_the_first
 from benchmarks.sim.ours import Ours, config
+from benchmarks.sim.patience import Surplus, cheapest
 from benchmarks.sim.scenarios import Scenario
 from benchmarks.sim.workload import Workload
 from benchmarks.sim.world import Policy, World
@@ -114,6 +116,28 @@ def test_by_the_first_ones_deadline_more_machines_are_started() -> None:
     )
 
     assert first.tally.launches > usual.tally.launches
+
+
+def test_by_every_jobs_own_time_no_fewer_machines_are_started_than_by_the_law() -> None:
+    work = jobs(*(3.0 * number for number in range(120)))
+    limits = config(300, most=64)
+    law, every = (ran(work, policy) for policy in (Ours(limits, ZONES), EveryJob(limits, ZONES)))
+    assert every.tally.launches >= law.tally.launches
+    assert every.finished == law.finished == 120
+
+
+def test_patience_is_what_the_gaps_advise() -> None:
+    assert cheapest([40.0] * 100, 180) == 45  # whoever waits for them saves a boot each time
+    assert cheapest([4000.0] * 100, 180) == 0
+    assert cheapest([40.0] * 5, 180) == 60  # too few to say
+
+
+def test_a_surplus_worker_leaves_before_the_last_one() -> None:
+    work = jobs(0.0, 1.0, 2.0, service_s=100.0)
+    limits = config(100, most=3)
+    usual, surplus = (ran(work, Ours(limits, ZONES, rule=rule)) for rule in (decide, Surplus(120, 10)))
+    assert usual.tally.launches == surplus.tally.launches == 3
+    assert surplus.tally.machine_s < usual.tally.machine_s
 
 
 def test_a_zone_that_is_lost_takes_its_machines_and_their_jobs_are_done_elsewhere() -> None:
