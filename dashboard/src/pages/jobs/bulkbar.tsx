@@ -28,11 +28,13 @@ function offers({ selection, rows, filter, filtered, counts }: Props): Offer[] {
   const picked = rows.filter((row) => selection.value.has(row.id));
   const stated = new Set(filter["state"] as string[] | undefined);
   const made = (Object.keys(TAKES) as BulkAction[]).map((action) => {
-    const takes = TAKES[action].filter((state) => selection.value.size || !stated.size || stated.has(state));
+    const fitting = picked.filter((row) => TAKES[action].includes(row.state));
+    const present = new Set(fitting.map((row) => row.state));
+    const takes = TAKES[action].filter((state) => (selection.value.size ? present.has(state) : !stated.size || stated.has(state)));
     const known = takes.map((state) => counts?.[state]).filter((one) => one !== undefined);
-    const n = selection.value.size ? picked.filter((row) => takes.includes(row.state)).length : known.reduce((sum, one) => sum + one.n, 0);
+    const n = selection.value.size ? fitting.length : known.reduce((sum, one) => sum + one.n, 0);
     const more = !selection.value.size && known.some((one) => one.more);
-    const what = takes.length === 1 ? takes[0]! : "jobs";
+    const what = takes.length === 1 ? takes[0]! : n === 1 ? "job" : "jobs";
     return { action, n, what, label: `${count(n, more)} ${what}` };
   });
   return made.filter(({ n }) => n > 0 && (selection.value.size > 0 || filtered));
