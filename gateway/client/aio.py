@@ -203,6 +203,42 @@ class AsyncClient(Lookback):
         worker: Mapping[str, Any] = await self.post(f"/v1/workers/{quote(worker_id, safe='')}/drain")
         return worker
 
+    async def pause_queue(self, queue: str) -> Mapping[str, Any]:
+        """Let nothing of a queue be started; returns it."""
+        held: Mapping[str, Any] = await self.post(f"/v1/queues/{quote(queue, safe='')}/pause")
+        return held
+
+    async def resume_queue(self, queue: str) -> Mapping[str, Any]:
+        """Let a queue go on, with what has waited; returns it."""
+        held: Mapping[str, Any] = await self.post(f"/v1/queues/{quote(queue, safe='')}/resume")
+        return held
+
+    async def keys(self) -> Sequence[Mapping[str, Any]]:
+        """Every API key, newest first: its first characters, never the key."""
+        found: Sequence[Mapping[str, Any]] = (await self.get("/v1/admin/keys"))["keys"]
+        return found
+
+    async def create_key(self, name: str, /, **said: str | int) -> Mapping[str, Any]:
+        """A new `key` and its `secret`, which is told this once.
+
+        Repeated after a lost answer it may leave a key behind that nobody has: one that was never used.
+
+        Args:
+            name: To tell keys apart.
+            **said: `tenant`, `role`, `expires_in_s`.
+        """
+        body = {"name": name, **said}
+        issued: Mapping[str, Any] = read_json(
+            await self.transport.request("POST", "/v1/admin/keys", json=body)
+        )
+        return issued
+
+    async def revoke_key(self, key_id: str) -> Mapping[str, Any]:
+        """End a key; returns it."""
+        path = f"/v1/admin/keys/{quote(key_id, safe='')}"
+        key: Mapping[str, Any] = read_json(await self.transport.request("DELETE", path))
+        return key
+
     async def fleets(self) -> Sequence[Mapping[str, Any]]:
         """What is set of each queue's fleet, and the scaler's last decision on it."""
         found: Sequence[Mapping[str, Any]] = (await self.get("/v1/scaler"))["fleets"]

@@ -59,6 +59,19 @@ WORKER: dict[str, Any] = {
     "since": "2026-11-22T08:12:31.000Z",
     "heartbeat_s": 3.2,
 }
+API_KEY: dict[str, Any] = {
+    "id": "0198-k",
+    "tenant": "acme",
+    "name": "laptop",
+    "role": "operator",
+    "prefix": "lev_AbCd",
+    "created_at": "2026-11-22T08:10:00.000Z",
+    "created_by": None,
+    "last_used_at": None,
+    "expires_at": None,
+    "revoked_at": None,
+    "mine": True,
+}
 DECISION: dict[str, Any] = {
     "id": 7,
     "at": "2026-11-22T09:29:30.000Z",
@@ -130,6 +143,7 @@ class OperatorDesk:
 
     role: str = "user"
     queues: list[dict[str, Any]] = field(default_factory=lambda: [dict(QUEUE)])
+    keys: list[dict[str, Any]] = field(default_factory=lambda: [dict(API_KEY)])
     workers: list[dict[str, Any]] = field(default_factory=lambda: [dict(WORKER)])
     fleet: dict[str, Any] = field(default_factory=_fleet)
     decisions: list[dict[str, Any]] = field(default_factory=lambda: [dict(DECISION)])
@@ -141,6 +155,11 @@ class OperatorDesk:
         """Method, path and handler of each."""
         routes: tuple[tuple[str, str, Handler], ...] = (
             ("GET", "/v1/queues", self._queues),
+            ("POST", "/v1/queues/{queue}/pause", self._hold),
+            ("POST", "/v1/queues/{queue}/resume", self._hold),
+            ("GET", "/v1/admin/keys", self._keys),
+            ("POST", "/v1/admin/keys", self._create_key),
+            ("DELETE", "/v1/admin/keys/{id}", self._revoke_key),
             ("GET", "/v1/workers", self._workers),
             ("POST", "/v1/workers/{id}/drain", self._drain),
             ("GET", "/v1/scaler", self._fleets),
@@ -165,6 +184,25 @@ class OperatorDesk:
 
     async def _queues(self, _: Request) -> Response:
         return JSONResponse({"queues": self.queues})
+
+    async def _hold(self, request: Request) -> Response:
+        self.queues[0]["paused"] = request.url.path.endswith("/pause")
+        return JSONResponse(self.queues[0])
+
+    async def _keys(self, _: Request) -> Response:
+        return JSONResponse({"keys": self.keys})
+
+    async def _create_key(self, request: Request) -> Response:
+        said = await request.json()
+        self.said.append(said)
+        return JSONResponse({"key": {**API_KEY, "name": said["name"]}, "secret": f"lev_{'n' * 43}"}, 201)
+
+    async def _revoke_key(self, request: Request) -> Response:
+        for key in self.keys:
+            if key["id"] == request.path_params["id"]:
+                key["revoked_at"] = "2026-11-22T10:00:00.000Z"
+                return JSONResponse(key)
+        return problem(404, "not_found", "there is no such key")
 
     async def _workers(self, request: Request) -> Response:
         wanted = request.query_params.get("queue")

@@ -42,9 +42,10 @@ app.command(f"{_ROOM}.jobs:jobs", name="jobs", help="List jobs, newest first.")
 app.command(f"{_ROOM}.retry:retry", name="retry", help="Run a job again, as a new job.")
 app.command(f"{_ROOM}.failures:failures", name="failures", help="Show what failed lately, and why.")
 app.command(f"{_ROOM}.job:cancel", name="cancel", help="Ask for the end of a job.")
-app.command(f"{_ROOM}.crew:queues", name="queues", help="Show what waits in each queue, and who works on it.")
+app.command(f"{_ROOM}.crew:queues", name="queues", help="Show what waits in each queue; hold one.")
 app.command(f"{_ROOM}.crew:workers", name="workers", help="Show who is at work, or send somebody away.")
 app.command(f"{_ROOM}.scaler:scaler", name="scaler", help="Show, explain or override what the scaler does.")
+app.command(f"{_ROOM}.keys:keys", name="keys", help="Show the API keys, make one, revoke one.")
 app.command(
     f"{_ROOM}.demo:demo", name="demo", help="Kill a worker in the midst of a job; see that nothing is lost."
 )

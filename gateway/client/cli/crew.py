@@ -20,11 +20,19 @@ workers = App(
     result_action="return_value",
 )
 
+queues = App(
+    name="queues",
+    help="Show what waits in each queue, and who works on it; hold a queue, or let it go on. For operators.",
+    help_format="plaintext",
+    result_action="return_value",
+)
+
 _CLASSES = ("high", "normal", "low")
 _CREW = ("ready", "starting", "draining")
 
 
-async def queues(common: Common = NO_OPTIONS) -> int:
+@queues.default
+async def list_queues(common: Common = NO_OPTIONS) -> int:
     """Show what waits in each queue, and who works on it. For operators.
 
     Args:
@@ -37,6 +45,30 @@ async def queues(common: Common = NO_OPTIONS) -> int:
     else:
         _print_queues(found)
     return OK
+
+
+@queues.command
+async def pause(queue: str, /, common: Common = NO_OPTIONS) -> int:
+    """Hold a queue: nothing of it is started, what runs goes on, what comes waits.
+
+    Args:
+        queue: Its name.
+        common: Options of every command.
+    """
+    async with common.client() as client:
+        return _print_held(await client.pause_queue(queue), common)
+
+
+@queues.command
+async def resume(queue: str, /, common: Common = NO_OPTIONS) -> int:
+    """Let a queue go on, with what has waited meanwhile.
+
+    Args:
+        queue: Its name.
+        common: Options of every command.
+    """
+    async with common.client() as client:
+        return _print_held(await client.resume_queue(queue), common)
 
 
 @workers.default
@@ -83,7 +115,7 @@ def _print_queues(found: Sequence[Mapping[str, Any]]) -> None:
     )
     for queue in found:
         shown.add_row(
-            printable(queue["queue"]),
+            printable(queue["queue"]) + (" (paused)" if queue.get("paused") else ""),
             str(queue["waiting"]),
             *(str(queue["classes"][name]["waiting"]) for name in _CLASSES),
             span(queue["oldest_s"]),
@@ -94,6 +126,18 @@ def _print_queues(found: Sequence[Mapping[str, Any]]) -> None:
             printable(limit_words(queue["scaler"])),
         )
     console().print(shown, markup=False)
+
+
+def _print_held(queue: Mapping[str, Any], common: Common) -> int:
+    from gateway.client.cli.show import console  # noqa: PLC0415  only for a terminal
+
+    if common.json:
+        print_json(queue)
+        return OK
+    held = "is paused: nothing of it is started, what runs goes on" if queue["paused"] else "goes on"
+    waiting = count(queue["waiting"], "job")
+    console().print(printable(f"queue {queue['queue']} {held}; {waiting} waiting"), markup=False)
+    return OK
 
 
 def crew_words(crew: Mapping[str, int]) -> str:

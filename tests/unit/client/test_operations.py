@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 EVERY = [
     ["queues"],
+    ["queues", "pause", "images"],
+    ["queues", "resume", "images"],
+    ["keys"],
+    ["keys", "create", "ci"],
+    ["keys", "revoke", "0198-k"],
     ["workers"],
     ["workers", "drain", "images-1"],
     ["scaler"],
@@ -64,6 +69,38 @@ def test_queues_tell_what_waits_and_who_works(target: FakeGateway, out: Callable
     assert " ".join(row.split()) == (
         "images 12 2 10 0 2.52 min 2 4.25 — 2 ready (1 busy), 1 starting max 8, paused"
     )
+
+
+def test_a_queue_is_held_and_let_go(target: FakeGateway, out: Callable[[], str]) -> None:
+    assert run(["queues", "pause", "images"]) == 0
+    assert out() == ("queue images is paused: nothing of it is started, what runs goes on; 12 jobs waiting\n")
+    assert run(["queues"]) == 0
+    assert "images (paused)" in out()
+    assert run(["queues", "resume", "images"]) == 0
+    assert out() == "queue images goes on; 12 jobs waiting\n"
+    assert run(["queues", "pause", "nowhere"]) == 3
+
+
+def test_keys_are_shown_made_and_revoked(
+    target: FakeGateway, out: Callable[[], str], err: Callable[[], str]
+) -> None:
+    assert run(["keys"]) == 0
+    row = " ".join(out().splitlines()[1].split())
+    assert row.startswith("0198-k acme laptop (yours) operator lev_AbCd…")
+    # A new one is all that is printed
+    assert run(["keys", "create", "ci", "--tenant", "acme", "--expires", "30d"]) == 0
+    assert out() == f"lev_{'n' * 43}\n"
+    assert target.desk.said == [{"name": "ci", "role": "user", "tenant": "acme", "expires_in_s": 2592000}]
+    assert run(["keys", "create", "ci", "--expires", "soon"]) == 2
+    # A revoked one is shown when it is asked for
+    assert run(["keys", "revoke", "0198-k"]) == 0
+    assert out() == "the key laptop of acme (lev_AbCd…) was revoked\n"
+    assert run(["keys", "--json"]) == 0
+    assert json.loads(out()) == {"keys": []}
+    assert run(["keys", "--ended"]) == 0
+    assert "revoked 2026-11-22" in out()
+    assert run(["keys", "revoke", "nothing"]) == 3
+    assert "there is no such key" in err()
 
 
 def test_workers_tell_their_jobs(target: FakeGateway, out: Callable[[], str]) -> None:
