@@ -7,7 +7,6 @@ import io
 import json
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +25,16 @@ from tests.gateway_process import Backstage, GatewayProcess, gateway_process
 from tests.integration.test_engine_cutout import astronaut
 from tests.stack import ROOT, process_environment
 
-pytestmark = [pytest.mark.anyio, pytest.mark.stack, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.anyio, pytest.mark.stack, pytest.mark.timeout(600)]
 
 SHOP, KEY = "shop", "pictures/astronaut.png"
 BEFORE, AFTER = "examples.from_celery.before", "examples.from_celery.after"
-PATIENCE_S = 180
+PATIENCE_S = 240
 
 
-@pytest.fixture
-def port(tmp_path: Path) -> Path:
-    root = tmp_path / "models"
-    root.mkdir()
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("models")
     try:
         install(root)
     except InstallError as error:
@@ -44,19 +42,18 @@ def port(tmp_path: Path) -> Path:
     return root
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def shop(stack_env: dict[str, str]) -> AsyncIterator[Any]:
     """The team's own bucket, with a picture in it."""
     file = io.BytesIO()
     astronaut().save(file, "PNG")
     async with s3_client(stack_env) as s3:
-        with suppress(s3.exceptions.BucketAlreadyOwnedByYou, s3.exceptions.BucketAlreadyExists):
-            await s3.create_bucket(Bucket=SHOP)
+        await s3.create_bucket(Bucket=SHOP)
         await s3.put_object(Bucket=SHOP, Key=KEY, Body=file.getvalue(), ContentType="image/png")
         yield s3
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def celery_env(stack_env: dict[str, str], port: Path) -> dict[str, str]:
     """The same broker and virtual host, another database of the same Redis, the same object store."""
     return {
@@ -71,10 +68,8 @@ def celery_env(stack_env: dict[str, str], port: Path) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-async def celery_worker(
-    house: House, celery_env: dict[str, str], tmp_path: Path
-) -> AsyncIterator[LoggedProcess]:
+@pytest.fixture(scope="module")
+async def celery_worker(house: House, celery_env: dict[str, str]) -> AsyncIterator[LoggedProcess]:
     words = ("celery", "-A", f"{BEFORE}.tasks", "worker", "-P", "prefork", "-c", "1", "-Q", "matting")
     with house._running((sys.executable, "-m", *words, "-l", "INFO"), "celery", celery_env) as process:
         started = LoggedProcess(process, house.logs["celery"])
@@ -82,11 +77,12 @@ async def celery_worker(
         yield started
 
 
-@pytest.fixture
-def ported(house: House, port: Path, tmp_path: Path) -> Iterator[GatewayProcess]:
-    own = House(house.env, port, tmp_path, house.logs)
+@pytest.fixture(scope="module")
+def ported(house: House, port: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    folder = tmp_path_factory.mktemp("ported")
+    own = House(house.env, port, folder, house.logs)
     with (
-        gateway_process(house.env, tmp_path, LEVERET_CATALOG_PATH=str(port)) as started,
+        gateway_process(house.env, folder, LEVERET_CATALOG_PATH=str(port)) as started,
         own.worker("matting"),
     ):
         yield started
@@ -109,7 +105,7 @@ async def asked(module: str, what: str, env: Mapping[str, str]) -> dict[str, Any
     return told
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def leveret_env(ported: GatewayProcess, behind: Backstage, books: Books) -> dict[str, str]:
     assert books
     return {"LEVERET_URL": ported.url, "LEVERET_API_KEY": await behind.key("shop", f"s3://{SHOP}/")}
