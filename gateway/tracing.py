@@ -12,7 +12,8 @@ from shared.telemetry.tracing import NOTHING, Kind, Span, Tracing
 
 TRACED = "/v1/jobs"
 """What is posted below this makes or changes a job. Reading is not traced: it would bury what is."""
-REFUSED = 401
+REFUSED = {401, 405}
+"""Answered before it is known who asks."""
 
 
 def begun(tracing: Tracing, scope: Scope) -> Span:
@@ -38,10 +39,10 @@ def traceparent_of(request: Request) -> str | None:
 
 def ended(span: Span, scope: Scope, status: int | None) -> None:
     """The answer is sent. One to a stranger is not told: strangers must not fill the queue of spans."""
-    if span.context is None or status == REFUSED:
-        return
     template = getattr(scope.get("route"), "path", "")
-    span.rename(f"POST {template}".rstrip())
+    if span.context is None or status in REFUSED or not template:
+        return
+    span.rename(f"POST {template}")
     span.note("http.request.method", "POST")
     span.note("http.route", template)
     span.note("leveret.request.id", scope["state"]["request_id"])

@@ -85,6 +85,11 @@ async def test_a_caller_who_does_not_record_is_heeded(traced: Traced) -> None:
 async def test_a_stranger_leaves_no_span(traced: Traced) -> None:
     answer = await traced.submit(str(new_trace()), key="lev_wrong")
     assert answer.status_code == 401
+    for path in ("/v1/jobs/there/is/none", "/v1/jobsters", "/v1/jobs/1/logs"):
+        anybody = await traced.desk.client.post(
+            path, headers={"traceparent": str(new_trace()), "X-API-Key": ""}
+        )
+        assert anybody.status_code in {404, 405}
     assert traced.kept == []
 
 
