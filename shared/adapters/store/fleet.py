@@ -85,10 +85,12 @@ select coalesce((select id from decisions where fleet = $1 order by id desc limi
 LAST_LAUNCH = """
 select actions ->> 'token' as token, (actions ->> 'launch')::int as count,
        greatest(0, extract(epoch from clock_timestamp() - at))::float8 as age_s
-from decisions
-where fleet = $1 and actions ? 'token' and at > clock_timestamp() - interval '1 hour'
+from (select id, at, actions from decisions where fleet = $1 order by id desc limit 4000) lately
+where actions ? 'token' and at > clock_timestamp() - interval '1 hour'
 order by id desc limit 1
 """
+"""The last 4000 are more than an hour of looks a second: a fleet that has launched nothing for long would
+else be read to its beginning each time."""
 
 HELD = """
 select exists (select 1 from pg_locks where locktype = 'advisory' and pid = pg_backend_pid() and granted
