@@ -89,29 +89,44 @@ with off as (select set_config('synchronous_commit', 'off', true)), inside as (
 update jobs j set entered = true from off, inside where j.id = inside.id
 """
 
-# An attempt's share of its machine's time, in seconds; of one that is a job's first, the whole receipt.
-_SHARE = "round(greatest(0, extract(epoch from h.left_at - j.started_at)) / $6::int, 6)"
-_FIRST = f"""
-jsonb_build_object(
-    'attempts', 1, 'machine_s', {_SHARE}, 'gpu_s', {_SHARE} * $7::int,
-    'cost', trim_scale(round({_SHARE} * $5::numeric / 3600, 10))::text, 'currency', $9::text,
-    'wasted_attempts', 0, 'wasted_s', 0, 'wasted_cost', '0', 'worker', j.worker, 'device', $8::text)
+# What is the same on every receipt of a worker, and the job's own figures.
+_FIRST = """
+$8::jsonb || jsonb_build_object('machine_s', h.share_s, 'gpu_s', h.share_s * $7::int,
+                                'cost', trim_scale(h.cost)::text)
 """
+_LATER = f"""
+(select {RECEIPT} from (
+    select count(*) as wasted_attempts, count(*) + 1 as attempts,
+           case when count(*) = count(a.machine_s) then coalesce(sum(a.machine_s), 0) end as wasted_s,
+           case when count(*) = count(a.machine_s) then coalesce(sum(a.machine_s), 0) + h.share_s end
+               as machine_s,
+           case when count(*) = count(a.gpu_s) then coalesce(sum(a.gpu_s), 0) + h.share_s * $7::int end
+               as gpu_s,
+           case when count(*) = count(a.cost) then coalesce(sum(a.cost), 0) end as wasted_cost,
+           case when count(*) = count(a.cost) then coalesce(sum(a.cost), 0) + h.cost end as cost,
+           j.worker, $8::jsonb ->> 'device' as device, $8::jsonb ->> 'currency' as currency
+    from attempts a where a.job_id = j.id) r)
+"""  # noqa: S608  a constant of ours
 
-# Only a job that ran before has other attempts to be looked for, all of them wasted, or this would be none.
-LEAVE = f"""
+
+def _leave(receipt: str) -> str:
+    return f"""
 with told as materialized (
     select * from json_to_recordset($1::json) as t(
         id uuid, fence integer, attempt smallint, state text, type text, data jsonb,
         delay_s double precision, error jsonb, log text, timings jsonb, alone boolean)
 ), held as (
-    select t.*, clock_timestamp() as left_at,
+    select t.*, j.started_at as began, clock_timestamp() as left_at,
            case when j.cancel_requested and t.state <> 'succeeded' then 'canceled'
                 when t.state = 'queued' and j.releases >= $2
                      and j.attempt >= j.max_attempts then 'failed'
                 else t.state end as verdict
     from told t join jobs j on j.id = t.id and j.fence = t.fence and j.state = 'running'
     order by t.id for update of j
+), shared as (
+    select *, round(greatest(0, extract(epoch from left_at - began)) / $6::int, 6) as share_s from held
+), charged as (
+    select *, round(share_s * $5::numeric / 3600, 10) as cost from shared
 ), gone as (
     update jobs j set
         state = verdict,
@@ -126,30 +141,15 @@ with told as materialized (
         publish_due = case when verdict = 'queued' then clock_timestamp() end,
         publish_tries = 0,
         finished_at = case when verdict not in ('queued', 'waiting') then h.left_at end
-    from held h where j.id = h.id
+    from charged h where j.id = h.id
     returning j.id, j.fence, j.seq, j.state, j.publish_due, j.worker, j.started_at,
-              h.left_at, h.attempt, h.error, h.log, h.timings, {_SHARE} as share_s,
+              h.left_at, h.attempt, h.error, h.log, h.timings, h.share_s, h.cost,
               case when j.state = h.state then h.type else 'job.' || j.state end as type,
               case when j.state = h.state then h.data
                    else jsonb_build_object('outputs', '{{}}'::jsonb, 'timings', h.timings, 'error',
                             case j.state when 'canceled' then $3::jsonb else $4::jsonb end) end
               || case when j.state in ('queued', 'waiting') then '{{}}'::jsonb
-                      else jsonb_build_object('receipt', case when j.fence = 1 then {_FIRST} else (
-                  select {RECEIPT} from (
-                      select count(*) as wasted_attempts, count(*) + 1 as attempts,
-                             case when count(*) = count(a.machine_s)
-                                  then coalesce(sum(a.machine_s), 0) end as wasted_s,
-                             case when count(*) = count(a.machine_s)
-                                  then coalesce(sum(a.machine_s), 0) + {_SHARE} end as machine_s,
-                             case when count(*) = count(a.gpu_s)
-                                  then coalesce(sum(a.gpu_s), 0) + {_SHARE} * $7::int end as gpu_s,
-                             case when count(*) = count(a.cost)
-                                  then coalesce(sum(a.cost), 0) end as wasted_cost,
-                             case when count(*) = count(a.cost)
-                                  then coalesce(sum(a.cost), 0)
-                                       + round({_SHARE} * $5::numeric / 3600, 10) end as cost,
-                             j.worker, $8::text as device, $9::text as currency
-                      from attempts a where a.job_id = j.id) r) end) end as data
+                      else jsonb_build_object('receipt', {receipt}) end as data
 ), event as (
     insert into events (job_id, seq, type, at, data) select id, seq, type, left_at, data from gone
 ), ended as (
@@ -157,14 +157,20 @@ with told as materialized (
                           timings, device, machine_s, gpu_s, cost)
     select id, fence, attempt, coalesce(worker, ''),
            case when state = 'queued' then 'released' else state end,
-           started_at, left_at, error, log, timings, $8, share_s, share_s * $7::int,
-           round(share_s * $5::numeric / 3600, 10)
+           started_at, left_at, error, log, timings, $8::jsonb ->> 'device', share_s, share_s * $7::int,
+           cost
     from gone
 )
 select id as job_id, fence, state, publish_due, seq, type, left_at as at, data,
-       share_s::float8 as machine_s, round(share_s * $5::numeric / 3600, 10) as cost
+       share_s::float8 as machine_s, cost
 from gone
 """  # noqa: S608  a constant of ours
+
+
+LEAVE = _leave(_FIRST)
+LEAVE_AGAIN = _leave(_LATER)
+"""For a batch in which a job ran before: its other attempts, all of them wasted, are on its receipt.
+Apart, since to get ready for it costs every statement something."""
 
 LEFT = """
 select j.state, j.publish_due, e.job_id, e.seq, e.type, e.at, e.data, a.machine_s, a.cost
@@ -386,11 +392,24 @@ class AttemptStore:
 
     async def _leave_all(self, leaving: Sequence[_Leaving]) -> Sequence[Left | None]:
         told = f"[{','.join(each.told for each in leaving)}]"
+        leave = LEAVE_AGAIN if any(each.fence > 1 for each in leaving) else LEAVE
         due = self._tariff
-        charge = (due.per_hour, due.slots, due.gpus, due.device, due.currency)
-        rows = await self._database.write(LEAVE, told, MAX_RELEASES, CANCELED, RELEASED_TOO_OFTEN, *charge)
+        charge = (due.per_hour, due.slots, due.gpus, self._first_receipt())
+        rows = await self._database.write(leave, told, MAX_RELEASES, CANCELED, RELEASED_TOO_OFTEN, *charge)
         gone = {(row["job_id"], row["fence"]): _left(row) for row in rows}
         return [gone.get((each.id, each.fence)) for each in leaving]
+
+    def _first_receipt(self) -> dict[str, Any]:
+        """What needs no figures of the attempt."""
+        return {
+            "attempts": 1,
+            "currency": self._tariff.currency,
+            "wasted_attempts": 0,
+            "wasted_s": 0,
+            "wasted_cost": "0",
+            "worker": self._worker,
+            "device": self._tariff.device,
+        }
 
 
 RELEASED_TOO_OFTEN = {
