@@ -81,6 +81,7 @@ def create_api(services: Services, problems: Problems) -> FastAPI:
         docs,
     )
     routers = [room.router for room in rooms]
+    app.state.routers = routers
     for router in routers:
         app.include_router(router)
     describe(app, routers)

@@ -16,6 +16,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from shared.errors import InvalidJob, LeveretError
 
@@ -275,12 +276,24 @@ class Problems:
         code = _BY_STATUS.get(error.status_code, "internal_error")
         plain = HTTPStatus(error.status_code).phrase
         detail = "" if error.detail == plain else error.detail
-        return self.response(code, detail, request_id(request), headers=error.headers)
+        headers = {"Allow": _allowed(request)} if code == "method_not_allowed" else error.headers
+        return self.response(code, detail, request_id(request), headers=headers)
 
     async def _on_validation(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101  what it is registered for
         errors = [(path_of(entry["loc"]), str(entry["msg"])) for entry in error.errors()]
         return self.response("invalid_request", _sentence(errors), request_id(request), errors=errors)
+
+
+def _allowed(request: Request) -> str:
+    """Every method of this address: the first route that has it knows its own only."""
+    routes = (route for router in request.app.state.routers for route in router.routes)
+    here = [
+        route
+        for route in routes
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+    ]
+    return ", ".join(sorted({method for route in here for method in route.methods or ()}))
 
 
 def _sentence(errors: Errors) -> str:

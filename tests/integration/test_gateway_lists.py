@@ -10,6 +10,8 @@ from uuid import uuid4
 
 import httpx2
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gateway import views as job_views
 from gateway.client.cli.app import run
@@ -20,6 +22,14 @@ from tests.gateway_process import Backstage, GatewayProcess, api, submit
 pytestmark = [pytest.mark.anyio, pytest.mark.stack]
 
 TRACEBACK = 'Traceback\n  File "/srv/free.py", line 3, in run\nValueError: no face\n'
+PATHS = [
+    *("jobs", "jobs/counts", "failures", "failures/x", "models/statistics", "models/free/statistics"),
+    *("bulk", "audit"),
+]
+PARAMETERS = [
+    *("state", "model", "queue", "worker", "error", "fingerprint", "age", "created_after", "scope", "id"),
+    *("cursor", "limit", "since_s", "window_s", "action", "by", "unheard"),
+]
 ERROR = {"code": "algorithm_error", "message": "no face", "type": "ValueError", "retryable": False}
 
 
@@ -345,3 +355,24 @@ async def test_the_command_lists_explains_and_repeats(
     assert (await client.get(f"/v1/jobs/{made}")).json()["retry_of"] == lost["id"]
     assert await asyncio.to_thread(run, ["retry", queued["id"], "--no-wait"]) == 3
     assert "the job is queued" in capsys.readouterr().err
+
+
+@given(
+    path=st.sampled_from(PATHS),
+    query=st.dictionaries(
+        st.sampled_from(PARAMETERS),
+        st.text(max_size=8)
+        | st.sampled_from(
+            ("all", "failed", ">1d", "<999999999d", "nan", "inf", "-1", "9" * 30, "0001-01-01T00:00:00Z")
+        )
+        | st.just("9999-12-31T23:59:59+00:00"),
+        max_size=4,
+    ),
+)
+@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+async def test_any_question_is_answered_or_refused_with_words(
+    operator: httpx2.AsyncClient, path: str, query: dict[str, str]
+) -> None:
+    answer = await operator.get(f"/v1/{path}", params=query)
+    assert answer.status_code in {200, 404, 422}, answer.text
+    assert answer.status_code == 200 or answer.json()["code"] in {"not_found", "invalid_request"}

@@ -347,6 +347,22 @@ def test_limits_that_do_not_fit_change_nothing(
     assert house.rows.set_rows == before
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("DELETE", "/v1/jobs", "GET, POST"),
+        ("GET", "/v1/jobs/x/cancel", "POST"),
+        ("PUT", "/v1/bulk", "GET, POST"),
+        ("POST", "/v1/models/statistics", "GET"),
+    ],
+)
+def test_a_method_that_is_not_there_names_those_that_are(
+    house: House, method: str, path: str, allowed: str
+) -> None:
+    answer = house.ask(method, path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+
+
 def test_every_example_has_the_shape_that_is_promised(house: House) -> None:
     document = json.loads(house.ask("GET", "/openapi.json").content)
     checked = set()
