@@ -35,7 +35,7 @@ def write(folder: Path) -> dict[str, str]:
     }
     if CERTIFICATES.exists():
         (folder / "ca.crt").write_bytes(CERTIFICATES.read_bytes())
-        named |= dict.fromkeys(("PIP_CERT", "SSL_CERT_FILE"), f"{PLACE}/ca.crt")
+        named |= dict.fromkeys(("NODE_EXTRA_CA_CERTS", "PIP_CERT", "SSL_CERT_FILE"), f"{PLACE}/ca.crt")
     return handed_on | named
 
 

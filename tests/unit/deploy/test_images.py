@@ -27,6 +27,7 @@ EXAMPLE = DOCKER / "example"
 TARGETS = ("gateway", "scaler", "worker-cpu", "worker-gpu")
 NEVER = {".onnx", ".pt", ".npz", ".pyc", ".log", ".key", ".pem", ".env", ".zip", ".png"}
 LARGEST = 1_000_000
+BUILT = ("gateway", "pages", "dashboard")
 CONTEXTS = [(ROOT, DOCKERFILE), (EXAMPLE, EXAMPLE / "Dockerfile")]
 
 
@@ -80,7 +81,7 @@ def test_no_package_is_installed_without_its_hash() -> None:
     installing = [
         name for name in stages if any(" install --requirement " in s.text for s in stages[name].steps)
     ]
-    assert installing == [f"{target}-packages" for target in TARGETS]
+    assert installing == [*(f"{target}-packages" for target in TARGETS), "dashboard-page"]
     for name in installing:
         assert config_of(stages, name).env["PIP_REQUIRE_HASHES"] == "1"
     (example,) = [
@@ -135,9 +136,14 @@ def test_only_code_and_pins_go_into_a_build() -> None:
     rules = DOCKERFILE.with_name("Dockerfile.dockerignore").read_text()
     sent = context.files(ROOT, rules)
     tops = {file.parts[0] for file in sent}
-    assert tops == {"deploy", "gateway", "gpu_worker", "requirements", "scaler", "shared"}
-    assert [file for file in sent if file.parts[0] == "deploy"] == [Path("deploy/docker/healthcheck.py")]
-    assert not [file for file in sent if file.suffix in NEVER or file.name.startswith(".")]
+    assert tops == {"dashboard", "deploy", "gateway", "gpu_worker", "requirements", "scaler", "shared"}
+    tools = {Path("deploy/dashboard.py"), Path("deploy/docker/healthcheck.py")}
+    assert {file for file in sent if file.parts[0] == "deploy"} == tools
+    dotted = [
+        file for file in sent if file.name.startswith(".") and file.name not in {".npmrc", ".gitignore"}
+    ]
+    assert not [file for file in sent if file.suffix in NEVER or file in dotted]
+    assert not [file for file in sent if "node_modules" in file.parts or file.parts[:2] == BUILT]
     assert not [file for file in sent if file.parts[:2] == ("gateway", "client")]
     assert max((ROOT / file).stat().st_size for file in sent) < LARGEST
 
