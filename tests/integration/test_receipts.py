@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -127,6 +128,22 @@ async def test_what_was_done_in_vain_is_on_the_receipt(house: House) -> None:
     assert receipt["machine_s"] == pytest.approx(17, abs=0.5)
     assert Decimal(receipt["wasted_cost"]) == pytest.approx(Decimal("0.007"), abs=Decimal("0.0005"))
     assert (await house.job(claim)).receipt == receipt
+
+
+async def test_jobs_that_end_together_each_get_their_own_receipt(house: House) -> None:
+    # Given jobs that ran before and jobs that did not
+    again = [await house.claimed(ago_s=3) for _ in range(2)]
+    for claim in again:
+        assert await house.attempts.retry(claim, Evidence(), delay_s=0)
+    claims = [await house.claim(claim.id, ago_s=5) for claim in again]
+    claims += [await house.claimed(ago_s=9) for _ in range(3)]
+    # When they end in one batch
+    store = house.attempts
+    ended = await asyncio.gather(*(store.finish(claim, DONE) for claim in claims))
+    # Then each receipt is its job's
+    receipts = [left.event.data["receipt"] for left in ended if left]
+    assert [(each["attempts"], each["wasted_attempts"]) for each in receipts] == [(2, 1)] * 2 + [(1, 0)] * 3
+    assert [(await house.job(claim)).receipt for claim in claims] == receipts
 
 
 async def test_a_price_that_nobody_told_is_unknown_and_not_nothing(house: House) -> None:
