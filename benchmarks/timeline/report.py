@@ -108,13 +108,10 @@ def failures(recording: Recording, plan: Plan) -> list[str]:
         "an idle stack holds no worker": not _before(looks) and not looks[-1].workers,
         f"at most {plan.most} workers": max(len(each.workers) for each in looks) <= plan.most,
         "workers share": max(each.count(Doing.BUSY) for each in looks) > 1,
-        "the standby leads within one look": moments.taken_over - moments.killed <= plan.interval_s + LATE_S,
+        "the standby leads within one look": moments.taken_over - moments.killed
+        <= plan.interval_s + plan.late_s,
     }
     return [what for what, holds in held.items() if not holds]
-
-
-LATE_S = 1.0
-"""For a look to be made, on a machine where everything shares two cores."""
 
 
 def _before(looks: Iterable[Look]) -> int:

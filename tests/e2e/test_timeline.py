@@ -36,6 +36,7 @@ async def stage(
     return Stage(url=napping.url, key=key, variables=variables, folder=tmp_path)
 
 
+@pytest.mark.timeout(300)
 async def test_workers_come_share_the_jobs_and_leave_whoever_is_killed_meanwhile(
     stage: Stage, books: Books
 ) -> None:

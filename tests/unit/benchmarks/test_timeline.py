@@ -56,7 +56,7 @@ def test_all_that_is_to_hold_holds_here() -> None:
             "at most 2",
         ),
         (replace(GIVEN, looks=[look(-1), look(1, a=Doing.BUSY), look(2)]), "workers share"),
-        (replace(GIVEN, moments=replace(MOMENTS, taken_over=9.0)), "the standby leads within one look"),
+        (replace(GIVEN, moments=replace(MOMENTS, taken_over=90.0)), "the standby leads within one look"),
     ],
 )
 def test_what_does_not_hold_is_named(wrong: Recording, what: str) -> None:
