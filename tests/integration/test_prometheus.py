@@ -76,3 +76,27 @@ async def test_every_rule_can_be_worked_out_and_nothing_is_wrong(scraped: Promet
     assert {rule["health"] for rule in rules} <= {"ok", "unknown"}
     alerts = (await scraped.ask("alerts"))["alerts"]
     assert [alert["labels"] for alert in alerts if alert["state"] == "firing"] == []
+
+
+@pytest.mark.parametrize(
+    "expr",
+    [
+        "leveret_worker_device_busy_seconds_total > 0",
+        "leveret_worker_device_memory_used_bytes > 1e6",
+        "leveret_worker_device_memory_total_bytes > leveret_worker_device_memory_used_bytes",
+        "leveret_worker_engine_starts_total == 1",
+        'leveret_worker_stage_seconds_count{model="thumbnail", stage="infer"} > 0',
+        'leveret_worker_wait_seconds_count{class="high"} > 0',
+        'leveret_worker_attempts_total{model="broken", outcome="failed"} > 0',
+        'leveret_worker_errors_total{model="broken", code="algorithm_error"} > 0',
+        "leveret_gateway_push_lag_seconds_count > 0",
+        "histogram_quantile(0.5, rate(leveret_gateway_push_lag_seconds_bucket[30s])) < 2.5",
+        "leveret_gateway_queue_consumers >= 1",
+        "leveret_scaler_launches_total == 1",
+        "time() - leveret_scaler_last_look_timestamp_seconds < 60",
+    ],
+)
+async def test_what_was_done_is_what_is_told(scraped: Prometheus, expr: str) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not await scraped.query(expr):
+            await asyncio.sleep(0.3)
