@@ -108,6 +108,12 @@ KINDS: Mapping[str, Kind] = {
             "By itself or with what was set before. Set both at once, or give one back with null.",
         ),
         Kind(
+            "worker_leaving",
+            409,
+            "The worker leaves already",
+            "It hears within ten seconds that it shall; until then that can be taken back.",
+        ),
+        Kind(
             "uploads_unavailable",
             409,
             "No direct uploads here",

@@ -13,6 +13,7 @@ InputError
 ├── BulkStarted        one that is no draft any more
 ├── BulkEnded          one that has ended
 ├── LimitsCrossed      a fleet's minimum would be above its maximum
+├── WorkerLeaving      a worker has heard already that it shall leave
 └── UploadsUnavailable the store cannot be reached by clients
 Unauthorized           no key, or one that nobody holds
 Forbidden              a key whose role does not allow it
@@ -106,6 +107,12 @@ class BulkEnded(InputError):
     """The action has ended."""
 
     code = "bulk_ended"
+
+
+class WorkerLeaving(InputError):
+    """A worker has heard that it shall leave."""
+
+    code = "worker_leaving"
 
 
 class LimitsCrossed(InputError):

@@ -174,7 +174,7 @@ def _assemble(
         PauseStore(opened.database),
         audit,
     )
-    board = _board(catalog, opened)
+    board = _board(settings, catalog, opened)
     return Services(
         settings=settings.gateway,
         tracing=opened.tracing,
@@ -206,7 +206,7 @@ def _assemble(
     )
 
 
-def _board(catalog: Shelf, opened: _Opened) -> Board:
+def _board(settings: GatewaySettings, catalog: Shelf, opened: _Opened) -> Board:
     around = Around(
         catalog=catalog,
         crew=OperationsStore(opened.database),
@@ -215,6 +215,7 @@ def _board(catalog: Shelf, opened: _Opened) -> Board:
         redis=opened.bus,
         broker=opened.publisher,
         repaired=repairs_so_far,
+        currency=settings.cost.currency,
     )
     return Board(OverviewStore(opened.database), around)
 

@@ -10,16 +10,18 @@ from gateway.audit import Audit, name_of
 from gateway.operations.figures import (
     explained,
     fleet_document,
+    leaving,
     queue_document,
     worker_document,
 )
 from gateway.operations.ports import Holds, Load, Pace, Pause, Present, Records, Setting, Settings
 from gateway.ports import Caller, Models
-from gateway.refusals import LimitsCrossed
+from gateway.refusals import LimitsCrossed, WorkerLeaving
 from shared.errors import NotFound
 
 NO_QUEUE = "there is no such queue"
 NO_WORKER = "there is no such worker, or it has left"
+HEARD = "the worker has heard that it shall leave, and leaves"
 CROSSED = "the minimum would be above the maximum: set both at once, or give one back with null"
 
 R = TypeVar("R", Load, Pace, Present)
@@ -104,6 +106,26 @@ class Desk:
         if not found.drain:
             await self._records.drain(worker)
             await self._audit.record(caller, "worker.drain", worker)
+            found = await self._records.worker(worker)
+        if found is None:
+            raise NotFound(NO_WORKER)
+        return worker_document(found)
+
+    async def undrain(self, worker: str, caller: Caller) -> dict[str, Any]:
+        """Take back that a worker shall leave; returns it as it is now.
+
+        Raises:
+            NotFound: There is none of that id, or it has left.
+            WorkerLeaving: It has heard of it.
+            OutcomeUnknown: The answer was lost; asking again is safe.
+        """
+        found = await self._records.worker(worker) if _sound(worker) else None
+        if found is None:
+            raise NotFound(NO_WORKER)
+        if leaving(found):
+            if not await self._records.undrain(worker):
+                raise WorkerLeaving(HEARD)
+            await self._audit.record(caller, "worker.undrain", worker)
             found = await self._records.worker(worker)
         if found is None:
             raise NotFound(NO_WORKER)

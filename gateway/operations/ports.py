@@ -226,6 +226,9 @@ class Records(Protocol):
     async def drain(self, id: str) -> None:  # noqa: A002  the column's name
         """Ask a worker to finish what it holds and leave."""
 
+    async def undrain(self, id: str) -> bool:  # noqa: A002  the column's name
+        """Take that back; False where it has heard of it."""
+
     async def decisions(self, queue: str, *, before: int | None, limit: int) -> Sequence[Decided]:
         """The latest decisions on a fleet with ``id < before``, newest first."""
 

@@ -41,6 +41,7 @@ class Around:
         pauses: Which queues they hold.
         redis: Pushes.
         broker: Dispatches.
+        currency: Of all prices.
         repaired: How many jobs this gateway's relay has put right since its start.
     """
 
@@ -51,6 +52,7 @@ class Around:
     redis: Answering
     broker: Answering
     repaired: Callable[[], int]
+    currency: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,7 @@ class _Seen:
     loads: Sequence[Load]
     errors: Sequence[Failure]
     workers: Sequence[Present]
+    cost: Document
 
 
 class Board:
@@ -106,6 +109,7 @@ class Board:
             loads=await self._figures.loads(tenant),
             errors=await self._figures.errors(tenant),
             workers=await self._around.crew.workers(),
+            cost=await self._cost(step, private=tenant is not None),
         )
         _put_now(ring, step, seen)
         signs = await self._signs(tenant, ring, seen, rows_s=self._clock() - began)
@@ -183,6 +187,15 @@ class Board:
             for name in names
         ]
 
+    async def _cost(self, step: int, *, private: bool) -> Document:
+        """What the machines cost an hour; null where one has no price, or none is there."""
+        if private:
+            return {"value": None, "currency": None, "points": _gaps()}
+        costs = await self._figures.costs(step_s=STEP_S, first=step - SIZE, last=step)
+        points = [costs.get(each) for each in range(step - SIZE, step)]
+        currency = self._around.currency if any(point is not None for point in costs.values()) else None
+        return {"value": costs.get(step), "currency": currency, "points": points}
+
     async def _decisions(self) -> list[Document]:
         decided = await self._figures.decided()
         return [{**decision_document(each), "queue": each.queue} for each in decided]
@@ -224,7 +237,7 @@ def _stats(ring: Ring, step: int, seen: _Seen, *, private: bool) -> Document:
         for name, value in values.items()
     }
     stats["devices_busy"] = _devices(ring, step, seen, private=private)
-    stats["cost_per_h"] = {"value": None, "currency": None, "points": _gaps()}
+    stats["cost_per_h"] = seen.cost
     return stats
 
 

@@ -95,6 +95,9 @@ class Figures(Protocol):
     async def errors(self, tenant: str | None) -> Sequence[Failure]:
         """The most frequent."""
 
+    async def costs(self, *, step_s: float, first: int, last: int) -> Mapping[int, float | None]:
+        """What all machines cost an hour, by step; None where one has no price."""
+
     async def decided(self) -> Sequence[Decided]:
         """The scaler's last decisions."""
 

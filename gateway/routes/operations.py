@@ -174,6 +174,18 @@ async def drain_worker(
     return Json(await services.desk.drain(worker_id, caller))
 
 
+@router.post(
+    "/v1/workers/{worker_id}/undrain",
+    summary="Let a worker stay",
+    responses=documented({200: answer("It stays", WorkerView, _WORKER)}, *_CHANGES, "worker_leaving"),
+)
+async def undrain_worker(
+    services: UsedServices, caller: Operator, worker_id: Annotated[str, Path(description="The worker's id")]
+) -> Response:
+    """Takes back that it shall leave, as long as it has not heard of that: at most ten seconds."""
+    return Json(await services.desk.undrain(worker_id, caller))
+
+
 @router.get(
     "/v1/scaler",
     summary="See the fleets",

@@ -110,6 +110,12 @@ class FakeOperations:
         self.asked += 1
         self.present_rows[id] = replace(self.present_rows[id], drain=True)
 
+    async def undrain(self, id: str) -> bool:  # noqa: A002  as the port says
+        self.asked += 1
+        heard = self.present_rows[id].state == "draining"
+        self.present_rows[id] = replace(self.present_rows[id], drain=heard)
+        return not heard
+
     async def decisions(self, queue: str, *, before: int | None, limit: int) -> Sequence[DecisionRow]:
         self.asked += 1
         found = [

@@ -13,9 +13,10 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from gateway.overview.ring import SIZE
+from gateway.overview.ring import SIZE, STEP_S
 from gateway.routes.overview import OverviewView
 from shared.adapters.store.fleet import FleetStore
+from shared.adapters.store.overview import OverviewStore
 from shared.adapters.store.workers import WorkerIdentity, WorkerStore
 from tests.gateway_process import Backstage, GatewayProcess, api, gateway_process, submit
 
@@ -183,6 +184,25 @@ async def test_a_gateway_that_restarts_says_so(
             assert await stopping == 0
 
 
+async def test_the_overview_tells_what_machines_cost_where_all_have_a_price(
+    behind: Backstage,
+) -> None:
+    store = OverviewStore(behind.database)
+    now = int((await store.lately(None)).now // STEP_S)
+    await behind.database.write("delete from machine_time")
+    await behind.database.write(
+        "insert into machine_time (worker, slice, queue, since, until, per_hour) values "
+        "('a', 0, 'q', clock_timestamp() - interval '5 min', clock_timestamp(), 0.5), "
+        "('b', 0, 'q', clock_timestamp() - interval '1 min', clock_timestamp(), 0.25)"
+    )
+    costs = await store.costs(step_s=STEP_S, first=now - 120, last=now)
+    assert (costs[now], costs[now - 30], now - 100 in costs) == (0.75, 0.5, False)
+    await behind.database.write("update machine_time set per_hour = null where worker = 'b'")
+    costs = await store.costs(step_s=STEP_S, first=now - 120, last=now)
+    assert (costs[now], costs[now - 30]) == (None, 0.5)
+    await behind.database.write("delete from machine_time")
+
+
 async def counted(client: httpx2.AsyncClient) -> dict[str, Any]:
     """The overview, when it is newer than the job that waits: it is made once in a few seconds."""
     async with asyncio.timeout(15):
@@ -216,6 +236,7 @@ async def test_the_overview_counts_what_came_ended_and_failed(
     assert "token" not in json.dumps(shown)
     assert shown["stats"]["failure_ratio"]["value"] == 0.0
     assert len(shown["stats"]["arrivals_per_s"]["points"]) == SIZE
+    assert shown["stats"]["cost_per_h"]["value"] is None
     # And the tenant its own
     own = (await client.get("/v1/overview")).json()
     assert (own["scope"], own["totals"]["waiting"], own["decisions"]) == ("tenant", 1, [])

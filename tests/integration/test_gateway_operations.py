@@ -150,6 +150,26 @@ async def test_a_busy_worker_is_asked_to_drain_and_hears_of_it(
         assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
 
 
+async def test_a_drain_is_taken_back_until_the_worker_has_heard_of_it(
+    operator: httpx2.AsyncClient, behind: Backstage
+) -> None:
+    keen = worker(behind, "keen")
+    await keen.beat("ready", busy=1)
+    # Asked and taken back, it hears of nothing
+    await operator.post("/v1/workers/keen/drain")
+    stays = await operator.post("/v1/workers/keen/undrain")
+    assert (stays.status_code, stays.json()["draining"]) == (200, False)
+    assert not await keen.beat("ready", busy=1)
+    # Asked again, it hears of it, and counts as leaving before it says so itself
+    await operator.post("/v1/workers/keen/drain")
+    assert await keen.beat("ready", busy=1)
+    late = await operator.post("/v1/workers/keen/undrain")
+    assert (late.status_code, late.json()["code"]) == (409, "worker_leaving")
+    [seen] = (await operator.get("/v1/workers")).json()["workers"]
+    assert (seen["state"], seen["draining"]) == ("draining", True)
+    assert (await operator.post("/v1/workers/nobody/undrain")).status_code == 404
+
+
 async def test_decisions_come_in_pages_while_new_ones_are_made(
     operator: httpx2.AsyncClient, behind: Backstage
 ) -> None:

@@ -90,6 +90,11 @@ where w.state <> 'gone' and w.heartbeat_at > clock_timestamp() - interval '1 hou
 order by w.queue, w.started_at, w.id
 """
 
+# Heard of it, a worker counts as draining.
+UNDRAIN = """
+update workers set drain = false where id = $1 and drain and state in ('starting', 'ready') returning id
+"""
+
 DRAIN = """
 update workers set drain = true
 where id = $1 and state <> 'gone' and heartbeat_at > clock_timestamp() - interval '1 hour'
@@ -230,6 +235,14 @@ class OperationsStore:
             OutcomeUnknown: The answer was lost; asking again is safe.
         """
         await self._database.write(DRAIN, id)
+
+    async def undrain(self, id: str) -> bool:  # noqa: A002  the column's name
+        """Take back that a worker shall leave; False where it has heard of it, or was not asked.
+
+        Raises:
+            OutcomeUnknown: The answer was lost; asking again is safe.
+        """
+        return bool(await self._database.write(UNDRAIN, id))
 
     async def decisions(self, queue: str, *, before: int | None, limit: int) -> list[DecisionRow]:
         """The latest decisions on a fleet, newest first.

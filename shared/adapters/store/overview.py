@@ -75,6 +75,17 @@ where code is not null
 group by code, model order by count desc, last_at desc limit $3
 """
 
+# What the machines cost that were there within each step. A heartbeat tells of one every ten seconds, so that
+# it counts for half a minute after it was last seen. Unknown as soon as one of them has no price.
+COSTS = """
+select step, case when count(m.worker) = count(m.per_hour) then sum(m.per_hour) end::float8 as per_hour
+from generate_series($1::bigint, $2::bigint) as steps(step)
+join machine_time m on m.since < to_timestamp((step + 1) * $3::float8)
+                   and m.until > to_timestamp(step * $3::float8) - interval '30 s'
+where m.until > to_timestamp($1 * $3::float8) - interval '30 s'
+group by step
+"""
+
 DECIDED = """
 select id, fleet as queue, at, want, have, reason, actions - 'token' as actions, null::jsonb as inputs
 from decisions order by id desc limit $1
@@ -177,6 +188,11 @@ class OverviewStore:
         """The most frequent failures of the last hour."""
         sql, values = _mine(ERRORS, "and s.tenant = $4", tenant, ERRORS_S, SAMPLE, MOST)
         return [ErrorRow(**dict(row)) for row in await self._database.read(sql, *values)]
+
+    async def costs(self, *, step_s: float, first: int, last: int) -> Mapping[int, float | None]:
+        """What all machines cost an hour, by step; a step without a machine is missing."""
+        rows = await self._database.read(COSTS, first, last, step_s)
+        return {row["step"]: row["per_hour"] for row in rows}
 
     async def decided(self) -> Sequence[DecisionRow]:
         """The scaler's last decisions on any fleet, newest first."""

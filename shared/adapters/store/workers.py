@@ -34,13 +34,17 @@ select $1, $2, $3, $4, $5, $6, $7::int, $8, case when $7::int = 0 then clock_tim
        coalesce((select per_hour from grown), (select per_hour from opened), $9::numeric)
 from off
 on conflict (id) do update set
-    state = excluded.state, busy = excluded.busy, claims = excluded.claims,
+    state = {said}, busy = excluded.busy, claims = excluded.claims,
     gpus = excluded.gpus, per_hour = excluded.per_hour,
     heartbeat_at = clock_timestamp(),
-    since = case when w.state = excluded.state then w.since else clock_timestamp() end,
+    since = case when w.state = {said} then w.since else clock_timestamp() end,
     idle_since = case when excluded.busy > 0 then null else coalesce(w.idle_since, clock_timestamp()) end
 returning drain, per_hour
 """
+# Whoever hears with this beat that it shall leave counts as leaving from here on: an order can be taken back
+# until it was heard, and no longer.
+SAID = "case when w.drain and excluded.state <> 'gone' then 'draining' else excluded.state end"
+BEAT = BEAT.format(said=SAID)
 
 SWEEP = "delete from workers where heartbeat_at < clock_timestamp() - interval '1 day'"
 

@@ -35,6 +35,7 @@ ROUTES = [
     ("POST", "/v1/queues/{}/resume"),
     ("GET", "/v1/workers"),
     ("POST", "/v1/workers/{}/drain"),
+    ("POST", "/v1/workers/{}/undrain"),
     ("GET", "/v1/scaler"),
     ("GET", "/v1/scaler/{}/decisions"),
     ("PUT", "/v1/scaler/{}"),

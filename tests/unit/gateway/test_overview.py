@@ -63,6 +63,7 @@ class Figures:
     error_rows: list[ErrorRow] = field(default_factory=list)
     decision_rows: list[DecisionRow] = field(default_factory=list)
     lately_row: LatelyRow | None = None
+    cost_rows: dict[int, float | None] = field(default_factory=dict)
     asked: list[tuple[str | None, int]] = field(default_factory=list)
 
     async def arrivals(self, tenant: str | None, *, step_s: float, first: int) -> Mapping[int, int]:
@@ -82,6 +83,9 @@ class Figures:
 
     async def errors(self, tenant: str | None) -> Sequence[ErrorRow]:
         return self.error_rows
+
+    async def costs(self, *, step_s: float, first: int, last: int) -> Mapping[int, float | None]:
+        return {step: cost for step, cost in self.cost_rows.items() if first <= step <= last}
 
     async def decided(self) -> Sequence[DecisionRow]:
         return self.decision_rows
@@ -121,6 +125,7 @@ class House:
             redis=self.redis,
             broker=Server(),
             repaired=lambda: self.repaired,
+            currency="EUR",
         )
         self.board = Board(self.figures, around, clock=lambda: self.clock)
 
@@ -224,3 +229,13 @@ async def test_repairs_are_told_by_the_last_minute(house: House) -> None:
 async def test_redis_away_is_told_and_nothing_else_fails(house: House) -> None:
     house.redis.away = True
     assert (await house.look())["health"]["code"] == "redis_away"
+
+
+async def test_what_machines_cost_is_told_to_operators_where_all_have_a_price(house: House) -> None:
+    house.figures.cost_rows = {STEP - 2: 0.5, STEP - 1: None, STEP: 0.8}
+    cost = (await house.look())["stats"]["cost_per_h"]
+    assert (cost["value"], cost["currency"], cost["points"][-3:]) == (0.8, "EUR", [None, 0.5, None])
+    assert (await house.look("acme"))["stats"]["cost_per_h"]["value"] is None
+    house.figures.cost_rows = {}
+    cost = (await house.look())["stats"]["cost_per_h"]
+    assert (cost["value"], cost["currency"]) == (None, None)
