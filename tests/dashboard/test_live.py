@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import httpx2
 import pytest
-from playwright.async_api import WebSocketRoute, expect
+from playwright.async_api import Page, Route, WebSocketRoute, expect
 
 from tests.dashboard.visitor import Visitor
 from tests.e2e.processes import Gate, WorkerProcess
+from tests.gateway_process import Backstage, GatewayProcess
 
 pytestmark = [pytest.mark.anyio, pytest.mark.stack]
 
@@ -90,6 +91,45 @@ async def test_a_lost_connection_is_said_and_what_was_missed_is_read(
     cut = False
     await stranger.is_live()
     await expect(title).to_contain_text("succeeded")
+
+
+async def test_a_failed_read_is_said_and_never_looks_like_no_results(stranger: Visitor) -> None:
+    problem = {"title": "Away", "status": 503, "detail": "PostgreSQL is away", "code": "unavailable"}
+    broken = True
+
+    async def answer(route: Route) -> None:
+        if broken:
+            await route.fulfill(status=503, json=problem, content_type="application/problem+json")
+        else:
+            await route.continue_()
+
+    page = stranger.page
+    await page.route("**/v1/jobs?*", answer)
+    await stranger.log_in()
+    await stranger.go("jobs")
+    failed = page.get_by_role("alert")
+    await expect(failed).to_contain_text("PostgreSQL is away")
+    await expect(failed).to_contain_text("unavailable")
+    await expect(page.get_by_text("No jobs yet")).to_have_count(0)
+
+    broken = False
+    await page.get_by_role("button", name="Try again").click()
+    await expect(failed).to_have_count(0)
+    stranger.complaints.clear()  # the browser tells of every 503
+
+
+async def test_nothing_yet_and_no_match_are_different_things(
+    page: Page, gateway: GatewayProcess, behind: Backstage
+) -> None:
+    newcomer = Visitor(page, gateway.url, await behind.key("newcomer"))
+    await newcomer.log_in()
+    await newcomer.go("jobs")
+    await expect(page.get_by_text("No jobs yet")).to_be_visible()
+    await expect(page.get_by_text("curl -H")).to_be_visible()
+    await newcomer.go("jobs?state=failed")
+    await expect(page.get_by_text("No job matches")).to_be_visible()
+    await page.get_by_role("button", name="Clear filters").click()
+    await expect(page.get_by_text("No jobs yet")).to_be_visible()
 
 
 async def test_paused_means_paused(

@@ -116,8 +116,10 @@ export interface Attempt {
   batch_size: number | null;
   error: JobError | null;
   log_bytes: number | null;
-  /** What its model cost to run, where the worker wrote it down. */
-  receipt?: Record<string, unknown> | null;
+  /** Its share of the machine, and of the GPU, in seconds. */
+  machine_s?: number | null;
+  gpu_s?: number | null;
+  cost?: number | string | null;
 }
 
 export interface ModelInput {

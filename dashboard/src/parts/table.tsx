@@ -111,7 +111,7 @@ function Line<Row>({ row, columns, name, open, selection, past, current, point, 
         </td>
       )}
       {columns.map((column) => (
-        <td key={column.name} class={classOf(column)}>
+        <td key={column.name} class={classOf(column)} data-label={typeof column.label === "string" ? column.label : undefined}>
           {column.cell(row)}
         </td>
       ))}

@@ -6,9 +6,8 @@ import { useEffect } from "preact/hooks";
 import { asProblem } from "../../api/client.ts";
 import { readAttempts, readLog } from "../../api/jobs.ts";
 import type { Attempt } from "../../api/types.ts";
-import { absolute, bytes, count, duration, NONE } from "../../format.ts";
+import { absolute, bytes, count, duration, figures, NONE } from "../../format.ts";
 import { Failed } from "../../parts/basics.tsx";
-import { JsonView } from "../../parts/json.tsx";
 import { useResource } from "../../parts/resource.ts";
 import { Mark, type Shown } from "../../parts/state.tsx";
 import { href } from "../../router.ts";
@@ -55,7 +54,11 @@ function One({ id, attempt, open }: { id: string; attempt: Attempt; open: boolea
           {attempt.error.traceback && <pre tabIndex={0}>{attempt.error.traceback}</pre>}
         </div>
       )}
-      {attempt.receipt && <JsonView value={attempt.receipt} label="receipt" />}
+      {attempt.machine_s !== undefined && (
+        <p class="muted">
+          Receipt: machine {duration(attempt.machine_s)} · GPU {duration(attempt.gpu_s)} · cost {attempt.cost === null || attempt.cost === undefined ? NONE : `$${figures(Number(attempt.cost))}`}
+        </p>
+      )}
       <Log id={id} attempt={attempt} />
     </details>
   );

@@ -22,11 +22,11 @@ function ran(job: JobRow): number | null {
   return job.state === "running" ? since(job.started_at, (now.value, exactNow())) : (job.run_s ?? null);
 }
 
-function Why({ job }: { job: JobRow }): JSX.Element {
+function why(job: JobRow): JSX.Element | null {
   if (job.error) return <Clipped text={`${job.error.code}: ${job.error.message}`} class={job.state === "failed" ? "bad" : ""} />;
   if (job.state === "queued" || job.state === "waiting") return <span class="muted">{reason(job.queue_reason)}</span>;
   if (job.state === "running" && job.progress > 0) return <progress max={1} value={job.progress} aria-label="Progress" />;
-  return <span />;
+  return null;
 }
 
 export const COLUMNS: Column<JobRow>[] = [
@@ -39,5 +39,5 @@ export const COLUMNS: Column<JobRow>[] = [
   { name: "run", label: "Run", right: true, cell: (job) => duration(ran(job)) },
   { name: "attempt", label: "Attempt", right: true, cell: (job) => `${job.attempt}/${job.max_attempts}` },
   { name: "worker", label: "Worker", cell: (job) => <Clipped text={job.worker ?? NONE} /> },
-  { name: "why", label: "Error, or why it waits", wide: true, cell: (job) => <Why job={job} /> },
+  { name: "why", label: "Error, or why it waits", wide: true, cell: why },
 ];
