@@ -84,8 +84,8 @@ async def test_outputs_and_inputs_come_through_the_gateway_when_asked_to_and_do_
     assert (said.status_code, said.json(), inert(said)) == (200, [1], True)
 
     markup = b"<script>alert(1)</script>"
-    form = {"model": (None, "echo"), "image": ("a.html", markup, "image/png")}
-    sent = (await client.post("/v1/jobs", files=form)).raise_for_status().json()
+    form = {"image": ("a.html", markup, "image/png")}
+    sent = (await client.post("/v1/jobs", data={"model": "echo"}, files=form)).raise_for_status().json()
     given = await client.get(f"/v1/jobs/{sent['id']}/inputs/image")
     assert (given.content, given.headers["content-type"], inert(given)) == (markup, "image/png", True)
     assert given.headers["content-disposition"].startswith("attachment")

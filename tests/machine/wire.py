@@ -124,8 +124,9 @@ class Link:
         await asyncio.sleep(self.server.latency_s)
         while not self.process.running.is_set():
             await self.process.running.wait()
-        if self.process.dead:
-            raise asyncio.CancelledError
+        if self.process.dead and (task := asyncio.current_task()):
+            task.cancel()
+            await asyncio.sleep(0)
 
     def _land(self, effect: Callable[[], Any], session: int) -> None:
         if not self.server.away and self.server.session == session:
