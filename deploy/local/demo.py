@@ -83,6 +83,7 @@ def _farewell(access: Mapping[str, str], picture: Path, saved: Path) -> str:
     folder, command = saved.parents[1], shown(ROOT.resolve() / ".venv" / "bin" / "leveret")
     return f"""
   cut-out   {shown(saved)}
+  dashboard {url}/
   API       {url}/v1
   docs      {url}/docs
   key       {key}

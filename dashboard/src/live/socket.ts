@@ -47,8 +47,8 @@ const open = signal(false);
 const heardAt = signal(0);
 /** The first try went wrong: from then on no connection means offline. */
 const tried = signal(false);
-/** Topics of which the gateway itself gets no news. */
-export const staleTopics = signal<ReadonlySet<string>>(new Set());
+/** Topics of which the gateway itself gets no news, and since when. */
+const stale = signal<{ topics: ReadonlySet<string>; since: number } | null>(null);
 
 export type Status = { kind: "live" | "paused" | "offline" | "connecting" } | { kind: "stale"; seconds: number };
 
@@ -56,7 +56,8 @@ export const status = computed<Status>(() => {
   if (paused.value) return { kind: "paused" };
   if (!open.value) return { kind: heardAt.value || tried.value ? "offline" : "connecting" };
   const silent = (now.value - heardAt.value) / 1000;
-  return silent > SILENT_S ? { kind: "stale", seconds: Math.round(silent) } : { kind: "live" };
+  if (silent > SILENT_S) return { kind: "stale", seconds: Math.round(silent) };
+  return stale.value ? { kind: "stale", seconds: Math.max(1, Math.round((now.value - stale.value.since) / 1000)) } : { kind: "live" };
 });
 
 /** Whether what is shown may be old: dim it. */
@@ -142,12 +143,20 @@ function paint(): void {
   const frame = pending;
   pending = null;
   if (!frame) return;
-  const silent = new Set(frame.stale);
-  if (silent.size || staleTopics.peek().size) staleTopics.value = silent;
+  noteStale(frame);
   for (const follower of [...followers]) {
     if (frame.resync?.some((topic) => follower.topics.includes(topic as Topic))) follower.resync();
     follower.frame(frame);
   }
+}
+
+/** A topic is stale until rows of it come again, or nobody shows it any more. */
+function noteStale(frame: Frame): void {
+  const known = stale.peek();
+  if (!known && !frame.stale) return;
+  const shown = wanted().subscribe as string[];
+  const topics = [...(known?.topics ?? []), ...(frame.stale ?? [])].filter((topic) => shown.includes(topic) && !(topic in frame));
+  stale.value = topics.length ? { topics: new Set(topics), since: known?.since ?? exactNow() } : null;
 }
 
 function resyncAll(): void {
@@ -178,6 +187,7 @@ session.subscribe((who) => {
     socket = null;
     open.value = false;
     heardAt.value = 0;
+    stale.value = null;
     tried.value = false;
   }
 });
