@@ -277,6 +277,8 @@ export interface WorkerRow {
   started_at: Moment;
   since: Moment;
   heartbeat_s: number;
+  /** Added by the page: when it got the row. */
+  read_at?: number;
   devices?: DeviceRow[];
   models?: { name: string; version: string; bytes?: number | null }[];
 }

@@ -4,6 +4,8 @@ export interface Row {
   id?: string;
   queue?: string;
   seq?: number;
+  /** When the page got it, by the server's clock: ages in it count on from there. */
+  read_at?: number;
 }
 
 export const SECTIONS = ["jobs", "queues", "workers", "scaler"] as const;

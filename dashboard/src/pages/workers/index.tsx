@@ -48,6 +48,9 @@ function health(row: WorkerRow): { mark: Shown; word: string; rank: number } {
 const unwellFirst = (one: WorkerRow, other: WorkerRow): number =>
   health(one).rank - health(other).rank || one.queue.localeCompare(other.queue) || one.id.localeCompare(other.id);
 
+/** Seconds since the row was told: its ages count on. */
+const elapsed = (row: WorkerRow): number => Math.max(0, (now.value - (row.read_at ?? now.value)) / 1000);
+
 function Cards({ rows, done }: { rows: WorkerRow[]; done: () => void }): JSX.Element {
   return (
     <ul class="cards">
@@ -76,12 +79,12 @@ function Card({ row, done }: { row: WorkerRow; done: () => void }): JSX.Element 
       {(row.devices?.length ? row.devices : [UNKNOWN]).map((device, index) => (
         <Device key={index} device={row.silent ? { ...device, utilisation: null, memory_used: null } : device} />
       ))}
-      <p class="muted">
+      <p class="muted loaded">
         Loaded <Clipped text={row.models?.length ? row.models.map((model) => `${model.name}@${model.version}`).join(", ") : NONE} />
       </p>
       <Held row={row} />
       <p class="foot">
-        <span class={row.silent ? "" : "muted"}>heard of {duration(Math.floor(row.heartbeat_s))} ago</span>
+        <span class={row.silent ? "" : "muted"}>heard of {duration(Math.floor(row.heartbeat_s + elapsed(row)))} ago</span>
         <Drain row={row} done={done} />
       </p>
     </li>
@@ -112,7 +115,7 @@ function Held({ row }: { row: WorkerRow }): JSX.Element {
           <a class="id" href={href(["jobs", job.id])}>
             {shortId(job.id)}
           </a>{" "}
-          {job.model} <span class="muted">{row.silent ? "" : `for ${duration(job.running_s)}`}</span>
+          {job.model} <span class="muted">{row.silent ? "" : `for ${duration(job.running_s + elapsed(row))}`}</span>
         </li>
       ))}
     </ul>
