@@ -59,6 +59,7 @@ class Keeper:
         gauges.expect(queue)
         self._written: Decision | None = None
         self._answered = ""
+        self._unended = ""
         self.alarms: tuple[str, ...] = ()
 
     async def keep(self, sight: Sight, taken_at: float, order: Order = ACT) -> Decision:
@@ -66,6 +67,8 @@ class Keeper:
         snapshot = await self._snapshot(sight, taken_at)
         config = order.limit(self._config)
         decision = decide(snapshot, config, self._clock.now())
+        if not decision.terminate:
+            self._unended = ""
         decision = self._warned(order.judge(decision))
         gauges.show(self.queue, snapshot, decision, spending(snapshot, decision, self._config))
         gauges.show_limits(self.queue, config)
@@ -116,7 +119,8 @@ class Keeper:
 
     def _warned(self, decision: Decision) -> Decision:
         """With the fleet's own alarms, and a launch cut down to what failures before it advise."""
-        alarms = (*decision.alarms, *self._launches.alarms, *self._fleet.alarms())
+        unended = [f"machines that are over can't be ended: {self._unended}"] if self._unended else []
+        alarms = (*decision.alarms, *self._launches.alarms, *self._fleet.alarms(), *unended)
         most = self._launches.most
         if most is None or decision.launch <= most:
             return replace(decision, alarms=alarms)
@@ -136,9 +140,18 @@ class Keeper:
         if decision.drain and await self._leader.confirm():
             await self._ledger.drain(decision.drain)
         if decision.terminate and await self._leader.confirm():
-            await self._fleet.terminate(decision.terminate)
+            await self._terminate(decision.terminate)
         if decision.launch and await self._leader.confirm():
             await self._launch(decision.launch, token)
+
+    async def _terminate(self, over: Sequence[str]) -> None:
+        """Whoever may not end machines (a permission that is missing, say) may start some all the same."""
+        self._unended = ""
+        try:
+            await self._fleet.terminate(over)
+        except LeveretError as error:
+            log.warning("scaler.failed", fleet=self.queue, to="terminate", why=str(error))
+            self._unended = str(error)
 
     async def _unanswered(self) -> LastLaunch | None:
         """The last launch, if its answer was lost, or went to a scaler that is no more (or leads as well)."""

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from shared.settings import PerHour, Port, ProcessSettings, Seconds, Section
 
-Price = Annotated[float, Field(gt=0)]
+Price = Annotated[float, Field(gt=0, lt=1e8, allow_inf_nan=False)]
 
 
 class Prices(Section):
@@ -81,7 +81,9 @@ class ScalerSection(Section):
     zones: dict[str, str] = Field(default={}, description='zones with their subnets; "": the default one')
     price_per_hour: PerHour | None = Field(default=None, description="of one worker, where no offering tells")
     park_s: Seconds = Field(default=180.0, description="what was short is left alone for so long")
-    on_demand_after_s: float = Field(default=60.0, ge=0, description="of a shortage of spot")
+    on_demand_after_s: float = Field(
+        default=60.0, ge=0, allow_inf_nan=False, description="of a shortage of spot"
+    )
     launches_per_minute: int = Field(default=20, ge=1, description="of all queues together")
     launches_per_hour: int = Field(default=120, ge=1, description="of all queues together")
     ends_per_minute: int = Field(default=20, ge=1, description="of all queues together")
@@ -108,6 +110,14 @@ class ScalerSection(Section):
             raise ValueError("LEVERET_SCALER_FLEET=ec2_fleet needs LEVERET_SCALER_OFFERINGS and _ZONES")
         if self.keda and self.fleet != "kubernetes":
             raise ValueError("LEVERET_SCALER_KEDA needs LEVERET_SCALER_FLEET=kubernetes")
+        return self
+
+    @model_validator(mode="after")
+    def _placed(self) -> Self:
+        """A zone that is misspelt would be a price that never counts."""
+        for prices in (p for queue in ("", *self.queues) for p in self.offerings_of(queue).values()):
+            for zone in sorted(prices.spot_in.keys() - self.zones.keys()):
+                raise ValueError(f"LEVERET_SCALER_OFFERINGS: spot_in: {zone} is not in LEVERET_SCALER_ZONES")
         return self
 
     def of(self, queue: str) -> ScalerSection:

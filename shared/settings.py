@@ -50,7 +50,7 @@ CLIENT_VARIABLES = frozenset({"LEVERET_URL", "LEVERET_API_KEY"})
 TEST_PREFIX = "LEVERET_TEST_"
 
 Port = Annotated[int, Field(ge=0, le=65535)]
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 PerHour = Annotated[Decimal, Field(ge=0, max_digits=16, decimal_places=8)]
 """Money; 0 is a price, unset is an unknown one."""
 TRACES_PATH = "/v1/traces"

@@ -187,10 +187,11 @@ class KubernetesFleet:
         fewer = self._desired(workload) - target
         if fewer <= 0:
             return True
-        if self._terms.ends.take(fewer) < fewer:
+        granted = self._terms.ends.take(fewer)
+        if not granted:
             raise Unavailable(self._terms.ends.alarm or "no end is allowed now")
         await self._price(pods, leaving)
-        return await self._set(workload, target)
+        return await self._set(workload, target + fewer - granted)
 
     def _leaving(self, pods: Sequence[PodView], ids: frozenset[str]) -> frozenset[str]:
         """Those of the ids that can be taken away without taking another: not before an unready one."""

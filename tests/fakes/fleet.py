@@ -36,7 +36,7 @@ class World:
     broken_image: bool = False
     """Machines end as soon as they are started."""
     away: set[str] = field(default_factory=set)
-    """Parts that raise: rows, workers, served, broker, fleet, launch, ledger."""
+    """Parts that raise: rows, workers, served, broker, fleet, launch, terminate, ledger."""
     machines: dict[str, FakeMachine] = field(default_factory=dict)
     decisions: list[dict[str, Any]] = field(default_factory=list)
     killed_busy: list[str] = field(default_factory=list)
@@ -106,6 +106,7 @@ class FakeFleet:
         return names
 
     async def terminate(self, ids: Sequence[str]) -> None:
+        self.world.ask("terminate")
         for name in ids:
             machine = self.world.machines[name]
             if machine.busy:

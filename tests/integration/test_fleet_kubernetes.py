@@ -334,3 +334,20 @@ async def test_without_a_configuration_it_does_not_start(
     with pytest.raises(Misconfigured, match="Kubernetes configuration"):
         async with open_kubernetes(None):
             pass
+
+
+async def test_more_to_end_than_the_budget_allows_go_in_parts(given: Given) -> None:
+    pods = [pod.name for pod in await given.pods(5)]
+    fleet = given.another(most=2)
+    await fleet.machines()
+
+    await fleet.terminate(pods)
+    assert given.server.replicas == 3
+    given.server.reconcile()
+    await fleet.machines()
+    with pytest.raises(Unavailable, match="more ends"):
+        await fleet.terminate(list(given.server.pods))
+
+    given.clock.advance(MINUTE_S)
+    await fleet.terminate(list(given.server.pods))
+    assert given.server.replicas == 1

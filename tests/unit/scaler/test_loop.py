@@ -18,7 +18,7 @@ from scaler.loop import Loop
 from scaler.observer import Observer, Problems
 from scaler.snapshot import Config, Tier
 from tests.fakes.clock import FakeClock
-from tests.fakes.fleet import FakeBroker, FakeFleet, FakeLock, FakeStore, World
+from tests.fakes.fleet import FakeBroker, FakeFleet, FakeLock, FakeMachine, FakeStore, World
 
 pytestmark = pytest.mark.anyio
 
@@ -29,6 +29,7 @@ class Scaler:
     fleet: FakeFleet
     loop: Loop
     lock: FakeLock
+    keeper: Keeper
 
     async def turns(self, count: int) -> None:
         for _ in range(count):
@@ -54,7 +55,7 @@ def scaler(world: World | None = None, lock: FakeLock | None = None, **limits: A
         world.clock,
         interval_s=1.0,
     )
-    return Scaler(world, fleet, loop, lock)
+    return Scaler(world, fleet, loop, lock, keeper)
 
 
 async def test_a_job_starts_a_worker_which_leaves_when_idle() -> None:
@@ -169,6 +170,25 @@ async def test_launches_that_are_refused_are_not_tried_in_a_loop() -> None:
 
     launches = [decision for decision in given.world.decisions if decision["actions"]["launch"]]
     assert 4 <= len(launches) <= 8
+
+
+async def test_a_machine_that_cannot_be_ended_is_told_and_keeps_nobody_from_starting() -> None:
+    given = scaler()
+    given.world.machines["hung"] = FakeMachine("hung", given.world.clock.now() - 1e4)
+    given.world.boot_s = 2e4  # it never comes: past its deadline, and to be ended
+    given.world.away.add("terminate")
+    given.world.waiting = 1
+
+    await given.turns(2)
+
+    assert len(given.world.machines) == 2
+    (alarm,) = given.keeper.alarms
+    assert alarm == "machines that are over can't be ended: terminate is away"
+
+    given.world.away.clear()
+    await given.turns(2)
+    assert [machine.id for machine in given.world.alive if machine.id == "hung"] == []
+    assert given.keeper.alarms == ()
 
 
 async def test_a_drain_that_is_refused_is_written_down_once() -> None:

@@ -250,6 +250,15 @@ def test_a_drain_that_hangs_is_ended_but_never_under_a_job() -> None:
     assert not decided(workers=(busy,), machines=machines("a")).terminate
 
 
+def test_one_that_leaves_for_ever_with_a_job_is_never_ended_but_told() -> None:
+    late = decided(machines=machines("a"), workers=(in_state("a", WorkerState.DRAINING, 500, busy=1),))
+    usual = decided(machines=machines("a"), workers=(in_state("a", WorkerState.DRAINING, 100, busy=1),))
+
+    assert late.terminate == ()
+    assert late.alarms == ("a has a job and has been leaving for more than 180 s",)
+    assert usual.alarms == ()
+
+
 def test_a_silent_worker_is_no_capacity_and_ends_only_when_the_broker_agrees() -> None:
     silent = (ready("a", busy=1, heartbeat_s=200),)
     nobody = Broker(ready=0, consumers=0)

@@ -46,11 +46,42 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert section.keep_workers
 
 
-@pytest.mark.parametrize(("name", "value"), [("MIN", "2"), ("MAXIMUM", "2"), ("INTERVAL_S", "0")])
+ZONED = '{"g6.xlarge": {"on_demand": 1, "spot_in": {"eu-central-1x": 0.3}}}'
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MIN", "2"),
+        ("MAXIMUM", "2"),
+        ("INTERVAL_S", "0"),
+        ("INTERVAL_S", "inf"),
+        ("IDLE_S", "nan"),
+        ("ON_DEMAND_AFTER_S", "inf"),
+        ("PRICE_PER_HOUR", "-1"),
+        ("PRICE_PER_HOUR", "nan"),
+        ("OFFERINGS", '{"g6.xlarge": {"spot": Infinity}}'),
+        ("OFFERINGS", '{"g6.xlarge": {"spot": NaN}}'),
+        ("OFFERINGS", '{"g6.xlarge": {"spot": -0.3}}'),
+        ("QUEUES", '{"images": {"min": 3}}'),
+    ],
+)
 def test_settings_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"LEVERET_SCALER_{name}", value)
 
     with pytest.raises(Misconfigured, match="LEVERET_SCALER"):
+        read_settings(ScalerSettings)
+
+
+@pytest.mark.parametrize("queues", ["{}", f'{{"images": {{"offerings": {ZONED}}}}}'])
+def test_a_price_in_a_zone_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch, queues: str) -> None:
+    plain = '{"g6.xlarge": {"on_demand": 1}}'
+    monkeypatch.setenv("LEVERET_SCALER_FLEET", "ec2_fleet")
+    monkeypatch.setenv("LEVERET_SCALER_ZONES", '{"eu-central-1a": ""}')
+    monkeypatch.setenv("LEVERET_SCALER_OFFERINGS", plain if queues != "{}" else ZONED)
+    monkeypatch.setenv("LEVERET_SCALER_QUEUES", queues)
+
+    with pytest.raises(Misconfigured, match="eu-central-1x"):
         read_settings(ScalerSettings)
 
 
