@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -29,7 +30,7 @@ from deploy.docker.image import Image
 from deploy.local.ports import free_ports
 from gateway.client import AsyncClient
 from tests.e2e.processes import LoggedProcess, until
-from tests.gateway_process import GatewayProcess, backstage, gateway_process
+from tests.gateway_process import GatewayProcess, api, backstage, gateway_process
 from tests.stack import ABANDONED_S, FOLDERS, ROOT, process_environment, skip_or_fail
 
 if TYPE_CHECKING:
@@ -251,14 +252,19 @@ async def test_the_gateways_image_migrates_serves_and_stops(
     # Given the gateway's image
     image = built(builder, "gateway")
     (port,) = free_ports(1)
-    env = {**settings, **own_port("gateway"), "LEVERET_GATEWAY_PORT": str(port)}
+    host = {"LEVERET_GATEWAY_HOST": "127.0.0.1"}  # beyond it no gateway listens before there is a key
+    env = {**settings, **own_port("gateway"), **host, "LEVERET_GATEWAY_PORT": str(port)}
     migration = replace(image.config, cmd=("python", "-m", "shared.adapters.store.migrate"))
     # When the schema's job runs in it, then it does so again without harm
     with container(replace(image, config=migration), env, folder) as job:
         assert await job.exit_code() == 0
-    # And the gateway becomes healthy, and stops
+    # And the gateway becomes healthy, shows the dashboard that was built for it, and stops
     with container(image, env, tmp_path) as gateway:
         await gateway.until_healthy()
+        async with api(f"http://127.0.0.1:{port}", None) as client:
+            page = (await client.get("/")).text
+            script = re.findall(r'src="\./(assets/index-[^"]+\.js)"', page)
+            assert [(await client.get(f"/{name}")).status_code for name in script] == [200]
         assert await gateway.stopped() == 0
 
 

@@ -2,7 +2,7 @@
 
 import { signal, type Signal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
-import { readJob } from "../api/jobs.ts";
+import { listJobs, readJob } from "../api/jobs.ts";
 import type { Job, JobRow } from "../api/types.ts";
 import { useResource, type Resource } from "../parts/resource.ts";
 import { paused, useLive } from "./socket.ts";
@@ -16,8 +16,14 @@ export interface Followed extends Resource<Job> {
   startingSince: Signal<number | null>;
 }
 
+/** The document, and what only the list knows of it: its worker, and what it failed like others do. */
+async function readWhole(id: string, abort: AbortSignal): Promise<Job> {
+  const [job, page] = await Promise.all([readJob(id, abort), listJobs({ id, limit: 1 }, abort).catch(() => null)]);
+  return { ...page?.jobs[0], ...job };
+}
+
 export function useJob(id: string): Followed {
-  const resource = useResource((abort) => readJob(id, abort), [id]);
+  const resource = useResource((abort) => readWhole(id, abort), [id]);
   const startingSince = useMemo(() => signal<number | null>(null), [id]);
   const job = resource.data;
   useLive(

@@ -10,7 +10,7 @@ export interface Line {
   values: (number | null)[];
   /** A colour of the theme. */
   ink: string;
-  kind?: "line" | "step" | "dashed" | "area" | "bars";
+  kind?: "line" | "step" | "dashed" | "area" | "bars" | "points";
 }
 
 interface Props {
@@ -39,8 +39,8 @@ function series(Plot: Plot, line: Line, format: Props["format"]): uPlot.Series {
     width: 1.5,
     fill: line.kind === "area" || line.kind === "bars" ? `${ink}40` : undefined,
     dash: line.kind === "dashed" ? [5, 4] : undefined,
-    paths: steps ? Plot.paths.stepped!({ align: 1 }) : line.kind === "bars" ? Plot.paths.bars!({ size: [0.8, 24] }) : undefined,
-    points: { show: false },
+    paths: line.kind === "points" ? () => null : steps ? Plot.paths.stepped!({ align: 1 }) : line.kind === "bars" ? Plot.paths.bars!({ size: [0.8, 24] }) : undefined,
+    points: line.kind === "points" ? { show: true, size: 7, stroke: ink, fill: ink } : { show: false },
     spanGaps: false,
     value: (_plot, value) => format(value),
   };

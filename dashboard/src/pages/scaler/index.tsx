@@ -120,7 +120,8 @@ function Steps({ row, decisions }: { row: FleetRow; decisions: Decision[] }): JS
     const flat = (value: number | null): (number | null)[] => times.map(() => value);
     const lines: Line[] = [
       { label: "wanted", values: carry(rising.map((one) => one.want)), ink: "running", kind: "step" },
-      { label: "there", values: carry(rising.map((one) => one.have)), ink: "succeeded", kind: "step" },
+      // Known at the decisions and not between them: points, no line.
+      { label: "there", values: [...rising.map((one) => one.have), null], ink: "succeeded", kind: "points" },
       ...(row.max === null ? [] : [{ label: "at most", values: flat(row.max), ink: "muted", kind: "dashed" as const }]),
       ...(row.min === null ? [] : [{ label: "at least", values: flat(row.min), ink: "muted", kind: "dashed" as const }]),
     ];

@@ -128,7 +128,7 @@ const AUDIT: Column<AuditEntry>[] = [
   { name: "action", label: "What", first: true, cell: (entry) => entry.action },
   { name: "target", label: "On", cell: (entry) => (entry.action.startsWith("job.") && entry.target ? <a class="id" href={href(["jobs", entry.target])}>{entry.target}</a> : <Clipped text={entry.target ?? NONE} />) },
   { name: "count", label: "Jobs", right: true, cell: (entry) => count(entry.count) },
-  { name: "detail", label: "Detail", wide: true, cell: (entry) => <Clipped text={entry.detail ? JSON.stringify(entry.detail) : ""} class="muted" /> },
+  { name: "detail", label: "Detail", wide: true, cell: (entry) => <Clipped text={entry.detail && Object.keys(entry.detail).length ? JSON.stringify(entry.detail) : ""} class="muted" /> },
 ];
 
 function Audit(): JSX.Element {
