@@ -12,8 +12,8 @@ const REASON_MS = 2000;
 export const ended = (state: string): boolean => state === "succeeded" || state === "failed" || state === "canceled" || state === "expired";
 
 export interface Followed extends Resource<Job> {
-  /** Since when the gateway says that a worker starts for it; null if it never did. */
-  startingSince: Signal<number | null>;
+  /** Since and until when the gateway said that a worker starts for it; null if it never did. */
+  starting: Signal<{ since: number; until: number | null } | null>;
 }
 
 /** The document, and what only the list knows of it: its worker, and what it failed like others do. */
@@ -24,7 +24,7 @@ async function readWhole(id: string, abort: AbortSignal): Promise<Job> {
 
 export function useJob(id: string): Followed {
   const resource = useResource((abort) => readWhole(id, abort), [id]);
-  const startingSince = useMemo(() => signal<number | null>(null), [id]);
+  const starting = useMemo((): Followed["starting"] => signal(null), [id]);
   const job = resource.data;
   useLive(
     ["jobs"],
@@ -39,15 +39,17 @@ export function useJob(id: string): Followed {
     { ids: [id] },
   );
   const state = job.value?.state;
-  const starting = state === "queued" && job.value?.queue_reason === "worker_starting";
+  const now = state === "queued" && job.value?.queue_reason === "worker_starting";
   useEffect(() => {
-    if (starting && startingSince.peek() === null) startingSince.value = performance.now();
-  }, [starting]);
+    const known = starting.peek();
+    if (now && !known) starting.value = { since: performance.now(), until: null };
+    else if (!now && known?.until === null) starting.value = { ...known, until: performance.now() };
+  }, [now]);
   useEffect(() => {
     // Why a job waits is worked out when it is read: no event tells that it changed.
     if (state !== "queued" && state !== "waiting") return undefined;
     const timer = setInterval(() => void (document.hidden || paused.peek() || resource.reload()), REASON_MS);
     return () => clearInterval(timer);
   }, [state, resource]);
-  return { ...resource, data: resource.data, problem: resource.problem, reload: () => resource.reload(), startingSince };
+  return { ...resource, data: resource.data, problem: resource.problem, reload: () => resource.reload(), starting };
 }

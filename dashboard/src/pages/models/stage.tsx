@@ -90,14 +90,14 @@ interface Step {
 }
 
 /** The four steps as far as the job has come. A worker that was there already is said to have been. */
-function stepsOf(job: Job, { startingSince }: Followed): Step[] {
+function stepsOf(job: Job, followed: Followed): Step[] {
   const starting = job.state === "queued" && (job.queue_reason === "worker_starting" || job.queue_reason === "no_worker");
   const begun = job.started_at !== null;
   const wait = job.wait_s ?? job.timings["queue_s"] ?? since(job.started_at ?? job.finished_at, Date.parse(job.queued_at ?? job.created_at)) ?? null;
   const waited = begun || ended(job.state) ? (wait === null ? null : Math.abs(wait)) : (now.value, since(job.queued_at ?? job.created_at, exactNow()));
   return [
     { name: "Queued", state: begun || ended(job.state) ? "succeeded" : starting ? "succeeded" : shownState(job), detail: queuedDetail(job, starting, waited) },
-    startingStep(job, starting, begun, startingSince.value),
+    startingStep(job, starting, begun, followed.starting.value),
     { name: "Running", state: begun ? (ended(job.state) ? "succeeded" : shownState(job)) : "later", detail: runningDetail(job) },
     { name: "Result", state: ended(job.state) ? job.state : "later", detail: ended(job.state) ? job.state : "" },
   ];
@@ -109,12 +109,12 @@ function queuedDetail(job: Job, starting: boolean, waited: number | null): strin
   return `${duration(waited)}${place}${job.queue_reason ? ` · ${reason(job.queue_reason)}` : ""}`;
 }
 
-function startingStep(job: Job, starting: boolean, begun: boolean, seen: number | null): Step {
+function startingStep(job: Job, starting: boolean, begun: boolean, seen: Followed["starting"]["value"]): Step {
   if (starting) {
-    const detail = job.queue_reason === "no_worker" ? "no worker yet" : seen === null ? "" : `for ${duration((performance.now() - seen) / 1000)}`;
+    const detail = job.queue_reason === "no_worker" ? "no worker yet" : seen === null ? "" : `for ${duration((performance.now() - seen.since) / 1000)}`;
     return { name: "Worker starting", state: job.queue_reason === "no_worker" ? "queued" : "running", detail };
   }
-  if (seen !== null && begun) return { name: "Worker starting", state: "succeeded", detail: "" };
+  if (seen !== null && begun) return { name: "Worker starting", state: "succeeded", detail: seen.until === null ? "" : `took ${duration((seen.until - seen.since) / 1000)} or more` };
   return { name: "Worker starting", state: begun ? "skipped" : "later", detail: begun ? "one was ready" : "" };
 }
 
