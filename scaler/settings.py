@@ -10,6 +10,8 @@ from pydantic import Field, model_validator
 
 from shared.settings import PerHour, Port, ProcessSettings, Seconds, Section
 
+MAX_WORKERS = 10_000
+"""As much as an operator may set of a fleet."""
 Price = Annotated[float, Field(gt=0, lt=1e8, allow_inf_nan=False)]
 
 
@@ -41,8 +43,8 @@ class QueueLimits(Section):
         price_per_hour: Of one of its workers.
     """
 
-    min: int | None = Field(default=None, ge=0)
-    max: int | None = Field(default=None, ge=0)
+    min: int | None = Field(default=None, ge=0, le=MAX_WORKERS)
+    max: int | None = Field(default=None, ge=0, le=MAX_WORKERS)
     wait_high_s: Seconds | None = None
     wait_normal_s: Seconds | None = None
     wait_low_s: Seconds | None = None
@@ -58,8 +60,8 @@ class ScalerSection(Section):
     """One fleet per queue; the limits are each fleet's, unless `queues` says otherwise for it."""
 
     interval_s: Seconds = 30.0
-    min: int = Field(default=0, ge=0)
-    max: int = Field(default=1, ge=0)
+    min: int = Field(default=0, ge=0, le=MAX_WORKERS)
+    max: int = Field(default=1, ge=0, le=MAX_WORKERS)
     wait_high_s: Seconds = Field(default=120.0, description="a job of priority 8 to 10 is to start within")
     wait_normal_s: Seconds = Field(default=600.0, description="a job of priority 4 to 7 is to start within")
     wait_low_s: Seconds = Field(default=3600.0, description="a job of priority 0 to 3 is to start within")

@@ -54,6 +54,7 @@ ZONED = '{"g6.xlarge": {"on_demand": 1, "spot_in": {"eu-central-1x": 0.3}}}'
     [
         ("MIN", "2"),
         ("MAXIMUM", "2"),
+        ("MAX", "10000000000"),
         ("INTERVAL_S", "0"),
         ("INTERVAL_S", "inf"),
         ("IDLE_S", "nan"),
@@ -64,6 +65,7 @@ ZONED = '{"g6.xlarge": {"on_demand": 1, "spot_in": {"eu-central-1x": 0.3}}}'
         ("OFFERINGS", '{"g6.xlarge": {"spot": NaN}}'),
         ("OFFERINGS", '{"g6.xlarge": {"spot": -0.3}}'),
         ("QUEUES", '{"images": {"min": 3}}'),
+        ("QUEUES", '{"images": {"min": 10000000000, "max": 10000000000}}'),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
