@@ -16,6 +16,7 @@ from scaler.observer import Problems, Sight
 from scaler.orders import Order
 from scaler.policy import decide
 from scaler.ports import Clock, Fleet, LastLaunch, Ledger
+from scaler.second_look import SecondLook
 from scaler.snapshot import Config, Decision, Snapshot, Unknown, WorkerState
 from scaler.spending import Spending, spending
 from shared.errors import LeveretError, OutcomeUnknown
@@ -56,6 +57,7 @@ class Keeper:
         self._clock = clock
         self._problems = problems
         self._launches = Launches(queue)
+        self._second = SecondLook()
         gauges.expect(queue)
         self._written: Decision | None = None
         self._answered = ""
@@ -66,7 +68,8 @@ class Keeper:
         """One turn; returns what was decided. What fails is logged and tried again at the next one."""
         snapshot = await self._snapshot(sight, taken_at)
         config = order.limit(self._config)
-        decision = decide(snapshot, config, self._clock.now())
+        now = self._clock.now()
+        decision = self._second.confirm(decide(snapshot, config, now), snapshot.workers, now)
         if not decision.terminate:
             self._unended = ""
         decision = self._warned(order.judge(decision))

@@ -23,7 +23,7 @@ from scaler.offerings import Menu, Quote, Rules
 from scaler.ports import Ledger, Metered
 from scaler.snapshot import Config, Tier
 from shared.adapters.broker import QueueDepth
-from shared.adapters.store.fleet import BacklogRow, WorkerRow
+from shared.adapters.store.fleet import REMEMBERED_S, BacklogRow, WorkerRow
 from shared.errors import Unavailable
 from tests.fakes.clock import FakeClock
 from tests.fakes.cloud import FakeCloud, FakeInstance, Habits
@@ -144,7 +144,8 @@ class FakeRecords:
 
     async def workers(self) -> Sequence[WorkerRow]:
         self.estate.ask("workers")
-        return [self._row(worker) for worker in self.estate.workers.values()]
+        rows = [self._row(worker) for worker in self.estate.workers.values()]
+        return [row for row in rows if row.heartbeat_s <= REMEMBERED_S]
 
     async def served(self, since: object) -> Sequence[Any]:
         return ()

@@ -179,7 +179,7 @@ async def test_a_machine_that_cannot_be_ended_is_told_and_keeps_nobody_from_star
     given.world.away.add("terminate")
     given.world.waiting = 1
 
-    await given.turns(2)
+    await given.turns(40)
 
     assert len(given.world.machines) == 2
     (alarm,) = given.keeper.alarms
