@@ -36,7 +36,7 @@ class Queues:
         """Raise Misconfigured where the broker's queue cannot be used as it is."""
         problem = self._publisher.refused.get(queue)
         if problem is not None:
-            raise problem
+            raise Misconfigured(str(problem))
 
     async def adopt(self, catalog: Catalog) -> None:
         """Declare the queues that are new. None is given up with its last model: jobs may be in it."""

@@ -57,7 +57,7 @@ class Repertoire(Mapping[str, Model]):
         self._ever |= mine
         self._offered = tuple(mine)
 
-    async def warm(self, preload: Callable[[Iterable[Model]], Awaitable[None]]) -> None:
+    async def warm(self, preload: Callable[[Iterable[Model]], Awaitable[object]]) -> None:
         """Load what comes later, for ever. It is offered meanwhile: a job for it would have it loaded too."""
         while True:
             await preload(await self._fresh.get())

@@ -78,7 +78,11 @@ class Departure:
         self.within("device", seconds)
 
     async def unless_asked(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something long at the start, which the wish to leave cuts short."""
+        """Do something long at the start, which the wish to leave cuts short.
+
+        Raises:
+            DeviceMissing: It found out that there is no device.
+        """
         doing = asyncio.ensure_future(work)
         asked = asyncio.ensure_future(self.asked.wait())
         try:
@@ -89,6 +93,8 @@ class Departure:
             asked.cancel()
             doing.cancel()
             await asyncio.wait({doing})
+        if self.failure is not None:
+            raise self.failure
 
     def _count(self, kind: Kind) -> None:
         """The scaler repeats its wish with every heartbeat."""

@@ -19,7 +19,7 @@ from gpu_worker.engine.calls import EngineCall, EngineResult
 from gpu_worker.engine.host import EngineHost
 from gpu_worker.engine.launch import Device
 from shared.catalog import Model
-from shared.errors import DeviceMissing, LeveretError, Misconfigured
+from shared.errors import DeviceError, DeviceMissing, LeveretError, Misconfigured
 
 log = structlog.get_logger()
 
@@ -92,14 +92,29 @@ class Engines:
         """End a job's run, wherever it is; False when it is nowhere."""
         return any([await host.cancel(run_id) for host in self._all()])
 
-    async def preload(self, models: Iterable[Model]) -> None:
+    async def preload(self, models: Iterable[Model]) -> list[DeviceError]:
         """Load and warm models. One that cannot be loaded is told, and fails its own jobs only.
 
-        Raises:
-            DeviceMissing: This worker would fail every job.
+        Returns:
+            One error for each model that could not be loaded for want of a device.
         """
+        lacking = []
         for model in models:
-            await asyncio.gather(*(_load(host, model) for host in self._hosts_of(model)))
+            loads = await asyncio.gather(*(self._load(host, model) for host in self._hosts_of(model)))
+            lacking += [error for error in loads if error is not None][:1]
+        return lacking
+
+    async def _load(self, host: EngineHost, model: Model) -> DeviceError | None:
+        try:
+            report = await host.load(model)
+        except LeveretError as error:
+            log.warning("model.unloadable", model=model.ref, code=error.code, reason=str(error))
+            if isinstance(error, DeviceMissing):
+                self._on_missing(error)
+            return error if isinstance(error, DeviceError) else None
+        took, nodes = round(report.load_s, 3), report.nodes or None
+        log.info("model.loaded", model=model.ref, gpu=host.device.gpu, load_s=took, nodes=nodes)
+        return None
 
     async def stop(self) -> None:
         """End the processes."""
@@ -155,17 +170,3 @@ def devices_of(kind: str, engines: int) -> tuple[Device, ...]:
 
 def _names(listed: str) -> list[str]:
     return [name.strip() for name in listed.split(",") if name.strip()]
-
-
-async def _load(host: EngineHost, model: Model) -> None:
-    try:
-        report = await host.load(model)
-    except DeviceMissing:
-        raise
-    except LeveretError as error:
-        log.warning("model.unloadable", model=model.ref, code=error.code, reason=str(error))
-    else:
-        took = round(report.load_s, 3)
-        log.info(
-            "model.loaded", model=model.ref, gpu=host.device.gpu, load_s=took, nodes=report.nodes or None
-        )

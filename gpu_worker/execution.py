@@ -128,10 +128,14 @@ class Execution:
             work.cancel()
 
     def _outcome(self, work: asyncio.Task[dict[str, dict[str, Any]]]) -> Outcome:
-        error = JobCanceled("stopped") if work.cancelled() else work.exception()
+        error = self._cut_short() if work.cancelled() else work.exception()
         if error is None and self.hold.stop is not Stop.LOST:
             return Finish(Ending(state=State.SUCCEEDED, evidence=self._evidence(), outputs=work.result()))
         return self._stopped() or self._failed(error)
+
+    def _cut_short(self) -> Exception:
+        """What nobody asked for is a defect, of ours or of a driver's, and no end of the job."""
+        return RuntimeError("canceled by nobody") if self.hold.stop is None else JobCanceled("stopped")
 
     def _stopped(self) -> Outcome | None:
         match self.hold.stop:

@@ -54,6 +54,7 @@ from shared.adapters.store.workers import WorkerIdentity, WorkerStore
 from shared.adapters.web import Web, open_web
 from shared.catalog import Model
 from shared.catalog.shelf import Shelf
+from shared.errors import DeviceMissing
 from shared.lifecycle import Lifecycle
 from shared.tariff import Tariff
 from shared.telemetry.admin import Check, serve_admin
@@ -194,7 +195,9 @@ async def _stock(
     shelf = Shelf(source, refresh_s=settings.catalog.refresh_s, adopt=models.adopt)
     await shelf.open()
     if settings.worker.preload:
-        await opened.engines.preload(models.values())
+        lacking = await opened.engines.preload(models.values())
+        if lacking and len(lacking) == len(models):
+            raise DeviceMissing(str(lacking[0]))
         lifecycle.spawn("warm", models.warm(opened.engines.preload))
     lifecycle.spawn("catalog", shelf.run())
 

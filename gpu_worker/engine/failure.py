@@ -8,7 +8,14 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gpu_worker.engine.job import BadInputError, BadOutputError, CanceledError, DeviceMissingError, Retry
+from gpu_worker.engine.job import (
+    BadInputError,
+    BadOutputError,
+    CanceledError,
+    DeviceMissingError,
+    ProviderMissingError,
+    Retry,
+)
 from gpu_worker.engine.spec import SpecError
 
 if TYPE_CHECKING:
@@ -28,6 +35,7 @@ _KINDS: tuple[tuple[type[BaseException], str], ...] = (
     (BadOutputError, "bad_output"),
     (Retry, "retry"),
     (CanceledError, "canceled"),
+    (ProviderMissingError, "device"),
     (DeviceMissingError, "device_missing"),
     (SpecError, "model"),
 )

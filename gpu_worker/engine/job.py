@@ -22,7 +22,11 @@ class BadOutputError(Exception):
 
 
 class DeviceMissingError(Exception):
-    """The device that was asked for is not there or failed."""
+    """The device that was asked for is not there."""
+
+
+class ProviderMissingError(DeviceMissingError):
+    """This interpreter's packages cannot use the device: another model's may."""
 
 
 class CanceledError(Exception):

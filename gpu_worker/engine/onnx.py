@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gpu_worker.engine.graphfile import check_external_data, with_shapes
-from gpu_worker.engine.job import CanceledError, DeviceMissingError
+from gpu_worker.engine.job import CanceledError, ProviderMissingError
 from gpu_worker.engine.onnx_options import CPU, CUDA, SessionPlan, plan_of
 from gpu_worker.engine.spec import SpecError
 
@@ -103,13 +103,13 @@ def open_session(runtime: Any, spec: ModelSpec, plan: SessionPlan) -> Any:
     """Open a graph as planned.
 
     Raises:
-        DeviceMissingError: The provider is not there, or ONNX Runtime quietly chose another.
+        ProviderMissingError: The provider is not there, or ONNX Runtime quietly chose another.
         SpecError: `strict`, and there are nodes that only the CPU can run.
     """
     if plan.provider == CUDA and hasattr(runtime, "preload_dlls"):
         runtime.preload_dlls()
     if plan.provider not in runtime.get_available_providers():
-        raise DeviceMissingError(
+        raise ProviderMissingError(
             f"device cuda: this environment has onnxruntime, not onnxruntime-gpu ({plan.provider})"
         )
     try:
@@ -124,7 +124,7 @@ def open_session(runtime: Any, spec: ModelSpec, plan: SessionPlan) -> Any:
 
 def _ensure_provider(session: Any, plan: SessionPlan) -> None:
     if (chosen := session.get_providers()[0]) != plan.provider:
-        raise DeviceMissingError(
+        raise ProviderMissingError(
             f"device cuda: ONNX Runtime chose {chosen} instead of the GPU: its CUDA or cuDNN libraries are "
             "missing or of another version than it needs (the extra worker-gpu pins those that fit)"
         )

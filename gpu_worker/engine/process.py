@@ -232,8 +232,8 @@ class EngineProcess:
             self._enter(str(frame["stage"]), frame["ids"])
         elif frame["op"] == "progress":
             ask = self._asks.get(frame["id"])
-            if ask is not None and ask.on_progress is not None:
-                ask.on_progress(float(frame["value"]))
+            if ask is not None and ask.on_progress is not None and 0 <= (told := float(frame["value"])) <= 1:
+                ask.on_progress(told)  # anything else is forged
         elif frame["op"] == "ready":
             _settle(self._ready, frame)
         elif (ask := self._asks.get(frame["id"])) is not None:

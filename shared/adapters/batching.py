@@ -67,6 +67,10 @@ class Batcher(Generic[T, R]):
             results = await self._run([item for item, _ in batch])
         except self._divisible as error:
             self._divide(batch, error)
+        except asyncio.CancelledError:
+            _settle(batch, [OutcomeUnknown("the call was ended before its answer")] * len(batch))
+            self._give_up(Unavailable("the call before it was ended"))
+            raise
         except Exception as error:  # noqa: BLE001  not swallowed: it is raised again in every caller
             if _nobody_there(error):
                 self._give_up(Unavailable(str(error)))

@@ -172,7 +172,7 @@ class Publisher:
             async with asyncio.timeout(self._settings.timeout_s):
                 session = await self._ready()
                 if name in session.refused:
-                    raise session.refused[name]
+                    raise Misconfigured(str(session.refused[name]))
                 try:
                     await _confirmed(session, name, body, properties)
                 except PublishError:

@@ -92,7 +92,8 @@ class Listener:
         """Listen until cancelled, through any number of connections."""
         wait_s, longest_s = REBUILD_AFTER_S
         while True:
-            failure = await self._live(sink)
+            # a task of its own: a group that fails leaves its parent counted as canceled (Python 3.11)
+            failure = await asyncio.create_task(self._live(sink), name="listener")
             self._channels.clear()
             wait_s = REBUILD_AFTER_S[0] if self._worked else min(2 * wait_s, longest_s)
             log.warning("bus.listener_lost", error=failure, again_in_s=round(wait_s, 3))

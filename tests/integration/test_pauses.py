@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from uuid import UUID
 
+import asyncpg
 import pytest
 from pydantic import SecretStr
 
@@ -28,7 +30,8 @@ LATER = "update jobs set published_at = published_at - interval '2 hours', publi
 class House:
     """The stores of gateway, worker and scaler on a database where nobody else is at work."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, dsn: str) -> None:
+        self.dsn = dsn
         self.database, self.submits, self.relay = database, SubmitStore(database), RelayStore(database)
         self.redelivery, self.pauses = RedeliveryStore(database), PauseStore(database)
         self.fleet = FleetStore(database)
@@ -48,7 +51,7 @@ class House:
 @pytest.fixture
 async def house(postgres_dsn: str) -> AsyncIterator[House]:
     async with open_database(Postgres(dsn=SecretStr(postgres_dsn)), name="test") as database:
-        yield House(database)
+        yield House(database, postgres_dsn)
         await database.write("delete from queue_pauses")
         await database.write("delete from jobs")
 
@@ -95,6 +98,22 @@ async def test_what_was_laid_aside_is_found_even_if_nobody_let_it_go_properly(ho
     await house.database.write(LATER)
     # Then the relay finds an empty queue with a job that was sent long ago
     assert [silent.queue for silent in await house.redelivery.silent(after_s=30)] == ["held-crash"]
+
+
+async def test_a_row_that_is_being_changed_as_its_queue_goes_on_is_not_passed_over(house: House) -> None:
+    """Nobody would look at it again for up to an hour."""
+    job = await house.waits("held-locked")
+    await house.pauses.hold("held-locked", by="ops/laptop")
+    assert await house.due("held-locked") == []
+    other = await asyncpg.connect(house.dsn)
+    async with other.transaction():
+        await other.execute("select 1 from jobs where id = $1 for update", job)
+        letting_go = asyncio.create_task(house.pauses.let_go("held-locked", by="ops/laptop"))
+        while not await house.database.read("select 1 from pg_stat_activity where wait_event_type = 'Lock'"):
+            await asyncio.sleep(0.01)
+    await other.close()
+    await letting_go
+    assert await house.due("held-locked") == [job]
 
 
 async def test_a_held_queue_asks_for_no_worker(house: House) -> None:

@@ -16,12 +16,13 @@ on conflict (queue) do update set
 returning paused, changed_by, changed_at
 """
 
-# What waited meanwhile has no message any more. In batches: any number may wait.
+# What waited meanwhile has no message any more. In batches: any number may wait. A row that is locked is
+# waited for: nobody would look at it again soon.
 RELEASE = """
 with held as (
     select id from jobs
     where state = 'queued' and queue = $1 and (publish_due is null or publish_due > clock_timestamp())
-    order by priority desc, id limit $2 for update skip locked
+    order by id limit $2 for update
 )
 update jobs j set publish_due = clock_timestamp(), publish_tries = 0 from held where j.id = held.id
 returning j.id

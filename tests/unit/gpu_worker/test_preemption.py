@@ -17,7 +17,7 @@ from gpu_worker.preemption import NOTICE_S, UNREADABLE_S, Watcher, seconds_left
 from gpu_worker.settings import WorkerSection
 from shared.adapters import imds as imds_module
 from shared.adapters.imds import Imds, open_imds
-from shared.errors import Unavailable
+from shared.errors import DeviceMissing, Unavailable
 from tests.fakes.imds import INSTANCE_ACTION, REBALANCE, FakeImds, fake_imds
 
 pytestmark = pytest.mark.anyio
@@ -283,6 +283,16 @@ async def test_the_wish_to_leave_cuts_a_long_start_short() -> None:
     departure = Departure()
     asyncio.get_running_loop().call_soon(departure.retire, "scaler")
     await asyncio.wait_for(departure.unless_asked(asyncio.sleep(60)), 10)
+
+
+async def test_a_start_that_finds_no_device_is_told() -> None:
+    departure = Departure()
+
+    async def finds_out() -> None:
+        departure.fail(DeviceMissing("no GPU"), 10)
+
+    with pytest.raises(DeviceMissing):
+        await departure.unless_asked(finds_out())
 
 
 async def test_a_start_that_fails_is_told() -> None:

@@ -108,6 +108,21 @@ async def test_a_queued_job_is_run_committed_and_announced(house: House) -> None
     assert list(house.scratch.iterdir()) == []
 
 
+async def test_an_attempt_that_is_canceled_by_nobody_is_repeated(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def canceled(*_: object, **__: object) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(house.engine, "run", canceled)
+    row = house.attempts.add(claim())
+
+    await house.receive(row.claim)
+
+    assert row.state is State.WAITING
+    assert house.told()[-1] is EventType.RETRYING
+
+
 async def test_a_second_copy_of_a_message_runs_nothing(house: House) -> None:
     row = house.attempts.add(claim())
     await house.receive(row.claim)

@@ -130,6 +130,18 @@ async def test_a_lost_connection_is_the_trouble_of_its_own_batch() -> None:
     assert statement.batches == [[0, 1], [2, 3]]
 
 
+async def test_a_call_that_is_canceled_by_nobody_keeps_no_caller_waiting() -> None:
+    """As a driver may do; a worker would renew the lease of a job that never leaves its hands."""
+
+    async def canceled(_: Sequence[int]) -> Sequence[int]:
+        raise asyncio.CancelledError
+
+    batcher: Batcher[int, int] = Batcher(canceled, limit=1)
+    async with asyncio.timeout(10):
+        answers = await asyncio.gather(batcher.add(1), batcher.add(2), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [OutcomeUnknown, Unavailable]
+
+
 async def test_a_caller_that_leaves_changes_nothing_for_the_others() -> None:
     statement = Statement()
     batcher: Batcher[int, int] = Batcher(statement.run, limit=1)

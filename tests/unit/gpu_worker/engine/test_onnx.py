@@ -12,7 +12,7 @@ import pytest
 
 from gpu_worker.engine import device
 from gpu_worker.engine.graphfile import check_external_data
-from gpu_worker.engine.job import DeviceMissingError
+from gpu_worker.engine.job import ProviderMissingError
 from gpu_worker.engine.onnx import OnnxSession, Port, open_session
 from gpu_worker.engine.onnx_options import CPU, CUDA, SessionPlan, plan_of
 from gpu_worker.engine.spec import ModelSpec, SpecError, spec_of
@@ -147,7 +147,7 @@ def test_a_wrong_option_is_named_on_every_device(tmp_path: Path, options: dict[s
 def test_a_missing_gpu_build_is_no_quiet_cpu(tmp_path: Path) -> None:
     if CUDA in onnxruntime.get_available_providers():
         pytest.skip("this environment has onnxruntime-gpu")
-    with pytest.raises(DeviceMissingError, match="not onnxruntime-gpu"):
+    with pytest.raises(ProviderMissingError, match="not onnxruntime-gpu"):
         OnnxSession(spec(tmp_path, graphs.identity(SHAPE)), "cuda")
 
 
