@@ -27,4 +27,4 @@ def bounded(examples: int, steps: int) -> settings:
 MEMORY = bounded(80, 40)
 POSTGRES = settings(bounded(10, 25), phases=(Phase.explicit, Phase.generate))
 """What fails is found again by its blob: to shrink it would take minutes of a real server."""
-SABOTAGE = settings(bounded(200, 40), phases=(Phase.generate,), print_blob=False, report_multiple_bugs=False)
+SABOTAGE = settings(bounded(1000, 40), phases=(Phase.generate,), print_blob=False, report_multiple_bugs=False)
