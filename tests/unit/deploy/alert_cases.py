@@ -67,6 +67,7 @@ LEADER = f"leveret_scaler_leader{{{SCALER}}}"
 LOOKED = f"leveret_scaler_last_look_timestamp_seconds{{{SCALER}}}"
 WANT = f'leveret_scaler_want_workers{{{SCALER},queue="images"}}'
 FAILED_LAUNCHES = f'leveret_scaler_failed_launches{{{SCALER},queue="images"}}'
+ALARMS = f'leveret_scaler_alarms{{{SCALER},queue="images"}}'
 OBJECTIVE = f'leveret_scaler_objective_seconds{{{SCALER},queue="images",class="normal"}}'
 PAUSED = f'leveret_gateway_queue_paused{{{GATEWAY},queue="images"}}'
 DEAD = f"leveret_gateway_dead_letters{{{GATEWAY}}}"
@@ -253,6 +254,8 @@ CASES = [
     Case("LeveretScalerHolds", "it did not know for a moment", {WANT: "1x25 NaN NaN 1x13"}),
     Case("LeveretLaunchesFailing", "the third came to nothing", {FAILED_LAUNCHES: "0x28 3x10"}, fires=IMAGES),
     Case("LeveretLaunchesFailing", "two did", {FAILED_LAUNCHES: "2x40"}),
+    Case("LeveretScalerAlarms", "a machine can't be ended", {ALARMS: "0x10 1x30"}, fires=IMAGES),
+    Case("LeveretScalerAlarms", "the next try ended it", {ALARMS: "0x10 1x10 0x20"}),
     Case("LeveretDeadLetters", "one was put aside", {DEAD: "0x20 1x20"}, fires={}),
     Case("LeveretDeadLetters", "none was", {DEAD: "0x40"}),
     Case("LeveretGatewayDefects", "one request met one", {DEFECTS: "0x20 1x20"}, fires={}),
