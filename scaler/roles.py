@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from scaler.snapshot import Broker, Config, Machine, Unknown, Worker, WorkerState
 from scaler.words import listed
 
+LONG_S = 3600.0
+"""An operator's drain waits for the job in hand, however long it is meant to take."""
+
 
 class Role(enum.Enum):
     """What one is to the fleet."""
@@ -160,18 +163,16 @@ def _serving(record: Worker, config: Config) -> Role:
 
 
 def _contradictions(hands: Mapping[str, Hand], records: Mapping[str, Worker], sight: _Sight) -> Iterable[str]:
-    yield from _never_left(hands, records, sight.config)
+    yield from _never_left(hands, records)
     ready = [name for name, hand in hands.items() if hand.role is Role.IDLE]
     settled = [name for name in ready if records[name].since_s > sight.config.lost_s]
     if sight.deserted and settled:
         yield f"{listed(settled)} reports ready, but the broker has no consumer on this queue"
 
 
-def _never_left(hands: Mapping[str, Hand], records: Mapping[str, Worker], config: Config) -> Iterable[str]:
+def _never_left(hands: Mapping[str, Hand], records: Mapping[str, Worker]) -> Iterable[str]:
     """Nobody at work is ended, so one that holds on to its job for ever is paid for until somebody looks."""
     leaving = [records[name] for name, hand in hands.items() if hand.role is Role.LEAVING and name in records]
-    late = [
-        w.id for w in leaving if w.busy and w.state is WorkerState.DRAINING and w.since_s > config.drain_s
-    ]
+    late = [w.id for w in leaving if w.busy and w.state is WorkerState.DRAINING and w.since_s > LONG_S]
     if late:
-        yield f"{listed(late)} has a job and has been leaving for more than {config.drain_s:g} s"
+        yield f"{listed(late)} has a job and has been leaving for more than an hour"

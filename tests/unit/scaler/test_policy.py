@@ -251,11 +251,11 @@ def test_a_drain_that_hangs_is_ended_but_never_under_a_job() -> None:
 
 
 def test_one_that_leaves_for_ever_with_a_job_is_never_ended_but_told() -> None:
-    late = decided(machines=machines("a"), workers=(in_state("a", WorkerState.DRAINING, 500, busy=1),))
-    usual = decided(machines=machines("a"), workers=(in_state("a", WorkerState.DRAINING, 100, busy=1),))
+    late = decided(machines=machines("a"), workers=(in_state("a", WorkerState.DRAINING, 3700, busy=1),))
+    usual = decided(machines=machines("a"), workers=(in_state("a", WorkerState.DRAINING, 900, busy=1),))
 
     assert late.terminate == ()
-    assert late.alarms == ("a has a job and has been leaving for more than 180 s",)
+    assert late.alarms == ("a has a job and has been leaving for more than an hour",)
     assert usual.alarms == ()
 
 
