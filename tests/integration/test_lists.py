@@ -173,6 +173,29 @@ def test_a_moment_becomes_the_bounds_of_its_ids() -> None:
     assert first_id(moment_of(job)) <= job <= last_id(moment_of(job))
 
 
+async def test_what_lives_is_listed_over_all_priorities_and_queues(empty: Database) -> None:
+    # Given jobs of every priority in queues of which one has only such as live, one only such as ended
+    mixed = [await submitted(empty, queue=f"q{n % 3}", priority=n % 11) for n in range(33)]
+    alive = await submitted(empty, queue="alive", priority=10)
+    ended = (await claimed(empty, await submitted(empty, queue="ended", priority=0))).id
+    await empty.write("update jobs set state = 'succeeded' where id = $1", ended)
+    newest = [ended, alive, *mixed[::-1]]
+    # Then a list of states merges them all, newest first
+    every = frozenset(State)
+    assert await ids(empty, tenant=None, states=every) == newest
+    assert await ids(empty, tenant=None, states=frozenset({State.QUEUED})) == newest[1:]
+    assert await ids(empty, 7, tenant=None, states=every) == newest[:7]
+    for queue, wanted in (("alive", [alive]), ("ended", [ended]), ("q1", mixed[1::3][::-1])):
+        assert await ids(empty, tenant=None, queue=queue) == wanted
+
+
+async def test_a_job_writes_the_list_s_index_once(empty: Database) -> None:
+    # What lives is in no index of its own: every change of state would be another entry
+    known = await empty.read("select indexdef from pg_indexes where indexname = 'jobs_listed'")
+    assert "WHERE (state = ANY" in known[0]["indexdef"]
+    assert "running" not in known[0]["indexdef"]
+
+
 FILTERS: list[dict[str, Any]] = [
     {},
     {"tenant": "small"},

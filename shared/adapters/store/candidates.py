@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from shared.jobs import State
+from shared.jobs import MAX_PRIORITY, State
 from shared.listing import FAILED, LIVE, Filter
 
 BEYOND = UUID(int=2**128 - 1)
@@ -21,15 +21,31 @@ COLUMNS = """
     j.worker, j.cancel_requested, j.progress, s.created_at, j.run_at, j.queued_at, j.started_at,
     j.finished_at, s.retry_of, j.seq"""
 
+# As the indexes `jobs_listed` and `jobs_live` say it: the planner takes them only for the very words.
+ENDED_ROWS = "j.state in ('succeeded', 'failed', 'canceled', 'expired')"
+LIVE_ROWS = "j.state in ('waiting', 'queued', 'running')"
+
 # The queues there are, one index probe each: `select distinct` would read every job.
-QUEUES = """(
+ENDED_QUEUES = f"""(
     with recursive known as (
-        (select queue from jobs order by queue limit 1)
+        (select j.queue from jobs j where {ENDED_ROWS} order by j.queue limit 1)
         union all
-        select (select j.queue from jobs j where j.queue > known.queue order by j.queue limit 1)
+        select (select j.queue from jobs j where {ENDED_ROWS} and j.queue > known.queue
+                order by j.queue limit 1)
         from known where known.queue is not null
     ) select queue from known where queue is not null
-)"""
+)"""  # noqa: S608  constants of ours
+LIVE_QUEUES = f"""(
+    with recursive known as (
+        select l.state, (select j.queue from jobs j where {LIVE_ROWS} and j.state = l.state
+                         order by j.queue limit 1) as queue
+        from unnest(array['waiting', 'queued', 'running']) as l(state)
+        union all
+        select known.state, (select j.queue from jobs j where {LIVE_ROWS} and j.state = known.state
+                                and j.queue > known.queue order by j.queue limit 1)
+        from known where known.queue is not null
+    ) select distinct queue from known where queue is not null
+)"""  # noqa: S608  idem
 FAILURE = "(select f.{} from failures f where f.job_id = j.id)"
 
 GIVEN = "select g.id from unnest({ids}) as g(id) where {range} order by g.id desc limit {limit}"
@@ -45,12 +61,22 @@ select heads.id from unnest({states}) as listed(state) cross join lateral (
     order by f.job_id desc limit {limit}
 ) heads order by heads.id desc limit {limit}
 """
-BRANCHES = """
-select heads.id from {queues} q cross join unnest({states}) as listed(state) cross join lateral (
-    select j.id from jobs j where j.queue = q.queue and j.state = listed.state and {range}
-    order by j.id desc limit {limit}
-) heads order by heads.id desc limit {limit}
-"""
+ENDED_BRANCHES = f"""
+select ended.id from {{queues}} q cross join unnest({{states}}) as listed(state) cross join lateral (
+    select j.id from jobs j
+    where j.queue = q.queue and j.state = listed.state and {ENDED_ROWS} and {{range}}
+    order by j.id desc limit {{limit}}
+) ended
+"""  # noqa: S608  idem
+LIVE_BRANCHES = f"""
+select live.id from {{queues}} q cross join unnest({{states}}) as listed(state)
+cross join generate_series(0, {MAX_PRIORITY}) as p(priority) cross join lateral (
+    select j.id from jobs j where j.queue = q.queue and j.state = listed.state and {LIVE_ROWS}
+                              and j.priority = p.priority::smallint and {{range}}
+    order by j.id desc limit {{limit}}
+) live
+"""  # noqa: S608  idem
+MERGED = "select heads.id from ({branches}) heads order by heads.id desc limit {limit}"
 ROWS = """
 select {columns} from ({ids}) c
 cross join lateral (select * from jobs where id = c.id offset 0) j
@@ -159,11 +185,20 @@ class Candidates:
         return partial(_filled, SPECS, column=column, value=given, range=self._range("s.id"))
 
     def _branches(self) -> Source:
-        """By queue and state: few combinations, so their heads are merged."""
-        wanted = self._wanted
-        states = self._value(sorted(wanted.states or State), "text[]")
-        queues = f"(select {self._value(wanted.queue, 'text')} as queue)" if wanted.queue else QUEUES
-        return partial(_filled, BRANCHES, queues=queues, states=states, range=self._range("j.id"))
+        """By queue and state, and what lives by priority: few combinations, so their heads are merged."""
+        states, named = self._wanted.states or frozenset(State), self._wanted.queue
+        queue = f"(select {self._value(named, 'text')} as queue)" if named else None
+        span, branches = self._range("j.id"), []
+        for template, queues, its in (
+            (ENDED_BRANCHES, ENDED_QUEUES, states - LIVE),
+            (LIVE_BRANCHES, LIVE_QUEUES, states & LIVE),
+        ):
+            if its:
+                listed = self._value(sorted(its), "text[]")
+                branches.append(partial(_filled, template, queues=queue or queues, states=listed, range=span))
+        return lambda limit: MERGED.format(
+            branches=" union all ".join(make(limit) for make in branches), limit=limit
+        )
 
     def _newest(self) -> Source:
         return partial(_filled, JOBS, range=self._range("j.id"))
