@@ -93,7 +93,7 @@ class Authenticator:
             CsrfRefused: A session's change that none of our pages asked for.
             Unavailable: The store cannot say.
         """
-        session = None if _has_key(headers) else await self.session(headers)
+        session = await self.session(headers)
         if session is None:
             return await self._holder(_key_of(headers))
         if changes:
@@ -101,13 +101,13 @@ class Authenticator:
         return session.holder
 
     async def session(self, headers: Mapping[str, str]) -> Session | None:
-        """The session in the cookie, or None where there is no cookie.
+        """The session in the cookie, or None where there is no cookie, or a key goes before it.
 
         Raises:
             Unauthorized: It is over.
             Unavailable: The store cannot say.
         """
-        secret = cookie_parser(headers.get("cookie", "")).get(COOKIE)
+        secret = None if _has_key(headers) else cookie_parser(headers.get("cookie", "")).get(COOKIE)
         if not secret or self._sessions is None:
             return None
         return await self._found(secret)

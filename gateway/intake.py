@@ -20,14 +20,22 @@ from starlette.requests import Request
 
 from gateway.problems import path_of
 from gateway.refusals import Malformed, TooLarge, UnsupportedMedia
-from gateway.schemas import MAX_JSON_BYTES, MAX_METADATA_BYTES, MAX_NAMES, Options, Submission, unstorable
+from gateway.schemas import (
+    MAX_JSON_BYTES,
+    MAX_METADATA_BYTES,
+    MAX_NAMES,
+    MEDIA_TYPE,
+    Options,
+    Submission,
+    unstorable,
+)
 from shared.errors import InvalidJob
 
 OCTETS = "application/octet-stream"
 IN_MEMORY_BYTES = 1024 * 1024
 """A larger file is on the disk from its first byte on."""
 
-_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+( *; *[\w.+-]+=[\w.+\"-]+)*", re.ASCII)
+_TYPE = re.compile(MEDIA_TYPE)
 S = TypeVar("S", bound=BaseModel)
 
 

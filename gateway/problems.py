@@ -287,7 +287,10 @@ class Problems:
 
     async def _on_validation(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101  what it is registered for
-        errors = [(path_of(entry["loc"]), str(entry["msg"])) for entry in error.errors()]
+        errors = [
+            (path_of(entry["loc"]), str(entry["msg"]).removeprefix("Value error, "))
+            for entry in error.errors()
+        ]
         return self.response("invalid_request", _sentence(errors), request_id(request), errors=errors)
 
 

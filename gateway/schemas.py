@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -25,8 +27,23 @@ MAX_INTEGER = 2**63 - 1
 MAX_WORKERS = 10_000
 MAX_KEY_S = 10 * 366 * 86400
 
+MEDIA_TYPE = r"^[A-Za-z0-9_.+-]+/[A-Za-z0-9_.+-]+( *; *[A-Za-z0-9_.+-]+=[A-Za-z0-9_.+\"-]+)*$"
+"""It goes into the headers of requests and answers as it is."""
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d", re.ASCII)
+
 Refused = tuple[str, str]
 """A field path and what is wrong with it."""
+
+
+def _spelled(value: object) -> object:
+    """A number is no moment: whoever sends one means something else by it than we would guess."""
+    if isinstance(value, datetime) or (isinstance(value, str) and _MOMENT.match(value)):
+        return value
+    raise ValueError("must be a moment as of RFC 3339, with its offset")
+
+
+Moment = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_spelled)]
+"""As callers say it."""
 
 
 class _Said(BaseModel):
@@ -53,7 +70,9 @@ class GivenInput(_Said):
         max_length=MAX_DATA_BYTES * 4 // 3 + 4,
         description="At most 64 KiB as base64",
     )
-    content_type: str | None = Field(default=None, max_length=255, description="Of `data`")
+    content_type: str | None = Field(
+        default=None, max_length=255, pattern=MEDIA_TYPE, description="Of `data`", examples=["image/png"]
+    )
     value: JsonValue = Field(default=None, alias="json", description="Any JSON value")
 
     @model_validator(mode="after")
@@ -85,7 +104,7 @@ class Options(_Said):
     priority: Annotated[int, Field(ge=0, le=MAX_PRIORITY, description="10 starts first; 5 by default")] = (
         DEFAULT_PRIORITY
     )
-    run_at: AwareDatetime | None = Field(default=None, description="Not before this moment (RFC 3339)")
+    run_at: Moment | None = Field(default=None, description="Not before this moment (RFC 3339)")
     delay_s: float | None = Field(
         default=None, ge=0, le=MAX_DELAY_S, description="Not before so many seconds"
     )
@@ -122,7 +141,9 @@ class UploadRequest(_Said):
     """A file to come."""
 
     content_type: str = Field(
-        default="application/octet-stream", max_length=127, pattern=r"^[\w.+-]+/[\w.+*-]+$"
+        default="application/octet-stream",
+        max_length=127,
+        pattern=r"^[A-Za-z0-9_.+-]+/[A-Za-z0-9_.+*-]+$",
     )
 
 

@@ -10,10 +10,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from gateway.ports import Caller
 from gateway.refusals import Forbidden
+from gateway.schemas import Moment
 from shared.jobs import State
 from shared.listing import Filter, first_id, last_id
 
@@ -50,7 +51,7 @@ class JobFilter(BaseModel):
         description="`>5m`: submitted longer ago; `<2h`: more recently",
         examples=[">5m"],
     )
-    created_after: AwareDatetime | None = Field(default=None, description="Submitted since (RFC 3339)")
+    created_after: Moment | None = Field(default=None, description="Submitted since (RFC 3339)")
     scope: Scope = "tenant"
 
     def wanted(self, caller: Caller, now: datetime | None = None) -> Filter:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from gateway.openapi import answer, documented
 from gateway.operations.views import CostsView
 from gateway.routes.answers import Json
+from gateway.schemas import Moment
 from gateway.services import Authenticated, UsedServices
 
 router = APIRouter(tags=["cost"])
@@ -23,10 +24,8 @@ class Question(BaseModel):
     by: Literal["tenant", "model", "queue", "day", "job"] = Field(
         default="queue", description="What a row stands for"
     )
-    since: AwareDatetime | None = Field(
-        default=None, description="RFC 3339; seven days before `until` by default"
-    )
-    until: AwareDatetime | None = Field(default=None, description="RFC 3339; now by default")
+    since: Moment | None = Field(default=None, description="RFC 3339; seven days before `until` by default")
+    until: Moment | None = Field(default=None, description="RFC 3339; now by default")
     limit: int = Field(default=100, ge=1, le=MAX_ROWS, description="Rows at most")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -10,12 +11,12 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.responses import RedirectResponse, StreamingResponse
 from uuid_utils.compat import uuid7
 
-from gateway.intake import parse, small_body
+from gateway.intake import OCTETS, parse, small_body
 from gateway.links import filename
 from gateway.openapi import JOB_ID, UPLOAD_BODY, answer, documented
 from gateway.refusals import UploadsUnavailable
 from gateway.routes.answers import Json
-from gateway.schemas import UploadRequest
+from gateway.schemas import MEDIA_TYPE, UploadRequest
 from gateway.services import Authenticated, JobId, Services, UsedServices
 from gateway.views import LogsView, UploadView
 from shared.errors import InputUnavailable, NotFound
@@ -26,6 +27,7 @@ from shared.tariff import money
 router = APIRouter(tags=["inputs and outputs"])
 
 MAX_ATTEMPT = 32767
+_TYPE = re.compile(MEDIA_TYPE)
 
 _UPLOAD = {
     "upload_id": JOB_ID,
@@ -173,7 +175,9 @@ async def _streamed(services: Services, uri: str, size: int, content_type: str) 
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(filename({'uri': uri}), safe='')}",
         "Content-Length": str(size),
     }
-    return StreamingResponse(_chained(first, pieces), 200, headers, content_type)
+    # What an algorithm or an upload calls itself may be no type, and not even fit into a header.
+    known = content_type if _TYPE.fullmatch(content_type) else OCTETS
+    return StreamingResponse(_chained(first, pieces), 200, headers, known)
 
 
 async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -44,6 +44,8 @@ MAX_REASON_BYTES = 120
 RECHECK_S = 10.0
 BY_TICKET_S = 3600.0
 MAX_SEQ = 2**31 - 1
+MAX_DIGITS = 32
+"""int() refuses texts of thousands of them."""
 
 _SSE = {
     "text/event-stream": {
@@ -174,7 +176,9 @@ async def _serve(socket: WebSocket, job_id: str) -> tuple[int, str]:
         caller = await admitted(socket, services)
         after = _after(socket.query_params.get("after", "0"))
         async with services.feed.watch(caller.tenant, parse_job_id(job_id), after) as stream:
-            await until_either(_send_all(socket, stream, services.lookup), _gone(socket))
+            await until_either(
+                _send_all(socket, stream, services.lookup), _gone(socket), until_over(socket, services)
+            )
     except (Unauthorized, NotFound, InvalidRequest) as error:
         return DENIED, f"{error.code}: {error}"
     except Draining:
@@ -222,7 +226,7 @@ def check_origin(socket: WebSocket, settings: Gateway) -> None:
 
 
 def _after(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text[:12]) > MAX_SEQ:
+    if not (text.isascii() and text.isdigit()) or len(text) > MAX_DIGITS or int(text) > MAX_SEQ:
         raise InvalidRequest([("after", "must be a seq: 0 or more")])
     return int(text)
 

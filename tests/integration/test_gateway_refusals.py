@@ -77,6 +77,17 @@ BAD_FIELDS: list[tuple[dict[str, Any], str, str]] = [
     ({"inputs": {"image": {**DATA, "uri": "s3://shelf/refusers/a"}}}, "invalid_job", "inputs.image"),
     ({"inputs": {"image": {"data": "not base64!"}}}, "invalid_job", "inputs.image.data"),
     ({"inputs": {"image": {"data": "A" * 90000}}}, "invalid_job", "inputs.image.data"),
+    (
+        {"inputs": {"image": {**DATA, "content_type": "a/b\r\nX-More: c"}}},
+        "invalid_job",
+        "inputs.image.content_type",
+    ),
+    (
+        {"inputs": {"image": {**DATA, "content_type": "\u4e2d/\u6587"}}},
+        "invalid_job",
+        "inputs.image.content_type",
+    ),
+    ({"run_at": "1700000000"}, "invalid_job", "run_at"),
     ({"inputs": {"image": {"upload_id": "nothing"}}}, "invalid_job", "inputs.image.upload_id"),
     ({"inputs": {"image": {"upload_id": str(uuid7())}}}, "invalid_job", "inputs.image.upload_id"),
     ({"inputs": {"image": {"uri": "http://a.example/b.png"}}}, "invalid_job", "inputs.image.uri"),
@@ -281,6 +292,30 @@ async def test_every_other_mistake_is_a_problem_too(client: httpx2.AsyncClient) 
     check_problem(answer, 422, "invalid_request", "header.Idempotency-Key")
     answer = await client.post("/v1/uploads", json={"content_type": "no\r\ntype"})
     check_problem(answer, 422, "invalid_job", "content_type")
+    answer = await client.post("/v1/uploads", json={"content_type": "\u00e9/x"})
+    check_problem(answer, 422, "invalid_job", "content_type")
+
+
+@pytest.mark.parametrize("moment", ["0", "0.5", "1700000000", "2026-01-01", "2026-01-01T00:00:00"])
+async def test_a_moment_is_one_as_of_rfc_3339(client: httpx2.AsyncClient, moment: str) -> None:
+    since = await client.get("/v1/jobs", params={"created_after": moment})
+    check_problem(since, 422, "invalid_request", "query.created_after")
+    check_problem(
+        await client.get("/v1/cost", params={"since": moment}), 422, "invalid_request", "query.since"
+    )
+    filtered = {"action": "cancel", "filter": {"created_after": moment}}
+    check_problem(
+        await client.post("/v1/bulk", json=filtered), 422, "invalid_request", "filter.created_after"
+    )
+    known = await client.get("/v1/jobs", params={"created_after": "2026-01-01T00:00:00+01:00"})
+    assert known.status_code == 200
+
+
+async def test_what_is_wrong_is_said_without_words_of_the_library(client: httpx2.AsyncClient) -> None:
+    problem = check_problem(
+        await client.get("/v1/jobs", params={"cursor": "x"}), 422, "invalid_request", "query.cursor"
+    )
+    assert problem["detail"] == "query.cursor: is no cursor of this list"
 
 
 async def test_a_request_id_is_kept_where_it_is_one(client: httpx2.AsyncClient) -> None:

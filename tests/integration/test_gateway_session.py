@@ -54,6 +54,14 @@ async def test_a_session_reads_at_once_and_changes_with_its_token(page: httpx2.A
     assert (await page.get("/v1/session")).status_code == 401
 
 
+async def test_a_key_counts_whatever_cookie_comes_with_it(page: httpx2.AsyncClient, key: str) -> None:
+    page.cookies.set(COOKIE, "A" * 43)
+    assert (await page.get("/v1/session")).status_code == 401
+    for method, status in (("GET", 200), ("DELETE", 204)):
+        answer = await page.request(method, "/v1/session", headers={"X-API-Key": key})
+        assert answer.status_code == status
+
+
 async def test_the_cookie_is_out_of_reach_of_scripts_and_of_other_sites(
     page: httpx2.AsyncClient, key: str, stack_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

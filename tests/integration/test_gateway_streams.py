@@ -229,6 +229,7 @@ async def test_an_event_source_resumes_and_stops_for_good(
         ({"job": "no-id"}, "not_found"),
         ({"after": "x"}, "invalid_request"),
         ({"after": -1}, "invalid_request"),
+        ({"after": "0" * 5000 + "1"}, "invalid_request"),
         ({"headers": {"Origin": "https://evil.example"}}, "unauthorized"),
     ],
 )
@@ -247,6 +248,21 @@ async def test_a_denied_socket_is_closed_with_the_reason(
         events, code, told = await everything(socket)
     assert (events, code) == ([], 1008)
     assert told.startswith(reason)
+
+
+async def test_a_stream_ends_with_the_session_that_opened_it(
+    client: httpx2.AsyncClient, gateway: GatewayProcess, key: str
+) -> None:
+    job = await submit(client)
+    async with api(gateway.url, None) as browser:
+        browser.headers["Origin"] = gateway.url
+        csrf = (await browser.post("/v1/session", json={"key": key})).json()["csrf"]
+        cookie = {"Cookie": "; ".join(f"{name}={value}" for name, value in browser.cookies.items())}
+        async with open_socket(gateway.url, None, job["id"], headers=cookie) as socket:
+            assert (await next_event(socket))["type"] == "job.queued"
+            await browser.delete("/v1/session", headers={"X-CSRF-Token": csrf})
+            _, code, told = await everything(socket)
+    assert (code, told.split(":")[0]) == (1008, "unauthorized")
 
 
 async def test_another_tenants_stream_is_no_stream(
