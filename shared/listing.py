@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +17,8 @@ FAILED = frozenset({State.FAILED, State.EXPIRED})
 """What counts as a failure: the job ended, nobody asked for it, and there is no result."""
 LIVE = frozenset({State.WAITING, State.QUEUED, State.RUNNING})
 _RANDOM_BITS = 80
+_EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
+_LAST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MILLISECOND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,11 +178,12 @@ def last_id(moment: datetime) -> UUID:
 
 def moment_of(job_id: UUID) -> datetime:
     """When an id was made."""
-    return datetime.fromtimestamp((job_id.int >> _RANDOM_BITS) / 1000, UTC)
+    return _EPOCH + min(job_id.int >> _RANDOM_BITS, _LAST) * _MILLISECOND
 
 
 def _milliseconds(moment: datetime) -> int:
-    return max(0, min(int(moment.timestamp() * 1000), (1 << 48) - 1))
+    """Exact: seconds as a float lose one a thousand years from now."""
+    return max(0, (moment - _EPOCH) // _MILLISECOND)
 
 
 def spans(row: Row, now: datetime) -> dict[str, Any]:
