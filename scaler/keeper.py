@@ -57,7 +57,7 @@ class Keeper:
         self._clock = clock
         self._problems = problems
         self._launches = Launches(queue)
-        self._second = SecondLook()
+        self._second = SecondLook(config.stale_s)
         gauges.expect(queue)
         self._written: Decision | None = None
         self._answered = ""

@@ -15,14 +15,22 @@ from scaler.words import listed
 
 
 class SecondLook:
-    """Remembers since when each machine has been found to be over."""
+    """Remembers since when each machine has been found to be over.
 
-    def __init__(self) -> None:
+    Args:
+        stale_s: What was seen before a gap between looks that is longer proves nothing.
+    """
+
+    def __init__(self, stale_s: float) -> None:
+        self._stale_s = stale_s
+        self._looked_at = 0.0
         self._since: dict[str, float] = {}
 
     def confirm(self, decision: Decision, workers: tuple[Worker, ...] | Unknown, now: float) -> Decision:
         """The decision without the ends that it is too early for; who said goodbye needs no proof."""
-        self._since = {name: self._since.get(name, now) for name in decision.terminate}
+        known = self._since if now - self._looked_at <= self._stale_s else {}
+        self._since = {name: known.get(name, now) for name in decision.terminate}
+        self._looked_at = now
         left = () if isinstance(workers, Unknown) else workers
         sure = {worker.id for worker in left if worker.state is WorkerState.GONE}
         sure |= {name for name, since in self._since.items() if now - since >= SETTLE_S}
