@@ -13,6 +13,7 @@ from prometheus_client import Histogram
 
 from gateway.live.viewer import Rows, Viewer, Wish
 from shared.errors import OutcomeUnknown, Unavailable
+from shared.lifecycle import watched
 
 log = structlog.get_logger()
 
@@ -123,7 +124,8 @@ class _Sampler:
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
         if self._task is None:
-            self._task = tasks.create_task(self._run(), name=f"live.{self.topic}")
+            name = f"live.{self.topic}"
+            self._task = tasks.create_task(watched(name, self._run), name=name)
 
     def stop(self) -> None:
         if self._task is not None:

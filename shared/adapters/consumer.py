@@ -30,7 +30,8 @@ log = structlog.get_logger()
 
 RECONNECT_S = 1.0
 LOOK_S = 15.0
-STOP_S = 2.0
+PATIENCE_S = 2.0
+"""For what needs the broker to take something, and not to answer."""
 STEP_S = 5.0
 """Between two steps down: each makes the consumers anew."""
 FURTHER = 2**45
@@ -87,7 +88,8 @@ class Consumer:
         if self._subscription is None or not self._subscription.counts(delivery):
             self._changed.set()  # a slot of an earlier consumer: the present ones may take another message
         try:
-            await delivery.channel.basic_ack(delivery.tag, wait=False)
+            async with asyncio.timeout(PATIENCE_S):  # the driver's queue of frames has room for ten
+                await delivery.channel.basic_ack(delivery.tag, wait=False)
         except BROKEN as error:
             log.info("ack.dropped", reason=type(error).__name__)
 
@@ -101,7 +103,7 @@ class Consumer:
         self._stopped.set()
         self._changed.set()
         if self.connected.is_set():
-            await _within(STOP_S, self._quiet)
+            await _within(PATIENCE_S, self._quiet)
         return [self._arrived.get_nowait() for _ in range(self._arrived.qsize())]
 
     def step_down(self) -> None:
