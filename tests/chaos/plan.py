@@ -24,8 +24,8 @@ POSTGRES_FIRST = {
 """Seconds into a round. They come in a bunch: the relay judges leases only after 20 s of steady answers from
 PostgreSQL, and the rest of the minute leaves it those."""
 SILENT_BROKER = "broker black hole 11 s"
-SILENT_BROKER_AT_S = 1.5
-"""Before PostgreSQL's bunch, so that submits are on their way; beside it, so that little else is held up."""
+SILENT_BROKER_AT_S = 6.2
+"""Just before PostgreSQL is silent too: messages are on their way, and little else is held up by it."""
 SHORT = {
     "worker kill -9", "worker SIGTERM", "engine kill -9", "gateway kill -9", "broker connections cut",
     "queue deleted", "redis pub/sub killed", "redis flushed", "s3 answers 500",
@@ -126,7 +126,7 @@ def _round(numbers: Random, begins: float) -> list[Appointment]:
 
 def _one_broker_fault(numbers: Random) -> dict[str, float]:
     """One of the two comes while PostgreSQL is away as well."""
-    return {numbers.choice(["broker kill -9", "broker wiped"]): 13.5}
+    return {numbers.choice(["broker kill -9", "broker wiped"]): 17.5}
 
 
 def _short(numbers: Random, seconds: float) -> tuple[Appointment, ...]:
