@@ -11,12 +11,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
 from deploy.aws.launch_template import USER_DATA, user_data
 from gpu_worker.settings import WorkerSettings
+from scaler.settings import ScalerSettings
 from shared.settings import read_settings
 
 KUBERNETES = Path(__file__).parents[3] / "deploy" / "kubernetes"
@@ -42,6 +44,27 @@ def worker(folder: Path, script: str) -> Iterator[subprocess.Popen[str]]:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_the_scaler_is_found_where_keda_asks_for_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    scaler, service = yaml.safe_load_all((KUBERNETES / "scaler.yaml").read_text())
+    [trigger] = yaml.safe_load((KUBERNETES / "keda.yaml").read_text())["spec"]["triggers"]
+    pod = scaler["spec"]["template"]
+    [container], [port] = pod["spec"]["containers"], service["spec"]["ports"]
+    environment = {each["name"]: each["value"] for each in container["env"]}
+    # KEDA's address is the Service's, the Service's pods are the Deployment's, and they listen there
+    asked = urlsplit(trigger["metadata"]["url"])
+    assert (asked.hostname, asked.port) == (service["metadata"]["name"], port["port"])
+    assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+    assert {"name": port["targetPort"], "containerPort": port["port"]} in container["ports"]
+    # And the settings are ones that the scaler takes
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    settings = read_settings(ScalerSettings)
+    assert (settings.scaler.fleet, settings.scaler.admin_port) == ("kubernetes", port["port"])
+    roles = yaml.safe_load_all((KUBERNETES / "scaler-role.yaml").read_text())
+    accounts = [each["metadata"]["name"] for each in roles if each["kind"] == "ServiceAccount"]
+    assert accounts == [pod["spec"]["serviceAccountName"]]
 
 
 def test_a_worker_that_fails_ends_its_container_with_its_code(tmp_path: Path) -> None:
