@@ -5,34 +5,21 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
 
-import msgspec
 import structlog
 from fastapi import APIRouter, WebSocket
 from pydantic import ValidationError
-from starlette.websockets import WebSocketDisconnect
 
-from gateway.feed import Draining, TooSlow
+from gateway.feed import Draining
 from gateway.intake import first_problem
 from gateway.live.hub import Hub
 from gateway.live.viewer import Viewer, Wish
-from gateway.refusals import InvalidRequest, Unauthorized
-from gateway.routes.streams import (
-    DENIED,
-    DONE,
-    RESTART,
-    SEND_S,
-    SOCKETS,
-    TRY_LATER,
-    admitted,
-    close,
-    until_either,
-    until_over,
-)
+from gateway.ports import Holder
+from gateway.refusals import InvalidRequest
+from gateway.routes.sockets import send, serve, until_either
 from gateway.schemas import LiveWish
 from gateway.services import Services
-from shared.errors import OutcomeUnknown, Unavailable
 from shared.events import timestamp
 
 log = structlog.get_logger()
@@ -47,33 +34,13 @@ IDLE_S = 3.0
 @router.websocket("/v1/live")
 async def live(socket: WebSocket) -> None:
     """What the page asked for, as it changes."""
-    await socket.accept()
-    with SOCKETS.labels("live").track_inprogress():
-        code, reason = await _serve(socket)
-        await close(socket, code, reason)
+    await serve(socket, partial(_show, socket), kind="live")
 
 
-async def _serve(socket: WebSocket) -> tuple[int, str]:
-    """Serve one socket to its end; returns how it is to be closed."""
-    services: Services = socket.app.state.services
-    try:
-        caller = await admitted(socket, services)
-        viewer = Viewer(caller.tenant, operator=caller.role == "operator")
-        with services.hub.watched_by(viewer):
-            await until_either(
-                _tell(socket, viewer), _listen(socket, viewer, services.hub), until_over(socket, services)
-            )
-    except (Unauthorized, InvalidRequest) as error:
-        return DENIED, f"{error.code}: {error}"
-    except Draining:
-        return RESTART, "this gateway restarts: come back at once"
-    except TooSlow:
-        return TRY_LATER, "too slow: come back"
-    except (Unavailable, OutcomeUnknown) as error:
-        return TRY_LATER, error.code
-    except WebSocketDisconnect:
-        pass
-    return DONE, ""
+async def _show(socket: WebSocket, services: Services, caller: Holder) -> None:
+    viewer = Viewer(caller.tenant, operator=caller.role == "operator")
+    with services.hub.watched_by(viewer):
+        await until_either(_tell(socket, viewer), _listen(socket, viewer, services.hub))
 
 
 async def _listen(socket: WebSocket, viewer: Viewer, hub: Hub) -> None:
@@ -105,16 +72,8 @@ async def _tell(socket: WebSocket, viewer: Viewer) -> None:
         if viewer.ended:
             raise Draining
         seq += 1
-        await _send(socket, {"seq": seq, "at": timestamp(datetime.now(UTC)), **viewer.take()})
+        await send(socket, {"seq": seq, "at": timestamp(datetime.now(UTC)), **viewer.take()})
         await asyncio.sleep(GAP_S)
         with suppress(TimeoutError):
             async with asyncio.timeout(IDLE_S - GAP_S):
                 await viewer.changed.wait()
-
-
-async def _send(socket: WebSocket, frame: dict[str, Any]) -> None:
-    try:
-        async with asyncio.timeout(SEND_S):
-            await socket.send_text(msgspec.json.encode(frame).decode())
-    except TimeoutError:
-        raise TooSlow from None

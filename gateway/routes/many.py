@@ -4,36 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-import msgspec
 from fastapi import APIRouter, Response, WebSocket
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
-from starlette.websockets import WebSocketDisconnect
 
-from gateway.feed import Draining, StreamEnded, TooSlow
+from gateway.feed import StreamEnded
 from gateway.intake import first_problem
 from gateway.openapi import answer, documented
 from gateway.ports import Holder
-from gateway.refusals import InvalidRequest, Unauthorized
+from gateway.refusals import InvalidRequest
 from gateway.routes.answers import Json
-from gateway.routes.streams import (
-    DENIED,
-    DONE,
-    RESTART,
-    SEND_S,
-    SOCKETS,
-    TRY_LATER,
-    admitted,
-    close,
-    until_either,
-    until_over,
-)
+from gateway.routes.sockets import send, serve, until_either
 from gateway.schemas import Subscription
 from gateway.services import Authenticated, Services, UsedServices
 from gateway.tickets import TICKET_S
-from shared.errors import NotFound, OutcomeUnknown, Unavailable
+from shared.errors import NotFound, Unavailable
 from shared.events import timestamp
 
 router = APIRouter(tags=["events"])
@@ -83,38 +71,15 @@ async def make_ticket(services: UsedServices, caller: Authenticated) -> Response
 @router.websocket("/v1/stream")
 async def many(socket: WebSocket) -> None:
     """The events of the jobs that are asked for, or of all of the tenant's."""
-    await socket.accept()
-    with SOCKETS.labels("websocket").track_inprogress():
-        code, reason = await _serve(socket)
-        await close(socket, code, reason)
+    await serve(socket, partial(_follow, socket), kind="websocket")
 
 
-async def _serve(socket: WebSocket) -> tuple[int, str]:
-    """Serve one socket to its end; returns how it is to be closed."""
-    services: Services = socket.app.state.services
+async def _follow(socket: WebSocket, services: Services, caller: Holder) -> None:
+    following = _Following(services, caller)
     try:
-        caller = await admitted(socket, services)
-        following = _Following(services, caller)
-        try:
-            await until_either(
-                _tell(socket, following),
-                _listen(socket, following),
-                following.failed(),
-                until_over(socket, services),
-            )
-        finally:
-            await following.stop()
-    except (Unauthorized, InvalidRequest) as error:
-        return DENIED, f"{error.code}: {error}"
-    except Draining:
-        return RESTART, "this gateway restarts: resume elsewhere"
-    except TooSlow:
-        return TRY_LATER, "too slow: resume by cursor"
-    except (Unavailable, OutcomeUnknown) as error:
-        return TRY_LATER, error.code
-    except WebSocketDisconnect:
-        pass
-    return DONE, ""
+        await until_either(_tell(socket, following), _listen(socket, following), following.failed())
+    finally:
+        await following.stop()
 
 
 async def _listen(socket: WebSocket, following: _Following) -> None:
@@ -132,12 +97,7 @@ async def _listen(socket: WebSocket, following: _Following) -> None:
 
 async def _tell(socket: WebSocket, following: _Following) -> None:
     while True:
-        frame = await following.frames.get()
-        try:
-            async with asyncio.timeout(SEND_S):
-                await socket.send_text(msgspec.json.encode(frame).decode())
-        except TimeoutError:
-            raise TooSlow from None
+        await send(socket, await following.frames.get())
 
 
 class _Following:

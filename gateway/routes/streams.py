@@ -5,44 +5,35 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import structlog
 from fastapi import APIRouter, Header, Query, Request, Response, WebSocket
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
-from prometheus_client import Gauge
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
-from starlette.websockets import WebSocketDisconnect
 
-from gateway.feed import Draining, Stream, StreamEnded, TooSlow
+from gateway.feed import Draining, Stream, StreamEnded
 from gateway.lookup import Lookup
 from gateway.openapi import TERMINAL_EVENT, answer, documented
-from gateway.origins import Origins
 from gateway.ports import Holder
-from gateway.refusals import InvalidRequest, Unauthorized
+from gateway.refusals import InvalidRequest
 from gateway.routes.answers import Json
+from gateway.routes.sockets import SEND_S, SOCKETS, send, serve, until_either
 from gateway.services import Authenticated, JobId, Services, UsedServices, parse_job_id
-from gateway.settings import Gateway
 from gateway.views import EventsView
-from shared.errors import NotFound, OutcomeUnknown, Unavailable
+from shared.errors import Unavailable
 from shared.events import Event, EventType
 
 log = structlog.get_logger()
 router = APIRouter(tags=["events"])
 
-SOCKETS = Gauge("leveret_gateway_sockets_open", "Open event streams", ["kind"])
-SSE, WEBSOCKET = SOCKETS.labels("sse"), SOCKETS.labels("websocket")
+SSE = SOCKETS.labels("sse")
 KEEPALIVE_S = 10.0
-SEND_S = 4.0
-"""A peer that takes nothing for so long has stopped reading."""
 RECONNECT_MS = 1000
-DONE, DENIED, RESTART, TRY_LATER = 1000, 1008, 1012, 1013
-MAX_REASON_BYTES = 120
-RECHECK_S = 10.0
-BY_TICKET_S = 3600.0
 MAX_SEQ = 2**31 - 1
 MAX_DIGITS = 32
 """int() refuses texts of thousands of them."""
@@ -163,66 +154,13 @@ def _heard(upcoming: asyncio.Future[Event | None]) -> None:
 @router.websocket("/v1/jobs/{job_id}/stream")
 async def stream(socket: WebSocket, job_id: str) -> None:
     """A job's events after `?after=SEQ`, closed 1000 after the terminal one."""
-    await socket.accept()
-    with WEBSOCKET.track_inprogress():
-        code, reason = await _serve(socket, job_id)
-        await close(socket, code, reason)
+    await serve(socket, partial(_follow, socket, job_id), kind="websocket")
 
 
-async def _serve(socket: WebSocket, job_id: str) -> tuple[int, str]:
-    """Serve one socket to its end; returns how it is to be closed."""
-    services: Services = socket.app.state.services
-    try:
-        caller = await admitted(socket, services)
-        after = _after(socket.query_params.get("after", "0"))
-        async with services.feed.watch(caller.tenant, parse_job_id(job_id), after) as stream:
-            await until_either(
-                _send_all(socket, stream, services.lookup), _gone(socket), until_over(socket, services)
-            )
-    except (Unauthorized, NotFound, InvalidRequest) as error:
-        return DENIED, f"{error.code}: {error}"
-    except Draining:
-        return RESTART, "this gateway restarts: resume elsewhere"
-    except TooSlow:
-        return TRY_LATER, "too slow: resume by cursor"
-    except (Unavailable, OutcomeUnknown) as error:
-        return TRY_LATER, error.code
-    except WebSocketDisconnect:  # it left while it was being sent something
-        pass
-    return DONE, ""
-
-
-async def admitted(socket: WebSocket, services: Services) -> Holder:
-    """Who opens a socket: by a ticket, else by what its headers say.
-
-    Raises:
-        Unauthorized: Nobody, or a page of somebody else.
-        Unavailable: The store cannot say.
-    """
-    check_origin(socket, services.settings)
-    if ticket := socket.query_params.get("ticket"):
-        return await services.tickets.redeem(ticket)
-    return await services.auth.caller(socket.headers)
-
-
-async def until_over(socket: WebSocket, services: Services) -> None:
-    """Raise when the key or session that opened a socket has ended; while nobody can say, it goes on.
-
-    Of a ticket nothing is left to ask about: its socket has an hour.
-    """
-    if socket.query_params.get("ticket"):
-        await asyncio.sleep(BY_TICKET_S)
-        raise Draining
-    while True:
-        await asyncio.sleep(RECHECK_S)
-        with suppress(Unavailable):
-            await services.auth.caller(socket.headers)
-
-
-def check_origin(socket: WebSocket, settings: Gateway) -> None:
-    """Raise Unauthorized where a page of somebody else opened the socket."""
-    if not Origins(settings.base_url, settings.origins).admitted(socket.headers):
-        raise Unauthorized("this Origin is not allowed")
+async def _follow(socket: WebSocket, job_id: str, services: Services, caller: Holder) -> None:
+    after = _after(socket.query_params.get("after", "0"))
+    async with services.feed.watch(caller.tenant, parse_job_id(job_id), after) as stream:
+        await until_either(_send_all(socket, stream, services.lookup), _gone(socket))
 
 
 def _after(text: str) -> int:
@@ -233,35 +171,10 @@ def _after(text: str) -> int:
 
 async def _send_all(socket: WebSocket, stream: Stream, lookup: Lookup) -> None:
     async for event in stream:
-        shown = msgspec.json.encode(await lookup.shown_event(event)).decode()
-        try:
-            async with asyncio.timeout(SEND_S):
-                await socket.send_text(shown)
-        except TimeoutError:
-            raise TooSlow from None
+        await send(socket, await lookup.shown_event(event))
 
 
 async def _gone(socket: WebSocket) -> None:
     """Return when the peer is gone; what it says is not asked for."""
     while (await socket.receive())["type"] != "websocket.disconnect":
         pass
-
-
-async def until_either(*works: Any) -> None:
-    """Run both until one ends; its error is ours."""
-    tasks = [asyncio.ensure_future(work) for work in works]
-    try:
-        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    for task in ended:
-        task.result()
-
-
-async def close(socket: WebSocket, code: int, reason: str) -> None:
-    """Say goodbye, unless the peer is gone or does not listen."""
-    with suppress(TimeoutError, RuntimeError, WebSocketDisconnect):
-        async with asyncio.timeout(1):
-            await socket.close(code, reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore"))

@@ -6,6 +6,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ import pytest
 from starlette.websockets import WebSocketDisconnect
 
 from gateway.feed import Draining, Stream
-from gateway.routes import streams
+from gateway.routes import sockets, streams
 
 pytestmark = pytest.mark.anyio
 
@@ -80,8 +81,9 @@ async def test_a_peer_that_leaves_in_the_middle_of_an_event_is_no_failure() -> N
         lookup=SimpleNamespace(shown_event=shown),
     )
     job_id = "01900000-0000-7000-8000-000000000000"
-    code, _ = await streams._serve(cast("Any", GoneSocket(services)), job_id)
-    assert code == streams.DONE
+    socket = cast("Any", GoneSocket(services))
+    code, _ = await sockets.ended(socket, partial(streams._follow, socket, job_id))
+    assert code == sockets.DONE
 
 
 async def shown(*_: object) -> dict[str, str]:
