@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from functools import partial
@@ -20,9 +21,9 @@ from gateway.feed import Draining, Stream, StreamEnded
 from gateway.lookup import Lookup
 from gateway.openapi import TERMINAL_EVENT, answer, documented
 from gateway.ports import Holder
-from gateway.refusals import InvalidRequest
+from gateway.refusals import InvalidRequest, Unauthorized
 from gateway.routes.answers import Json
-from gateway.routes.sockets import SEND_S, SOCKETS, send, serve, until_either
+from gateway.routes.sockets import RECHECK_S, SEND_S, SOCKETS, send, serve, until_either
 from gateway.services import Authenticated, JobId, Services, UsedServices, parse_job_id
 from gateway.views import EventsView
 from shared.errors import Unavailable
@@ -83,7 +84,8 @@ async def events(
             raise Unavailable("this gateway is about to stop; come back at once") from error
         if stream.ended:
             return Response(status_code=HTTPStatus.NO_CONTENT)
-        return _EventStream(_frames(stream, services.lookup), watching.pop_all())
+        frames = _frames(stream, services.lookup, _Reader(services, request))
+        return _EventStream(frames, watching.pop_all())
 
 
 def _cursor(last_event_id: str | None, after: int) -> int:
@@ -114,10 +116,34 @@ class _EventStream(EventSourceResponse):
                     raise ClientDisconnect from None
 
 
-async def _frames(stream: Stream, lookup: Lookup) -> AsyncIterator[bytes]:
+class _Reader:
+    """Who reads a stream: asked again now and then, for a key or a session may end before the job does."""
+
+    def __init__(self, services: Services, request: Request) -> None:
+        self._services = services
+        self._request = request
+        self._due = time.monotonic() + RECHECK_S
+
+    async def may_go_on(self) -> bool:
+        """Whether it may still read; while nobody can say, it may."""
+        if time.monotonic() < self._due:
+            return True
+        self._due = time.monotonic() + RECHECK_S
+        try:
+            await self._services.auth.caller(self._request.headers)
+        except Unauthorized:
+            return False
+        except Unavailable:
+            pass
+        return True
+
+
+async def _frames(stream: Stream, lookup: Lookup, reader: _Reader) -> AsyncIterator[bytes]:
     yield format_sse_event(retry=RECONNECT_MS)
     with suppress(StreamEnded):
         async for event in _with_pauses(stream):
+            if not await reader.may_go_on():
+                return
             yield await _frame(event, lookup) if event else KEEPALIVE_COMMENT
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from shared.adapters.store.attempts import AttemptStore
-from shared.adapters.store.failures import FailureStore
+from shared.adapters.store.failures import LATELY, FailureStore
 from shared.adapters.store.pool import Database, open_database
 from shared.adapters.store.relay import RelayStore
 from shared.adapters.store.submits import SubmitStore
@@ -93,6 +93,25 @@ async def test_a_group_tells_how_many_since_when_and_where(database: Database) -
     for fields in ({"queue": "quick"}, {"model": "echo"}):
         some = await store.look(FailureFilter(tenant="acme", since_s=86400, **fields))
         assert [group.count for group in some.groups] == [1]
+
+
+OTHERS = """
+insert into failures (job_id, tenant, state, model, queue, code, type, message, fingerprint, at)
+select gen_random_uuid(), 'rival', state, model, queue, code, type, message, fingerprint, now()
+from failures, generate_series(1, $1::int)
+"""
+
+
+async def test_a_tenants_failures_are_found_among_any_number_of_others(database: Database) -> None:
+    mine = await fail(database, "no face in picture 12")
+    fingerprint = (await prints(database))[mine]
+    await database.write(OTHERS, LATELY + 1)
+    store = FailureStore(database)
+    one = await store.look(FailureFilter(tenant="acme", since_s=86400, fingerprint=fingerprint))
+    assert [(group.count, group.sample_job) for group in one.groups] == [(1, mine)]
+    assert one.groups[0].first_at == one.groups[0].last_at
+    assert await store.known("acme", fingerprint)
+    assert not await store.known("nobody", fingerprint)
 
 
 async def test_every_way_to_fail_is_noted(database: Database) -> None:

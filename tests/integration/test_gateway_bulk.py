@@ -209,6 +209,28 @@ async def test_an_action_survives_its_gateway_and_is_done_once_by_two(
     assert dict(rows[0]) == {"n": 300, "of": 300}
 
 
+async def test_drafts_that_nobody_begins_and_ids_of_what_has_ended_are_let_go(
+    client: httpx2.AsyncClient, behind: Backstage
+) -> None:
+    await failed(client, behind)
+    forgotten = await drafted(client, "retry", state="failed")
+    ended = await drafted(client, "retry", state="failed")
+    fresh = await drafted(client, "retry", state="failed")
+    await client.post(f"/v1/bulk/{ended['id']}/abort")
+    await behind.database.write(
+        "update bulk_actions set created_at = created_at - interval '2 hours',"
+        " finished_at = finished_at - interval '2 days' where id = any($1::uuid[])",
+        [UUID(forgotten["id"]), UUID(ended["id"])],
+    )
+    await drafted(client, "retry", state="failed")
+    kept = {str(row["id"]) for row in await behind.database.read("select id from bulk_actions")}
+    parts = {str(row["bulk_id"]) for row in await behind.database.read("select bulk_id from bulk_parts")}
+    assert forgotten["id"] not in kept
+    assert {ended["id"], fresh["id"]} <= kept
+    assert fresh["id"] in parts
+    assert ended["id"] not in parts
+
+
 async def test_what_does_not_fit_is_refused_and_nothing_is_done(
     client: httpx2.AsyncClient, operator: httpx2.AsyncClient, behind: Backstage
 ) -> None:

@@ -43,6 +43,26 @@ with looked as (
 select {columns} from made
 """
 
+# A draft that nobody began, and the ids of what has long ended: the actions themselves stay, as history.
+FORGET = """
+with stale as (
+    select id from bulk_actions
+    where tenant = $1 and state = 'draft' and created_at < clock_timestamp() - make_interval(secs => $2)
+    order by id limit $4 for update skip locked
+), spent as (
+    select id from bulk_actions
+    where tenant = $1 and state in ('done', 'aborted')
+      and finished_at < clock_timestamp() - make_interval(secs => $3)
+    order by id desc limit $4
+), parts as (
+    delete from bulk_parts where bulk_id in (select id from stale union all select id from spent)
+)
+delete from bulk_actions where id in (select id from stale)
+"""
+DRAFT_S = 3600.0
+SPENT_S = 86400.0
+FORGOTTEN = 20
+
 START = f"""
 update bulk_actions set
     state = case when count = 0 then 'done' else 'running' end,
@@ -135,7 +155,7 @@ class BulkStore:
         priority: int | None,
         by: str,
     ) -> BulkAction | None:
-        """A draft on all jobs of a filter; None where they are too many.
+        """A draft on all jobs of a filter; None where they are too many. Old drafts of the tenant go.
 
         Args:
             bulk_id: Its own.
@@ -146,6 +166,7 @@ class BulkStore:
             priority: To set, where that is the action.
             by: Who makes it, as ``tenant/name``.
         """
+        await self._database.write(FORGET, tenant, DRAFT_S, SPENT_S, FORGOTTEN)
         candidates = Candidates(wanted)
         parts = {
             "ids": candidates.ids(MAX_LOOK + 1),

@@ -20,7 +20,8 @@ NAMES = 10
 EARLIEST = 5000
 
 EVERYBODYS = "select * from failures where at > (select since from w) order by at desc limit {limit}"
-ALIKE = "select * from failures where fingerprint = $7::text order by job_id desc limit {limit}"
+ALIKE = "select * from failures where fingerprint = $7::text{mine} order by job_id desc limit {limit}"
+MINE = " and tenant = $3::text"
 TENANTS = """
 select heads.* from (values ('failed'), ('expired')) as listed(state) cross join lateral (
     select * from failures where tenant = $3::text and state = listed.state order by job_id desc limit {limit}
@@ -64,19 +65,16 @@ select w.at as now, w.since, w.bucket_s, (select count(*) from looked)::int as l
        h.fingerprint, h.code, h.type, h.message, h.job_id as sample_job, h.at as last_at, t.count,
        least(t.first_at, (
            select min(early.at) from (
-               select at, tenant from failures where fingerprint = h.fingerprint
-               order by job_id limit $10::int
-           ) early where $3::text is null or early.tenant = $3)) as first_at,
+               select at from failures where fingerprint = h.fingerprint{mine} order by job_id limit $10::int
+           ) early)) as first_at,
        p.points, n.names
 from w left join (head h join total t using (fingerprint) join points p using (fingerprint)
                   join names n using (fingerprint)) on true
 order by h.at desc limit $11::int
 """
 
-KNOWN = """
-select 1 from (select tenant from failures where fingerprint = $1 order by job_id desc limit $3::int) f
-where $2::text is null or f.tenant = $2 limit 1
-"""
+KNOWN = "select 1 from failures where fingerprint = $1 limit 1"
+KNOWN_TO = "select 1 from failures where fingerprint = $1 and tenant = $2 limit 1"
 
 TRACEBACK = """
 select attempt, coalesce(error ->> 'traceback', '') as traceback from attempts where job_id = $1
@@ -93,7 +91,8 @@ class FailureStore:
     async def look(self, wanted: FailureFilter) -> FailureLook:
         """The groups of a window."""
         source = ALIKE if wanted.fingerprint else TENANTS if wanted.tenant else EVERYBODYS
-        sql = LOOK.format(source=source.format(limit=LATELY))
+        mine = MINE if wanted.tenant else ""
+        sql = LOOK.format(source=source.format(limit=LATELY, mine=mine), mine=mine)
         filters = (wanted.model, wanted.queue, wanted.worker, wanted.fingerprint, wanted.error)
         values = (wanted.since_s, BUCKETS, wanted.tenant, *filters, NAMES, EARLIEST, GROUPS + 1)
         rows = [dict(row) for row in await self._database.read(sql, *values)]
@@ -105,7 +104,9 @@ class FailureStore:
 
     async def known(self, tenant: str | None, fingerprint: str) -> bool:
         """Whether anything ever failed so."""
-        return bool(await self._database.read(KNOWN, fingerprint, tenant, EARLIEST))
+        if tenant is None:
+            return bool(await self._database.read(KNOWN, fingerprint))
+        return bool(await self._database.read(KNOWN_TO, fingerprint, tenant))
 
     async def traceback(self, job_id: UUID) -> tuple[int | None, str]:
         """The last attempt's number and traceback; whose job it is was asked before."""

@@ -11,9 +11,11 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from fastapi.sse import KEEPALIVE_COMMENT
 from starlette.websockets import WebSocketDisconnect
 
 from gateway.feed import Draining, Stream
+from gateway.refusals import Unauthorized
 from gateway.routes import sockets, streams
 
 pytestmark = pytest.mark.anyio
@@ -84,6 +86,27 @@ async def test_a_peer_that_leaves_in_the_middle_of_an_event_is_no_failure() -> N
     socket = cast("Any", GoneSocket(services))
     code, _ = await sockets.ended(socket, partial(streams._follow, socket, job_id))
     assert code == sockets.DONE
+
+
+async def test_a_stream_ends_with_its_readers_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "RECHECK_S", 0.0)
+    monkeypatch.setattr(streams, "KEEPALIVE_S", 0.01)
+    known = [True, True]
+
+    async def caller(_: object) -> None:
+        if not known.pop():
+            raise Unauthorized("the key was revoked")
+
+    async def silence() -> AsyncIterator[Any]:
+        await asyncio.Event().wait()
+        yield
+
+    services = cast("Any", SimpleNamespace(auth=SimpleNamespace(caller=caller)))
+    reader = streams._Reader(services, cast("Any", SimpleNamespace(headers={})))
+    known.insert(0, False)
+    frames = streams._frames(cast("Stream", silence()), cast("Any", None), reader)
+    told = [frame async for frame in frames]
+    assert told[1:] == [KEEPALIVE_COMMENT] * 2
 
 
 async def shown(*_: object) -> dict[str, str]:
