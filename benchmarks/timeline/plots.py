@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,8 @@ COLOURS = {
     Doing.BUSY: "#2ca02c",
     Doing.LEAVING: "#ff7f0e",
 }
+_FINER_THAN_A_SCREEN = re.compile(r"(?<=[0-9]\.[0-9])[0-9]+(?=[ \n\"])")
+"""Digits of coordinates behind the first decimal: half of the file."""
 WAITING = dict(zip(TIERS, ("#d62728", "#1f77b4", "#9edae5"), strict=True))
 
 
@@ -35,6 +38,7 @@ def draw(recording: Recording, file: Path) -> Path:
     lanes.set_xlabel("seconds since the jobs came")
     figure.tight_layout()
     figure.savefig(file, metadata={"Date": None}, bbox_inches="tight")
+    file.write_text(_FINER_THAN_A_SCREEN.sub("", file.read_text()))
     return file
 
 
