@@ -213,16 +213,16 @@ async def test_drafts_that_nobody_begins_and_ids_of_what_has_ended_are_let_go(
     client: httpx2.AsyncClient, behind: Backstage
 ) -> None:
     await failed(client, behind)
-    forgotten = await drafted(client, "retry", state="failed")
-    ended = await drafted(client, "retry", state="failed")
-    fresh = await drafted(client, "retry", state="failed")
+    forgotten = await drafted(client, "retry", state=["failed"])
+    ended = await drafted(client, "retry", state=["failed"])
+    fresh = await drafted(client, "retry", state=["failed"])
     await client.post(f"/v1/bulk/{ended['id']}/abort")
     await behind.database.write(
         "update bulk_actions set created_at = created_at - interval '2 hours',"
         " finished_at = finished_at - interval '2 days' where id = any($1::uuid[])",
         [UUID(forgotten["id"]), UUID(ended["id"])],
     )
-    await drafted(client, "retry", state="failed")
+    await drafted(client, "retry", state=["failed"])
     kept = {str(row["id"]) for row in await behind.database.read("select id from bulk_actions")}
     parts = {str(row["bulk_id"]) for row in await behind.database.read("select bulk_id from bulk_parts")}
     assert forgotten["id"] not in kept
