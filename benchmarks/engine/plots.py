@@ -58,7 +58,12 @@ def _bars(axes: Any, rows: Mapping[str, list[float]]) -> None:
     high = [max(rounds) - height for height, rounds in zip(heights, rows.values(), strict=True)]
     places = range(len(rows))
     axes.bar(places, heights, yerr=[low, high], color=_colours(rows), capsize=3)
-    axes.set_xticks(places, [name.replace(", ", "\n").replace("scratch in memory", "scratch in\nmemory") for name in rows], fontsize=7)
+    axes.set_xticks(places, list(map(_label, rows)), fontsize=7)
+
+
+def _label(name: str) -> str:
+    """Narrow enough to stand beside the next one."""
+    return name.replace(", ", "\n").replace(" in memory", "\nin memory").replace(" of 8", "\nof 8")
 
 
 def _colours(rows: Mapping[str, object]) -> list[str]:
