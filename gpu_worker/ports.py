@@ -55,8 +55,8 @@ class Left(Protocol):
         """Of this; None: the machine has no price."""
 
 
-class Attempts(Protocol):
-    """Takes jobs and gives them back. All raise Unavailable; those that write also OutcomeUnknown."""
+class Claims(Protocol):
+    """What a message in hand does to its row. All raise Unavailable; those that write also OutcomeUnknown."""
 
     async def claim(self, job_id: UUID) -> Claim | Refusal:
         """Take a queued job."""
@@ -66,6 +66,13 @@ class Attempts(Protocol):
 
     async def doubt(self, job_id: UUID) -> None:
         """Shorten a running job's lease."""
+
+    async def defer(self, job_id: UUID, error: Mapping[str, Any]) -> tuple[str, Event] | None:
+        """Its model is not known here."""
+
+
+class Attempts(Protocol):
+    """Lets go of jobs. All raise Unavailable; those that write also OutcomeUnknown."""
 
     async def finish(self, claim: Claim, ending: Ending) -> Left | None:
         """Commit a terminal state."""
@@ -78,9 +85,6 @@ class Attempts(Protocol):
 
     async def left(self, claim: Claim) -> Left | None:
         """What an earlier call did whose answer was lost."""
-
-    async def defer(self, job_id: UUID, error: Mapping[str, Any]) -> tuple[str, Event] | None:
-        """Its model is not known here."""
 
 
 class Marking(Protocol):

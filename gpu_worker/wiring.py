@@ -48,6 +48,8 @@ from shared.adapters.catalogs import source_of
 from shared.adapters.consumer import Consumer
 from shared.adapters.imds import open_imds
 from shared.adapters.store.attempts import AttemptStore
+from shared.adapters.store.claims import ClaimStore
+from shared.adapters.store.leases import LeaseStore
 from shared.adapters.store.pool import Database, open_database
 from shared.adapters.store.reads import ReadStore
 from shared.adapters.store.workers import WorkerIdentity, WorkerStore
@@ -93,7 +95,7 @@ async def serve(settings: WorkerSettings, lifecycle: Lifecycle) -> None:
     async with AsyncExitStack() as stack:
         departure = await _departure(settings, lifecycle, stack)
         opened = await _open(settings, me, stack, departure)
-        leases = Leases(AttemptStore(opened.private, worker=me.id, models=()))
+        leases = Leases(LeaseStore(opened.private))
         roll = WorkerStore(opened.private, me, tariff)
         await roll.sweep()
         heartbeat = Heartbeat(roll, leases, retire=partial(departure.retire, "scaler"))
@@ -213,11 +215,12 @@ def _worker(
     consumer: Consumer,
     lifecycle: Lifecycle,
 ) -> Worker:
-    attempts = AttemptStore(opened.database, worker=me.id, models=models, slots=me.slots, tariff=tariff)
-    marks, gate = Marks(attempts, leases), Gate()
+    claims = ClaimStore(opened.database, worker=me.id, models=models, slots=me.slots)
+    marks, gate = Marks(claims, leases), Gate()
     lifecycle.spawn("marks", marks.run())
     return Worker(
-        attempts=attempts,
+        claims=claims,
+        attempts=AttemptStore(opened.database, worker=me.id, tariff=tariff),
         leases=leases,
         models=models,
         execution=partial(_execution, opened=opened, gate=gate, marks=marks),

@@ -27,7 +27,7 @@ from gpu_worker.hold import Hold, Stop
 from gpu_worker.leases import Leases
 from gpu_worker.measures import charge, measure
 from gpu_worker.outcomes import Discard, Finish, Outcome, Release, Retry, unstorable
-from gpu_worker.ports import Attempts, DeadLetters, Delivery, Left, Refusal
+from gpu_worker.ports import Attempts, Claims, DeadLetters, Delivery, Left, Refusal
 from gpu_worker.trail import UNTRACED, Trail, Trails
 from shared.backoff import full_jitter
 from shared.catalog import Model
@@ -70,7 +70,8 @@ class Worker:
     """Acts on one message at a time; as many at once as messages are in hand.
 
     Args:
-        attempts: The rows.
+        claims: The rows of jobs, to take them.
+        attempts: The same, to let go of them.
         leases: Of the jobs in hand.
         models: What this worker can run, by ``name@version``: contains what is offered now, and finds what
             ever was.
@@ -86,6 +87,7 @@ class Worker:
     def __init__(
         self,
         *,
+        claims: Claims,
         attempts: Attempts,
         leases: Leases,
         models: Mapping[str, Model],
@@ -97,6 +99,7 @@ class Worker:
         setback: Callable[[], None] = lambda: None,
         admitted: Callable[[], Awaitable[None]] = _at_once,
     ) -> None:
+        self._claims = claims
         self._attempts = attempts
         self._leases = leases
         self._models = models
@@ -145,9 +148,9 @@ class Worker:
         async def claim() -> Claim | Refusal:
             nonlocal lost
             try:
-                answer = await self._attempts.claim(job_id)
+                answer = await self._claims.claim(job_id)
                 if self._is_late(answer):
-                    answer = await self._attempts.claim(job_id)
+                    answer = await self._claims.claim(job_id)
             except OutcomeUnknown:
                 lost = True
                 raise
@@ -165,13 +168,13 @@ class Worker:
 
     async def _recovered(self, job_id: UUID) -> Claim | None:
         """The claim that the row says is ours, unless another copy of the message has it in hand already."""
-        claim = await self._attempts.recover(job_id)
+        claim = await self._claims.recover(job_id)
         return None if claim is None or self._leases.hold(claim) else claim
 
     async def _refused(self, job_id: UUID, refusal: Refusal) -> None:
         match refusal.state:
             case State.RUNNING:
-                await patiently(lambda: self._attempts.doubt(job_id))
+                await patiently(lambda: self._claims.doubt(job_id))
             case State.QUEUED if refusal.model not in self._models:
                 await self._defer(job_id, refusal.model)
             case State.SUCCEEDED | State.FAILED | State.CANCELED | State.EXPIRED if refusal.recent:
@@ -185,7 +188,7 @@ class Worker:
             "retryable": True,
         }
         self._setback()  # before it comes back: another worker may know the model
-        deferred = await patiently(lambda: self._attempts.defer(job_id, error))
+        deferred = await patiently(lambda: self._claims.defer(job_id, error))
         if deferred is not None:
             await self._announcer.tell(*deferred)
 

@@ -25,6 +25,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from deploy.local.ports import free_ports
 from shared.adapters.bus import Bus, open_bus
 from shared.adapters.store.attempts import AttemptStore
+from shared.adapters.store.claims import ClaimStore
 from shared.adapters.store.keys import KeyStore
 from shared.adapters.store.pool import Database, open_database
 from shared.adapters.store.reads import ReadStore
@@ -146,6 +147,7 @@ class Backstage:
     database: Database
     bus: Bus
     reads: ReadStore
+    claims: ClaimStore
     attempts: AttemptStore
     keys: KeyStore
 
@@ -156,7 +158,7 @@ class Backstage:
         return key
 
     async def claim(self, job_id: str, *, announce: bool = True) -> Claim:
-        claim = await self.attempts.claim(UUID(job_id))
+        claim = await self.claims.claim(UUID(job_id))
         assert isinstance(claim, Claim)
         if announce:
             data = {"attempt": claim.attempt}
@@ -190,8 +192,9 @@ async def backstage(env: Mapping[str, str]) -> AsyncIterator[Backstage]:
     postgres = Postgres(dsn=SecretStr(env["LEVERET_POSTGRES_DSN"]), pool_size=4)
     redis = Redis(url=SecretStr(env["LEVERET_REDIS_URL"]))
     async with open_database(postgres, name="test") as database, open_bus(redis) as bus:
-        attempts = AttemptStore(database, worker="test-worker", models=["echo@1", "free@1"])
-        yield Backstage(database, bus, ReadStore(database), attempts, KeyStore(database))
+        claims = ClaimStore(database, worker="test-worker", models=["echo@1", "free@1"])
+        attempts = AttemptStore(database, worker="test-worker")
+        yield Backstage(database, bus, ReadStore(database), claims, attempts, KeyStore(database))
 
 
 @asynccontextmanager

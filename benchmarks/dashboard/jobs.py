@@ -17,11 +17,13 @@ from uuid_utils.compat import uuid7
 
 from shared.adapters.bus import open_bus
 from shared.adapters.store.attempts import AttemptStore
+from shared.adapters.store.claims import ClaimStore
 from shared.adapters.store.pool import open_database
 from shared.adapters.store.submits import SubmitStore
 from shared.adapters.store.workers import WorkerIdentity, WorkerStore
 from shared.jobs import Claim, Ending, Evidence, NewJob, State
 from shared.settings import Postgres, Redis
+from shared.tariff import Tariff
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,7 +66,8 @@ class Jobs:
         database = await self._stack.enter_async_context(open_database(postgres, name="bench"))
         self._bus = await self._stack.enter_async_context(open_bus(redis))
         self._submits = SubmitStore(database)
-        self._attempts = AttemptStore(database, worker="bench-1", models=["noop@1"], slots=4)
+        self._claims = ClaimStore(database, worker="bench-1", models=["noop@1"], slots=4)
+        self._attempts = AttemptStore(database, worker="bench-1", tariff=Tariff(slots=4))
         me = WorkerIdentity(id="bench-1", queue=QUEUE, host="bench", device="cpu", slots=4)
         self._worker = WorkerStore(database, me)
         self._task = asyncio.create_task(self._run())
@@ -103,7 +106,7 @@ class Jobs:
         )
         await self._submits.submit(job)
         self._latest.appendleft(job.id)
-        claim = await self._attempts.claim(job.id)
+        claim = await self._claims.claim(job.id)
         if isinstance(claim, Claim):
             await self._end(claim)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 def fence() -> None:
     """A worker commits and renews whatever became of its job meanwhile."""
-    from shared.adapters.store import attempts  # noqa: PLC0415  only in the child that wants it
+    from shared.adapters.store import attempts, leases  # noqa: PLC0415  only in the child that wants it
 
     held = "on j.id = t.id and j.fence = t.fence and j.state = 'running'"
     attempts.LEAVE = _replaced(attempts.LEAVE, held, "on j.id = t.id")
@@ -23,7 +23,7 @@ def fence() -> None:
         attempts.LEAVE, counted, counted.replace("gone", "gone on conflict do nothing")
     )
     renewed = "and j.fence = told.fence and j.state = 'running'"
-    attempts.RENEW = _replaced(attempts.RENEW, renewed, "and told.fence is not null")
+    leases.RENEW = _replaced(leases.RENEW, renewed, "and told.fence is not null")
 
 
 def late_ack() -> None:

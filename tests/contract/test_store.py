@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -12,8 +12,10 @@ from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
 from gateway.ports import Reads
-from gpu_worker.ports import Attempts, LeaseStore
+from gpu_worker.ports import Attempts, Claims, LeaseStore
 from shared.adapters.store.attempts import AttemptStore
+from shared.adapters.store.claims import ClaimStore
+from shared.adapters.store.leases import LeaseStore as RealLeaseStore
 from shared.adapters.store.pool import open_database
 from shared.adapters.store.reads import ReadStore
 from shared.adapters.store.submits import SubmitStore
@@ -34,15 +36,13 @@ SUCCESS = Ending(state=State.SUCCEEDED, evidence=Evidence(log="said"), outputs={
 MISSING = {"code": ModelUnavailable.code, "message": "not here", "retryable": True}
 
 
-class Holding(Attempts, LeaseStore, Protocol):
-    """Both faces of the store that a worker sees."""
-
-
 @dataclass(frozen=True, slots=True)
 class Rows:
     """One of the two, and how a job gets into it."""
 
-    attempts: Holding
+    claims: Claims
+    leases: LeaseStore
+    attempts: Attempts
     reads: Reads
     queue: Callable[..., Awaitable[UUID]]
     ended: Callable[[], Awaitable[UUID]]
@@ -61,7 +61,8 @@ async def rows(address: str | None) -> AsyncIterator[Rows]:
         return
     async with open_database(Postgres(dsn=SecretStr(address)), name="test") as database:
         submits = SubmitStore(database)
-        attempts = AttemptStore(database, worker="w1", models=["echo@1"])
+        claims = ClaimStore(database, worker="w1", models=["echo@1"])
+        attempts = AttemptStore(database, worker="w1")
 
         async def queue(**fields: Any) -> UUID:
             job = new_job(tenant=TENANT, **ECHO | fields)
@@ -69,19 +70,19 @@ async def rows(address: str | None) -> AsyncIterator[Rows]:
             return job.id
 
         async def ended() -> UUID:
-            claim = await attempts.claim(await queue())
+            claim = await claims.claim(await queue())
             assert isinstance(claim, Claim)
             await attempts.finish(claim, SUCCESS)
             return claim.id
 
-        yield Rows(attempts, ReadStore(database), queue, ended)
+        yield Rows(claims, RealLeaseStore(database), attempts, ReadStore(database), queue, ended)
 
 
 def _in_memory() -> Rows:
-    attempts, reads = FakeAttempts(), FakeReads()
+    rows, reads = FakeAttempts(), FakeReads()
 
     async def queue(**fields: Any) -> UUID:
-        return attempts.add(claim_of(tenant=TENANT, **ECHO | fields)).claim.id
+        return rows.add(claim_of(tenant=TENANT, **ECHO | fields)).claim.id
 
     async def ended() -> UUID:
         job_id = uuid7()
@@ -89,17 +90,17 @@ def _in_memory() -> Rows:
             reads.add(TENANT, job_id, kind)
         return job_id
 
-    return Rows(attempts, reads, queue, ended)
+    return Rows(rows, rows, rows, reads, queue, ended)
 
 
 async def claimed(rows: Rows) -> Claim:
-    claim = await rows.attempts.claim(await rows.queue())
+    claim = await rows.claims.claim(await rows.queue())
     assert isinstance(claim, Claim)
     return claim
 
 
 async def refused(rows: Rows, job_id: UUID) -> tuple[State | None, str]:
-    answer = await rows.attempts.claim(job_id)
+    answer = await rows.claims.claim(job_id)
     assert not isinstance(answer, Claim)
     return answer.state, answer.model
 
@@ -112,14 +113,14 @@ async def test_a_queued_job_is_claimed_once(rows: Rows) -> None:
     claim = await claimed(rows)
     assert (claim.attempt, claim.seq, claim.tenant) == (1, 2, TENANT)
     assert await refused(rows, claim.id) == (State.RUNNING, "echo@1")
-    assert await rows.attempts.recover(claim.id) == claim
+    assert await rows.claims.recover(claim.id) == claim
 
 
 async def test_an_unknown_job_and_an_unknown_model_are_refused(rows: Rows) -> None:
     assert (await refused(rows, uuid7()))[0] is None
     strange = await rows.queue(model="strange")
     assert await refused(rows, strange) == (State.QUEUED, "strange@1")
-    deferred = await rows.attempts.defer(strange, MISSING)
+    deferred = await rows.claims.defer(strange, MISSING)
     assert deferred is not None
     assert (deferred[0], outline(deferred[1])) == (TENANT, (2, EventType.RETRYING))
     assert (await refused(rows, strange))[0] is State.WAITING
@@ -138,8 +139,8 @@ async def test_the_first_commit_wins_and_is_found_again(rows: Rows) -> None:
     again = await rows.attempts.left(claim)
     assert again is not None
     assert (again.state, again.event) == (left.state, left.event)
-    assert await rows.attempts.recover(claim.id) is None
-    answer = await rows.attempts.claim(claim.id)
+    assert await rows.claims.recover(claim.id) is None
+    answer = await rows.claims.claim(claim.id)
     assert not isinstance(answer, Claim)
     assert (answer.state, answer.recent) == (State.SUCCEEDED, True)
 
@@ -158,11 +159,11 @@ async def test_a_retry_waits_and_a_release_is_queued(rows: Rows) -> None:
 
 async def test_only_the_owner_renews(rows: Rows) -> None:
     claim = await claimed(rows)
-    await rows.attempts.doubt(claim.id)
-    assert await rows.attempts.renew({claim.id: (claim.fence, 0.5)}) == {claim.id: False}
-    assert await rows.attempts.renew({claim.id: (claim.fence + 1, 0.5)}) == {}
+    await rows.claims.doubt(claim.id)
+    assert await rows.leases.renew({claim.id: (claim.fence, 0.5)}) == {claim.id: False}
+    assert await rows.leases.renew({claim.id: (claim.fence + 1, 0.5)}) == {}
     await rows.attempts.finish(claim, SUCCESS)
-    assert await rows.attempts.renew({claim.id: (claim.fence, 0.5)}) == {}
+    assert await rows.leases.renew({claim.id: (claim.fence, 0.5)}) == {}
 
 
 async def test_a_history_is_read_behind_a_cursor_by_its_tenant_alone(rows: Rows) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from gpu_worker.__main__ import main
 from shared.adapters.consumer import Consumer
 from shared.adapters.store.attempts import AttemptStore
+from shared.adapters.store.claims import ClaimStore
 from shared.jobs import Claim
 
 Method = Callable[..., Awaitable[Any]]
@@ -51,7 +52,7 @@ def after(method: Method, flag: Path) -> Method:
 
 
 POINTS: dict[str, tuple[type, str, Callable[[Method, Path], Method]]] = {
-    "after claim": (AttemptStore, "claim", after),
+    "after claim": (ClaimStore, "claim", after),
     "after store": (AttemptStore, "finish", before),
     "after commit": (AttemptStore, "finish", after),
     "before ack": (Consumer, "settle", before),

@@ -25,7 +25,7 @@ from gateway.client.jobs import AsyncJob
 from gateway.queues import LOOK_AGAIN_S
 from gateway.relay import TICK_S
 from shared.adapters.amqp import connect, open_channel
-from shared.adapters.store.attempts import MODEL_RETRY_S
+from shared.adapters.store.claims import MODEL_RETRY_S
 from shared.catalog import write_index
 from shared.jobs import MAX_MISSES
 from shared.settings import RabbitMQ

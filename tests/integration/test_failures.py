@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from shared.adapters.store.attempts import AttemptStore
+from shared.adapters.store.claims import ClaimStore
 from shared.adapters.store.failures import LATELY, FailureStore
 from shared.adapters.store.pool import Database, open_database
 from shared.adapters.store.relay import RelayStore
@@ -36,7 +37,7 @@ async def database(postgres_dsn: str) -> AsyncIterator[Database]:
 
 async def run(database: Database, worker: str = "w1", **fields: Any) -> Claim:
     job_id = (await SubmitStore(database).submit(new_job(**fields))).id
-    claim = await AttemptStore(database, worker=worker, models=["cutout@1", "echo@1"]).claim(job_id)
+    claim = await ClaimStore(database, worker=worker, models=["cutout@1", "echo@1"]).claim(job_id)
     assert isinstance(claim, Claim)
     return claim
 
@@ -46,7 +47,7 @@ async def fail(
 ) -> UUID:
     claim = await run(database, worker, **fields)
     error = {"code": "algorithm_error", "message": message, "type": "ValueError", "traceback": traceback}
-    store = AttemptStore(database, worker=worker, models=[])
+    store = AttemptStore(database, worker=worker)
     assert await store.finish(claim, Ending(state=State.FAILED, evidence=Evidence(error=error)))
     return claim.id
 
@@ -124,17 +125,15 @@ async def test_every_way_to_fail_is_noted(database: Database) -> None:
     unknown = (await SubmitStore(database).submit(new_job())).id
     await database.write("update jobs set misses = $2::int - 1 where id = $1", unknown, MAX_MISSES)
     error = {"code": "model_unavailable", "message": "not here", "retryable": True}
-    await AttemptStore(database, worker="w1", models=[]).defer(unknown, error)
+    await ClaimStore(database, worker="w1", models=[]).defer(unknown, error)
     late = (await SubmitStore(database).submit(new_job(start_timeout_s=60))).id
     await database.write("update jobs set start_deadline = now() - interval '1 s' where id = $1", late)
     await RelayStore(database).expire_starts()
     # And one that succeeds, one that is canceled, one that is to be tried again
     well = await run(database)
-    await AttemptStore(database, worker="w1", models=[]).finish(
-        well, Ending(state=State.SUCCEEDED, evidence=Evidence())
-    )
+    await AttemptStore(database, worker="w1").finish(well, Ending(state=State.SUCCEEDED, evidence=Evidence()))
     again = await run(database)
-    await AttemptStore(database, worker="w1", models=[]).retry(again, Evidence(error=error), delay_s=9)
+    await AttemptStore(database, worker="w1").retry(again, Evidence(error=error), delay_s=9)
     # Then those that failed are noted, and no other
     rows = await database.read("select job_id, state, code from failures")
     assert {(row["job_id"], row["state"], row["code"]) for row in rows} == {
@@ -147,7 +146,7 @@ async def test_every_way_to_fail_is_noted(database: Database) -> None:
 
 async def test_an_error_without_words_fails_its_job_all_the_same(database: Database) -> None:
     claim = await run(database)
-    left = await AttemptStore(database, worker="w1", models=[]).finish(
+    left = await AttemptStore(database, worker="w1").finish(
         claim, Ending(state=State.FAILED, evidence=Evidence(error=None))
     )
     assert left is not None

@@ -37,14 +37,14 @@ async def test_a_held_queue_starts_nothing_says_so_and_goes_on(
     assert (held["paused"], held["paused_by"]) == (True, "ops/laptop")
     job = await submit(client)
     # Then no worker gets it
-    assert not isinstance(await behind.attempts.claim(UUID(job["id"])), Claim)
+    assert not isinstance(await behind.claims.claim(UUID(job["id"])), Claim)
     shown = (await client.get(f"/v1/jobs/{job['id']}")).json()
     assert (shown["state"], shown["queue_reason"]) == ("queued", "paused")
     listed = (await client.get("/v1/jobs")).json()["jobs"]
     assert listed[0]["queue_reason"] == "paused"
     # And it runs when the queue goes on
     assert (await operator.post("/v1/queues/default/resume")).json()["paused"] is False
-    assert isinstance(await behind.attempts.claim(UUID(job["id"])), Claim)
+    assert isinstance(await behind.claims.claim(UUID(job["id"])), Claim)
     acts = [entry["action"] for entry in (await operator.get("/v1/audit")).json()["entries"]]
     assert acts[:2] == ["queue.resume", "queue.pause"]
 

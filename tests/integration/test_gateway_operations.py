@@ -10,8 +10,8 @@ import httpx2
 import pytest
 
 from gateway.operations import views
-from shared.adapters.store.attempts import LEASE_S
 from shared.adapters.store.fleet import FleetStore
+from shared.adapters.store.leases import LEASE_S
 from shared.adapters.store.overrides import OverrideStore
 from shared.adapters.store.workers import WorkerIdentity, WorkerStore
 from tests.gateway_process import Backstage, GatewayProcess, api, submit

@@ -14,6 +14,7 @@ from uuid_utils.compat import uuid7
 
 from shared.adapters.store.attempts import AttemptStore
 from shared.adapters.store.candidates import Candidates
+from shared.adapters.store.claims import ClaimStore
 from shared.adapters.store.listing import LOOK, MAX_LIMIT, SHOWN, ListingStore
 from shared.adapters.store.pool import Database, open_database
 from shared.adapters.store.submits import SubmitStore
@@ -69,7 +70,7 @@ async def submitted(database: Database, **fields: Any) -> UUID:
 
 
 async def claimed(database: Database, job_id: UUID, worker: str = "w1") -> Claim:
-    claim = await AttemptStore(database, worker=worker, models=["cutout@1", "echo@1"]).claim(job_id)
+    claim = await ClaimStore(database, worker=worker, models=["cutout@1", "echo@1"]).claim(job_id)
     assert isinstance(claim, Claim)
     return claim
 
@@ -77,7 +78,7 @@ async def claimed(database: Database, job_id: UUID, worker: str = "w1") -> Claim
 async def failed(database: Database, message: str, *, traceback: str = "", **fields: Any) -> UUID:
     claim = await claimed(database, await submitted(database, **fields))
     error = {"code": "algorithm_error", "message": message, "type": "ValueError", "traceback": traceback}
-    store = AttemptStore(database, worker="w1", models=[])
+    store = AttemptStore(database, worker="w1")
     assert await store.finish(claim, Ending(state=State.FAILED, evidence=Evidence(error=error)))
     return claim.id
 

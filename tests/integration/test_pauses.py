@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from shared.adapters.store.attempts import AttemptStore, Refusal
+from shared.adapters.store.claims import ClaimStore, Refusal
 from shared.adapters.store.fleet import FleetStore
 from shared.adapters.store.pauses import PauseStore
 from shared.adapters.store.pool import Database, open_database
@@ -35,7 +35,7 @@ class House:
         self.database, self.submits, self.relay = database, SubmitStore(database), RelayStore(database)
         self.redelivery, self.pauses = RedeliveryStore(database), PauseStore(database)
         self.fleet = FleetStore(database)
-        self.attempts = AttemptStore(database, worker="w", models=["cutout@1"])
+        self.claims = ClaimStore(database, worker="w", models=["cutout@1"])
 
     async def due(self, queue: str) -> list[UUID]:
         return [row.id for row in await self.relay.take_due() if row.queue == queue]
@@ -72,7 +72,7 @@ async def test_the_relay_lays_its_messages_aside_once_and_sends_them_when_it_goe
     )
     state = await house.database.read("select publish_due is not null as sent from jobs where id = $1", job)
     assert rows[0]["due"] or state[0]["sent"]
-    assert isinstance(await house.attempts.claim(job), Claim)
+    assert isinstance(await house.claims.claim(job), Claim)
 
 
 async def test_a_claim_is_refused_and_its_message_may_go(house: House) -> None:
@@ -80,11 +80,11 @@ async def test_a_claim_is_refused_and_its_message_may_go(house: House) -> None:
     job = await house.waits("held-claim")
     await house.pauses.hold("held-claim", by="ops/laptop")
     # Then it is not claimed, by whoever, and not deferred either
-    assert await house.attempts.claim(job) == Refusal(state=State.QUEUED, model="cutout@1", recent=False)
-    assert await house.attempts.defer(job, {"code": ModelUnavailable.code}) is None
+    assert await house.claims.claim(job) == Refusal(state=State.QUEUED, model="cutout@1", recent=False)
+    assert await house.claims.defer(job, {"code": ModelUnavailable.code}) is None
     # And other queues go on
     other = await house.waits("free-claim")
-    assert isinstance(await house.attempts.claim(other), Claim)
+    assert isinstance(await house.claims.claim(other), Claim)
 
 
 async def test_what_was_laid_aside_is_found_even_if_nobody_let_it_go_properly(house: House) -> None:

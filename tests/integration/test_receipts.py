@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from scaler.snapshot import Machine
 from shared.adapters.store.attempts import AttemptStore
 from shared.adapters.store.cancels import CancelStore
+from shared.adapters.store.claims import ClaimStore
 from shared.adapters.store.fleet import FleetStore
 from shared.adapters.store.pool import Database, open_database
 from shared.adapters.store.reads import ReadStore
@@ -41,7 +42,7 @@ class House:
 
     @property
     def attempts(self) -> AttemptStore:
-        return AttemptStore(self.database, worker="w1", models=["cutout@1"], slots=2, tariff=self.tariff)
+        return AttemptStore(self.database, worker="w1", tariff=self.tariff)
 
     @property
     def relay(self) -> RelayStore:
@@ -55,7 +56,7 @@ class House:
 
     async def claim(self, id_: Any, ago_s: float) -> Claim:
         await self.database.write("update jobs set state = 'queued' where id = $1 and state = 'waiting'", id_)
-        claim = await self.attempts.claim(id_)
+        claim = await ClaimStore(self.database, worker="w1", models=["cutout@1"], slots=2).claim(id_)
         assert isinstance(claim, Claim)
         await self.database.write(
             "update jobs set started_at = started_at - make_interval(secs => $2) where id = $1", id_, ago_s

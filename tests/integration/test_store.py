@@ -13,9 +13,11 @@ import pytest
 from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
-from shared.adapters.store.attempts import AttemptStore, Refusal
+from shared.adapters.store.attempts import AttemptStore
 from shared.adapters.store.cancels import CancelStore
+from shared.adapters.store.claims import ClaimStore, Refusal
 from shared.adapters.store.keys import KeyStore
+from shared.adapters.store.leases import LeaseStore
 from shared.adapters.store.pool import Database, open_database
 from shared.adapters.store.reads import ReadStore
 from shared.adapters.store.redelivery import RedeliveryStore
@@ -42,6 +44,8 @@ FAILED = Evidence(error={"code": "store_error", "message": "S3 is away", "retrya
 class Store:
     database: Database
     submits: SubmitStore
+    claims: ClaimStore
+    leases: LeaseStore
     attempts: AttemptStore
     reads: ReadStore
     cancels: CancelStore
@@ -53,7 +57,7 @@ class Store:
     async def claimed(self, **fields: object) -> Claim:
         job = new_job(**fields)
         await self.submits.submit(job)
-        claim = await self.attempts.claim(job.id)
+        claim = await self.claims.claim(job.id)
         assert isinstance(claim, Claim)
         return claim
 
@@ -69,7 +73,9 @@ async def store(postgres_dsn: str) -> AsyncIterator[Store]:
         yield Store(
             database=database,
             submits=SubmitStore(database),
-            attempts=AttemptStore(database, worker="w1", models=["cutout@1"]),
+            claims=ClaimStore(database, worker="w1", models=["cutout@1"]),
+            leases=LeaseStore(database),
+            attempts=AttemptStore(database, worker="w1"),
             reads=ReadStore(database),
             cancels=CancelStore(database),
             relay=RelayStore(database),
@@ -143,7 +149,7 @@ async def test_one_row_of_bad_data_fails_alone(store: Store) -> None:
 async def test_ten_claims_of_one_job_have_one_winner(store: Store) -> None:
     job = new_job()
     await store.submits.submit(job)
-    workers = [AttemptStore(store.database, worker=f"w{number}", models=["cutout@1"]) for number in range(10)]
+    workers = [ClaimStore(store.database, worker=f"w{number}", models=["cutout@1"]) for number in range(10)]
 
     answers = await asyncio.gather(*(worker.claim(job.id) for worker in workers))
 
@@ -165,9 +171,7 @@ async def test_a_finished_job_has_its_result_and_refuses_every_later_change(stor
     job = await store.reads.job("acme", claim.id)
     assert job is not None
     assert (job.state, job.outputs, job.progress) == (State.SUCCEEDED, DONE.outputs, 1.0)
-    assert await store.attempts.claim(claim.id) == Refusal(
-        state=State.SUCCEEDED, model="cutout@1", recent=True
-    )
+    assert await store.claims.claim(claim.id) == Refusal(state=State.SUCCEEDED, model="cutout@1", recent=True)
     with pytest.raises(JobEnded):
         await store.cancels.cancel("acme", claim.id)
     attempts = await store.reads.attempts("acme", claim.id)
@@ -178,12 +182,12 @@ async def test_a_stale_fence_changes_nothing(store: Store) -> None:
     stale = await store.claimed()
     await store.end_lease(stale)
     await store.judge.expire_leases()
-    fresh = await store.attempts.claim(stale.id)
+    fresh = await store.claims.claim(stale.id)
     assert isinstance(fresh, Claim)
 
     assert await store.attempts.finish(stale, DONE) is None
-    assert await store.attempts.renew({stale.id: (stale.fence, 0.5)}) == {}
-    assert await store.attempts.renew({fresh.id: (fresh.fence, 0.5)}) == {fresh.id: False}
+    assert await store.leases.renew({stale.id: (stale.fence, 0.5)}) == {}
+    assert await store.leases.renew({fresh.id: (fresh.fence, 0.5)}) == {fresh.id: False}
     assert fresh.fence > stale.fence
     assert fresh.attempt == 2
 
@@ -214,7 +218,7 @@ async def test_the_last_attempt_that_is_lost_ends_as_worker_lost(store: Store) -
 
 
 async def test_only_who_was_inside_an_engine_is_blamed_for_a_lost_worker(store: Store) -> None:
-    many = AttemptStore(store.database, worker="w2", models=["cutout@1"], slots=2)
+    many = ClaimStore(store.database, worker="w2", models=["cutout@1"], slots=2)
     jobs = [new_job(max_attempts=1), new_job(max_attempts=1), new_job(max_attempts=2)]
     for job in jobs:
         await store.submits.submit(job)
@@ -245,7 +249,7 @@ async def test_a_release_gives_the_attempt_back_until_there_were_too_many(store:
     job = new_job(max_attempts=30)
     await store.submits.submit(job)
     for release in range(MAX_RELEASES + 2):
-        claim = await store.attempts.claim(job.id)
+        claim = await store.claims.claim(job.id)
         assert isinstance(claim, Claim)
         assert claim.attempt == max(1, release - MAX_RELEASES + 1)
         left = await store.attempts.release(claim, Evidence())
@@ -259,7 +263,7 @@ async def test_a_job_released_too_often_with_its_attempts_spent_fails(store: Sto
     await store.submits.submit(job)
     states = []
     for _ in range(MAX_RELEASES + 2):
-        claim = await store.attempts.claim(job.id)
+        claim = await store.claims.claim(job.id)
         assert isinstance(claim, Claim)
         assert claim.attempt <= 2
         left = await store.attempts.release(claim, Evidence())
@@ -298,7 +302,7 @@ async def test_who_was_at_work_in_an_engine_that_died_runs_alone_next(store: Sto
     await store.attempts.retry(raised, Evidence(error={"code": "store_error", "message": "S3"}), delay_s=0)
     await store.relay.wake_waiting()
 
-    again = [await store.attempts.claim(claim.id) for claim in (died, raised)]
+    again = [await store.claims.claim(claim.id) for claim in (died, raised)]
 
     assert [claim.alone for claim in again if isinstance(claim, Claim)] == [True, False]
 
@@ -307,14 +311,14 @@ async def test_who_stood_in_line_of_engines_that_died_runs_beside_others_next(st
     claim = await store.claimed()
     await store.attempts.release(claim, Evidence(error={"code": "worker_lost", "message": "under others"}))
 
-    again = await store.attempts.claim(claim.id)
+    again = await store.claims.claim(claim.id)
 
     assert isinstance(again, Claim)
     assert (again.attempt, again.alone) == (1, False)
 
 
 async def test_a_blamed_job_stays_alone_until_it_has_ended(store: Store) -> None:
-    many = AttemptStore(store.database, worker="w2", models=["cutout@1"], slots=2)
+    many = ClaimStore(store.database, worker="w2", models=["cutout@1"], slots=2)
     job = new_job()
     await store.submits.submit(job)
     for entered in (True, False):
@@ -370,7 +374,7 @@ async def test_every_exit_from_running_but_success_honours_the_wish_to_cancel(st
     retried, released, succeeded = [await store.claimed() for _ in range(3)]
     for claim in (retried, released, succeeded):
         assert await store.cancels.cancel("acme", claim.id) is None
-    assert await store.attempts.renew({retried.id: (retried.fence, 0.0)}) == {retried.id: True}
+    assert await store.leases.renew({retried.id: (retried.fence, 0.0)}) == {retried.id: True}
 
     answers = [
         await store.attempts.retry(retried, FAILED, delay_s=5),
@@ -391,25 +395,25 @@ async def test_cancel_ends_a_queued_job_at_once(store: Store) -> None:
 
     assert event is not None
     assert event.type is EventType.CANCELED
-    assert await store.attempts.claim(job.id) == Refusal(state=State.CANCELED, model="cutout@1", recent=True)
+    assert await store.claims.claim(job.id) == Refusal(state=State.CANCELED, model="cutout@1", recent=True)
 
 
 async def test_a_job_whose_model_is_not_known_here_stays_queued(store: Store) -> None:
     job = new_job(model_version="2")
     await store.submits.submit(job)
 
-    assert await store.attempts.claim(job.id) == Refusal(state=State.QUEUED, model="cutout@2")
+    assert await store.claims.claim(job.id) == Refusal(state=State.QUEUED, model="cutout@2")
 
 
 async def test_a_lost_answer_is_recovered_from_the_row(store: Store) -> None:
     claim = await store.claimed()
-    assert await store.attempts.recover(claim.id) == claim
+    assert await store.claims.recover(claim.id) == claim
     assert await store.attempts.left(claim) is None
 
     left = await store.attempts.finish(claim, DONE)
 
     assert await store.attempts.left(claim) == left
-    assert await store.attempts.recover(claim.id) is None
+    assert await store.claims.recover(claim.id) is None
 
 
 async def test_a_job_no_worker_knows_waits_ten_times_and_then_fails(store: Store) -> None:
@@ -418,7 +422,7 @@ async def test_a_job_no_worker_knows_waits_ten_times_and_then_fails(store: Store
     error = {"code": "model_unavailable", "message": "no such model here", "retryable": True}
     types = []
     for _ in range(MAX_MISSES):
-        deferred = await store.attempts.defer(job.id, error)
+        deferred = await store.claims.defer(job.id, error)
         assert deferred is not None
         types.append(deferred[1].type)
         await store.database.write("update jobs set run_at = clock_timestamp() where run_at is not null")
@@ -481,7 +485,7 @@ async def test_a_job_that_does_not_start_in_time_expires(store: Store) -> None:
 
 
 async def test_an_unknown_job_is_refused_as_such(store: Store) -> None:
-    assert await store.attempts.claim(uuid7()) == Refusal(state=None)
+    assert await store.claims.claim(uuid7()) == Refusal(state=None)
 
 
 async def test_a_key_is_found_by_its_digest_only(store: Store) -> None:
@@ -563,7 +567,7 @@ async def test_a_message_that_a_younger_one_of_its_priority_overtook_is_sent_aga
     lost = await _published(store, age_s=100, priority=5)
     other = await _published(store, age_s=100, priority=4)
     late = await _published(store, age_s=30, priority=5)
-    assert isinstance(await store.attempts.claim(late.id), Claim)
+    assert isinstance(await store.claims.claim(late.id), Claim)
 
     assert await store.redelivery.overtaken(margin_s=60, forgotten_s=3600) == 1
 

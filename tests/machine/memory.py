@@ -10,7 +10,14 @@ from shared.adapters.store.relay import SERVER_GRACE_S
 from shared.adapters.store.workers import WorkerIdentity
 from shared.jobs import Claim
 from tests.machine.audit import Audit
-from tests.machine.rows import MemoryAttempts, MemoryCancels, MemoryReads, MemorySubmits
+from tests.machine.rows import (
+    MemoryAttempts,
+    MemoryCancels,
+    MemoryClaims,
+    MemoryLeases,
+    MemoryReads,
+    MemorySubmits,
+)
 from tests.machine.rows_relay import MemoryRedelivery, MemoryRelay
 from tests.machine.table import Row, Table
 
@@ -89,8 +96,14 @@ class MemoryStores:
     def submits(self) -> Any:
         return self._face(MemorySubmits(self.table))
 
-    def attempts(self, *, worker: str, models: list[str], slots: int) -> Any:
-        return self._face(MemoryAttempts(self.table, worker=worker, models=models, slots=slots))
+    def claims(self, *, worker: str, models: list[str], slots: int) -> Any:
+        return self._face(MemoryClaims(self.table, worker=worker, models=models, slots=slots))
+
+    def leases(self) -> Any:
+        return self._face(MemoryLeases(self.table))
+
+    def attempts(self, *, worker: str) -> Any:
+        return self._face(MemoryAttempts(self.table))
 
     def cancels(self) -> Any:
         return self._face(MemoryCancels(self.table))

@@ -21,6 +21,8 @@ from pydantic import SecretStr
 
 from shared.adapters.store.attempts import AttemptStore, Left
 from shared.adapters.store.cancels import CancelStore
+from shared.adapters.store.claims import ClaimStore
+from shared.adapters.store.leases import LeaseStore
 from shared.adapters.store.pool import Database, open_database
 from shared.adapters.store.reads import ReadStore
 from shared.adapters.store.redelivery import RedeliveryStore
@@ -125,9 +127,16 @@ class TwinStores:
     def submits(self) -> Any:
         return self._twin(self._memory.submits(), SubmitStore(self._bridge.database))
 
-    def attempts(self, *, worker: str, models: list[str], slots: int) -> Any:
-        real = AttemptStore(self._bridge.database, worker=worker, models=models, slots=slots)
-        return self._twin(self._memory.attempts(worker=worker, models=models, slots=slots), real)
+    def claims(self, *, worker: str, models: list[str], slots: int) -> Any:
+        real = ClaimStore(self._bridge.database, worker=worker, models=models, slots=slots)
+        return self._twin(self._memory.claims(worker=worker, models=models, slots=slots), real)
+
+    def leases(self) -> Any:
+        return self._twin(self._memory.leases(), LeaseStore(self._bridge.database))
+
+    def attempts(self, *, worker: str) -> Any:
+        real = AttemptStore(self._bridge.database, worker=worker)
+        return self._twin(self._memory.attempts(worker=worker), real)
 
     def cancels(self) -> Any:
         return self._twin(self._memory.cancels(), CancelStore(self._bridge.database))

@@ -52,7 +52,11 @@ class Stores(Protocol):
 
     def submits(self) -> Any: ...
 
-    def attempts(self, *, worker: str, models: list[str], slots: int) -> Any: ...
+    def claims(self, *, worker: str, models: list[str], slots: int) -> Any: ...
+
+    def leases(self) -> Any: ...
+
+    def attempts(self, *, worker: str) -> Any: ...
 
     def cancels(self) -> Any: ...
 
@@ -153,21 +157,22 @@ class WorkerProcess(Process):
         self.knows_all = knows_all
         self._around = around
         refs = [model.ref for model in models]
-        attempts = around.remote(self, around.stores.attempts(worker=name, models=refs, slots=slots))
+        claims = around.remote(self, around.stores.claims(worker=name, models=refs, slots=slots))
         voice, identity = (
             Voice(around, self),
             WorkerIdentity(id=name, queue=queue, host=name, device="cpu", slots=slots),
         )
         self.announcer = Announcer(voice, around.remote(self, around.stores.reads()))
-        self.leases = Leases(attempts)
+        self.leases = Leases(around.remote(self, around.stores.leases()))
         heartbeat = Heartbeat(
             around.remote(self, around.stores.beats(identity)), self.leases, retire=self.retire
         )
         self.engine = Engine(self, around, stages=(slots + 1) // 2)
-        self._gate, self._marks = Gate(), Marks(attempts, self.leases)
+        self._gate, self._marks = Gate(), Marks(claims, self.leases)
         self.consumer = Consumer(around.broker, self, queue=queue, slots=slots)
         worker = Worker(
-            attempts=attempts,
+            claims=claims,
+            attempts=around.remote(self, around.stores.attempts(worker=name)),
             leases=self.leases,
             models={model.ref: model for model in models},
             execution=self._execution,

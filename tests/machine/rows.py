@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from shared.adapters.store import attempts as sql
-from shared.adapters.store.attempts import ALREADY, RELEASED_TOO_OFTEN, Left, Refusal
+from shared.adapters.store.attempts import RELEASED_TOO_OFTEN, Left
+from shared.adapters.store.claims import ALREADY, DOUBT_S, MODEL_RETRY_S, Refusal
+from shared.adapters.store.leases import LEASE_S
 from shared.adapters.store.records import CANCELED
 from shared.adapters.store.submits import PUBLISH_GRACE_S, Submitted
 from shared.errors import EngineDied, IdempotencyConflict, JobEnded, NotFound
@@ -59,7 +60,7 @@ class MemorySubmits:
         )
 
 
-class MemoryAttempts:
+class MemoryClaims:
     def __init__(self, table: Table, *, worker: str, models: Sequence[str], slots: int) -> None:
         self._table = table
         self._worker = worker
@@ -81,7 +82,7 @@ class MemoryAttempts:
             fence=row.fence + 1,
             worker=self._worker,
             started_at=now,
-            lease_until=after(now, sql.LEASE_S),
+            lease_until=after(now, LEASE_S),
             entered=self._slots == 1,
             progress=0.0,
             run_at=None,
@@ -97,23 +98,60 @@ class MemoryAttempts:
         return row.claim() if row is not None and mine else None
 
     def enter(self, claim: Claim) -> None:
-        if self._slots > 1 and (row := self._held(claim.id, claim.fence)):
+        if self._slots > 1 and (row := _held(self._table, claim.id, claim.fence)):
             self._table.mark(row, durable=False, entered=True)
 
     def doubt(self, job_id: UUID) -> None:
         row = self._table.rows[job_id]
         if row.state is State.RUNNING and row.lease_until is not None:
-            doubted = after(self._table.now(), sql.DOUBT_S)
+            doubted = after(self._table.now(), DOUBT_S)
             self._table.mark(row, lease_until=min(row.lease_until, doubted))
+
+    def defer(self, job_id: UUID, error: Mapping[str, Any]) -> tuple[str, Event] | None:
+        row = self._table.rows[job_id]
+        if row.state is not State.QUEUED:
+            return None
+        now, spent = self._table.now(), row.misses + 1 >= limits.MAX_MISSES
+        run_at = None if spent else after(now, MODEL_RETRY_S)
+        _, event = self._table.move(
+            row,
+            EventType.FAILED if spent else EventType.RETRYING,
+            {"error": error},
+            now,
+            state=State.FAILED if spent else State.WAITING,
+            misses=row.misses + 1,
+            publish_due=None,
+            publish_tries=0,
+            run_at=run_at,
+            finished_at=now if spent else None,
+        )
+        return row.spec.tenant, event
+
+    def _refusal(self, row: Row | None) -> Refusal:
+        if row is None:
+            return Refusal(state=None)
+        ended = row.finished_at
+        recent = ended is not None and ended > self._table.now() - timedelta(minutes=10)
+        return Refusal(state=row.state, model=row.ref, recent=recent)
+
+
+class MemoryLeases:
+    def __init__(self, table: Table) -> None:
+        self._table = table
 
     def renew(self, held: Mapping[UUID, tuple[int, float]]) -> dict[UUID, bool]:
         answer = {}
         for id_, (fence, progress) in held.items():
-            if row := self._held(id_, fence):
-                until = after(self._table.now(), sql.LEASE_S)
+            if row := _held(self._table, id_, fence):
+                until = after(self._table.now(), LEASE_S)
                 self._table.mark(row, durable=False, lease_until=until, progress=progress)
                 answer[id_] = row.cancel_requested
         return answer
+
+
+class MemoryAttempts:
+    def __init__(self, table: Table) -> None:
+        self._table = table
 
     def finish(self, claim: Claim, ending: Ending) -> Left | None:
         evidence = ending.evidence
@@ -133,39 +171,6 @@ class MemoryAttempts:
             return None
         return Left(state=row.state, event=self._table.events[row.id][-1], publish_due=row.publish_due)
 
-    def defer(self, job_id: UUID, error: Mapping[str, Any]) -> tuple[str, Event] | None:
-        row = self._table.rows[job_id]
-        if row.state is not State.QUEUED:
-            return None
-        now, spent = self._table.now(), row.misses + 1 >= limits.MAX_MISSES
-        run_at = None if spent else after(now, sql.MODEL_RETRY_S)
-        _, event = self._table.move(
-            row,
-            EventType.FAILED if spent else EventType.RETRYING,
-            {"error": error},
-            now,
-            state=State.FAILED if spent else State.WAITING,
-            misses=row.misses + 1,
-            publish_due=None,
-            publish_tries=0,
-            run_at=run_at,
-            finished_at=now if spent else None,
-        )
-        return row.spec.tenant, event
-
-    def _held(self, job_id: UUID, fence: int) -> Row | None:
-        row = self._table.rows.get(job_id)
-        if row is None or row.state is not State.RUNNING:
-            return None
-        return row if row.fence == fence or not self._table.fenced else None
-
-    def _refusal(self, row: Row | None) -> Refusal:
-        if row is None:
-            return Refusal(state=None)
-        ended = row.finished_at
-        recent = ended is not None and ended > self._table.now() - timedelta(minutes=10)
-        return Refusal(state=row.state, model=row.ref, recent=recent)
-
     def _leave(
         self,
         claim: Claim,
@@ -177,7 +182,7 @@ class MemoryAttempts:
         delay_s: float = 0.0,
     ) -> Left | None:
         check_transition(State.RUNNING, asked)
-        row = self._held(claim.id, claim.fence)
+        row = _held(self._table, claim.id, claim.fence)
         if row is None:
             return None
         now, verdict = self._table.now(), _verdict(row, asked)
@@ -257,6 +262,13 @@ class MemoryReads:
 
     def seqs(self, ids: Sequence[UUID]) -> dict[UUID, int]:
         return {id_: self._table.rows[id_].seq for id_ in ids if id_ in self._table.rows}
+
+
+def _held(table: Table, job_id: UUID, fence: int) -> Row | None:
+    row = table.rows.get(job_id)
+    if row is None or row.state is not State.RUNNING:
+        return None
+    return row if row.fence == fence or not table.fenced else None
 
 
 def _was_at_work(asked: State, evidence: Evidence) -> bool:

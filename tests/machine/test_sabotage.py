@@ -13,13 +13,13 @@ from gateway import relay as relay_module
 from gpu_worker.leases import Leases
 from gpu_worker.serving import Server
 from gpu_worker.worker import Worker
-from shared.adapters.store.attempts import Refusal
+from shared.adapters.store.claims import Refusal
 from shared.errors import EngineDied
 from shared.jobs import Claim, Evidence, State
 from tests.machine import rows
 from tests.machine.memory import MemoryStores
 from tests.machine.profile import SABOTAGE
-from tests.machine.rows import MemoryAttempts
+from tests.machine.rows import MemoryClaims
 from tests.machine.rules import Machine
 from tests.machine.world import World
 
@@ -66,23 +66,23 @@ def without_renewals(patch: Patch) -> World:
 def without_marks(patch: Patch) -> World:
     """Nobody is known to be at work: a dying worker charges none of several."""
 
-    def enter(self: MemoryAttempts, claim: Claim) -> None: ...
+    def enter(self: MemoryClaims, claim: Claim) -> None: ...
 
-    patch.setattr(MemoryAttempts, "enter", enter)
+    patch.setattr(MemoryClaims, "enter", enter)
     return World()
 
 
 def with_marks_at_the_claim(patch: Patch) -> World:
     """Everybody in hand is taken to be at work: a dying worker charges all of them."""
-    claim = MemoryAttempts.claim
+    claim = MemoryClaims.claim
 
-    def claim_and_enter(self: MemoryAttempts, job_id: UUID) -> Claim | Refusal:
+    def claim_and_enter(self: MemoryClaims, job_id: UUID) -> Claim | Refusal:
         answer = claim(self, job_id)
         if isinstance(answer, Claim):
             self.enter(answer)
         return answer
 
-    patch.setattr(MemoryAttempts, "claim", claim_and_enter)
+    patch.setattr(MemoryClaims, "claim", claim_and_enter)
     return World()
 
 
@@ -100,7 +100,7 @@ def with_claims_taken_up_twice(patch: Patch) -> World:
     """Two copies of a message whose claims' answers were lost: each takes the row's claim for its own."""
 
     async def recovered(self: Worker, job_id: UUID) -> Claim | None:
-        return await self._attempts.recover(job_id)
+        return await self._claims.recover(job_id)
 
     patch.setattr(Worker, "_recovered", recovered)
     return World()
@@ -108,14 +108,14 @@ def with_claims_taken_up_twice(patch: Patch) -> World:
 
 def with_two_winners(patch: Patch) -> World:
     """A row that runs can be claimed as one that is queued."""
-    claim = MemoryAttempts.claim
+    claim = MemoryClaims.claim
 
-    def claim_anyway(self: MemoryAttempts, job_id: UUID) -> Claim | Refusal:
+    def claim_anyway(self: MemoryClaims, job_id: UUID) -> Claim | Refusal:
         row = self._table.rows.get(job_id)
         runs = row is not None and row.state is State.RUNNING and row.ref in self._models
         return row.claim() if row is not None and runs else claim(self, job_id)
 
-    patch.setattr(MemoryAttempts, "claim", claim_anyway)
+    patch.setattr(MemoryClaims, "claim", claim_anyway)
     return World()
 
 

@@ -19,6 +19,7 @@ from gateway import submit as submit_module
 from gateway.intake import Intake
 from gateway.schemas import Submission
 from shared.adapters.store import attempts as attempts_module
+from shared.adapters.store import claims as claims_module
 from shared.adapters.store import relay as relay_module
 from shared.catalog import Catalog
 from shared.errors import IdempotencyConflict, JobEnded, LeveretError
@@ -124,7 +125,7 @@ class World:
         )  # a run repeats itself, ids and all
         for module in (attempts_module, relay_module):
             self._undo.enter_context(patch.object(module, "MAX_RELEASES", limits.MAX_RELEASES))
-        self._undo.enter_context(patch.object(attempts_module, "MAX_MISSES", limits.MAX_MISSES))
+        self._undo.enter_context(patch.object(claims_module, "MAX_MISSES", limits.MAX_MISSES))
         before = structlog.get_config()
         self._undo.callback(lambda: structlog.configure(**before))
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))

@@ -62,6 +62,7 @@ class House:
         self.leases = Leases(self.attempts)
         self.gate = Gate()
         self.worker = Worker(
+            claims=self.attempts,
             attempts=self.attempts,
             leases=self.leases,
             models={"echo@1": model()},
