@@ -39,9 +39,7 @@ _LATER = f"""
     from attempts a where a.job_id = j.id) r)
 """  # noqa: S608  a constant of ours
 
-
-def _leave(receipt: str) -> str:
-    return f"""
+_LEAVE = """
 with told as materialized (
     select * from json_to_recordset($1::json) as t(
         id uuid, fence integer, attempt smallint, state text, type text, data jsonb,
@@ -95,11 +93,9 @@ with told as materialized (
 select id as job_id, fence, state, publish_due, seq, type, left_at as at, data,
        share_s::float8 as machine_s, cost
 from gone
-"""  # noqa: S608  a constant of ours
-
-
-LEAVE = _leave(_FIRST)
-LEAVE_AGAIN = _leave(_LATER)
+"""
+LEAVE = _LEAVE.format(receipt=_FIRST)
+LEAVE_AGAIN = _LEAVE.format(receipt=_LATER)
 """For a batch in which a job ran before: its other attempts, all of them wasted, are on its receipt.
 Apart, since to get ready for it costs every statement something."""
 
@@ -194,23 +190,9 @@ class AttemptStore:
         delay_s: float = 0.0,
     ) -> Left | None:
         check_transition(State.RUNNING, state)
-        told = {
-            "id": claim.id,
-            "fence": claim.fence,
-            "attempt": claim.attempt,
-            "state": state.value,
-            "type": event_type.value,
-            "data": data,
-            "delay_s": delay_s,
-            "error": evidence.error,
-            "log": clean_text(evidence.log),
-            "timings": evidence.timings,
-            # Several may have been at work in the engine that died: the next attempt finds out which it was.
-            # One that is given back was not, whatever died around it.
-            "alone": state is not State.QUEUED and (evidence.error or {}).get("code") == EngineDied.code,
-        }
+        step = {"state": state.value, "type": event_type.value, "data": data, "delay_s": delay_s}
         try:
-            return await self._endings.add(_Leaving(claim.id, claim.fence, to_json(told)))
+            return await self._endings.add(_leaving(claim, evidence, step))
         except (*UNFIT, ValueError) as error:
             raise Unstorable(str(error)) from error
 
@@ -234,6 +216,26 @@ class AttemptStore:
             "worker": self._worker,
             "device": self._tariff.device,
         }
+
+
+def _leaving(claim: Claim, evidence: Evidence, step: Mapping[str, Any]) -> _Leaving:
+    told = {
+        "id": claim.id,
+        "fence": claim.fence,
+        "attempt": claim.attempt,
+        "error": evidence.error,
+        "log": clean_text(evidence.log),
+        "timings": evidence.timings,
+        # Several may have been at work in the engine that died: the next attempt finds out which it was.
+        # One that is given back was not, whatever died around it.
+        "alone": step["state"] != State.QUEUED and _engine_died(evidence),
+        **step,
+    }
+    return _Leaving(claim.id, claim.fence, to_json(told))
+
+
+def _engine_died(evidence: Evidence) -> bool:
+    return (evidence.error or {}).get("code") == EngineDied.code
 
 
 def _left(row: asyncpg.Record) -> Left:
