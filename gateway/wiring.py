@@ -11,6 +11,7 @@ import os
 import socket
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 import uvicorn
@@ -115,14 +116,14 @@ async def serve(settings: GatewaySettings, lifecycle: Lifecycle) -> None:
         services = _assemble(settings, catalog, opened, queues, submits)
         # A publish under way still needs the broker and the store, so it is settled before they close.
         stack.push_async_callback(services.submitter.settle)
-        lifecycle.spawn("catalog", catalog.run())
-        lifecycle.spawn("queues", queues.run())
-        lifecycle.spawn("relay", _relay(settings, opened, submits).run())
-        lifecycle.spawn("feed", services.feed.run())
-        lifecycle.spawn("bulk", _bulk(opened, services).run())
-        lifecycle.spawn("live", services.hub.run())
-        lifecycle.spawn("accounts", services.accounts.run())
-        lifecycle.spawn("gauges", _gauges(settings.gateway, opened, queues).run())
+        lifecycle.spawn("catalog", catalog.run)
+        lifecycle.spawn("queues", queues.run)
+        lifecycle.spawn("relay", _relay(settings, opened, submits).run)
+        lifecycle.spawn("feed", services.feed.run)
+        lifecycle.spawn("bulk", _bulk(opened, services).run)
+        lifecycle.spawn("live", services.hub.run)
+        lifecycle.spawn("accounts", services.accounts.run)
+        lifecycle.spawn("gauges", _gauges(settings.gateway, opened, queues).run)
         await _serve_admin(settings.gateway, lifecycle, opened)
         await Doorkeeper(settings.gateway.host, KeyStore(opened.database)).admitted(lifecycle.draining)
         await _serve_public(settings.gateway, lifecycle, services)
@@ -257,7 +258,7 @@ async def _serve_public(settings: Gateway, lifecycle: Lifecycle, services: Servi
     """Take requests; on drain take no more, end the streams, finish what is under way."""
     listener = _listen(settings.host, settings.port)
     server = EmbeddedServer(_server_config(services))
-    serving = lifecycle.spawn("http", server.serve([listener]))
+    serving = lifecycle.spawn("http", partial(server.serve, [listener]))
     log.info("gateway.listening", host=settings.host, port=listener.getsockname()[1])
     await lifecycle.draining.wait()
     log.info("gateway.draining")

@@ -103,13 +103,13 @@ async def serve(settings: WorkerSettings, lifecycle: Lifecycle) -> None:
         worker = _worker(
             opened, me, models, leases, heartbeat, tariff=tariff, consumer=consumer, lifecycle=lifecycle
         )
-        lifecycle.spawn("heartbeat", heartbeat.run())
-        lifecycle.spawn("leases", leases.run())
-        lifecycle.spawn("nudges", opened.bus.listener().run(Nudges(leases)))
+        lifecycle.spawn("heartbeat", heartbeat.run)
+        lifecycle.spawn("leases", leases.run)
+        lifecycle.spawn("nudges", partial(opened.bus.listener().run, Nudges(leases)))
         _show(me, opened, leases)
         await _serve_admin(settings, lifecycle, opened, consumer)
         await departure.unless_asked(_stock(settings, opened, models, lifecycle))
-        consuming = lifecycle.spawn("consumer", consumer.run())
+        consuming = lifecycle.spawn("consumer", consumer.run)
         heartbeat.enter("ready")
         log.info("worker.ready", device=me.device, slots=me.slots, models=list(models))
         server = Server(consumer, worker, Handover(leases), on_leave=lambda: heartbeat.enter("draining"))
@@ -182,10 +182,10 @@ async def _departure(settings: WorkerSettings, lifecycle: Lifecycle, stack: Asyn
         await lifecycle.draining.wait()
         departure.within("signal", own.drain_s)
 
-    lifecycle.spawn("signals", heed_signals())
+    lifecycle.spawn("signals", heed_signals)
     if own.preemption == "ec2":
         imds = await stack.enter_async_context(open_imds(own.imds_url))
-        lifecycle.spawn("preemption", Watcher(imds, departure).run())
+        lifecycle.spawn("preemption", Watcher(imds, departure).run)
     return departure
 
 
@@ -200,8 +200,8 @@ async def _stock(
         lacking = await opened.engines.preload(models.values())
         if lacking and len(lacking) == len(models):
             raise DeviceMissing(str(lacking[0]))
-        lifecycle.spawn("warm", models.warm(opened.engines.preload))
-    lifecycle.spawn("catalog", shelf.run())
+        lifecycle.spawn("warm", partial(models.warm, opened.engines.preload))
+    lifecycle.spawn("catalog", shelf.run)
 
 
 def _worker(
@@ -217,7 +217,7 @@ def _worker(
 ) -> Worker:
     claims = ClaimStore(opened.database, worker=me.id, models=models, slots=me.slots)
     marks, gate = Marks(claims, leases), Gate()
-    lifecycle.spawn("marks", marks.run())
+    lifecycle.spawn("marks", marks.run)
     return Worker(
         claims=claims,
         attempts=AttemptStore(opened.database, worker=me.id, tariff=tariff),

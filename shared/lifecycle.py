@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import signal
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -23,6 +23,7 @@ _LARGE_BYTES = 256 * 1024
 _MALLOPT = {-3: _LARGE_BYTES, -1: _LARGE_BYTES, -8: 2}
 """glibc's M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_ARENA_MAX (malloc.h)."""
 
+Work = Callable[[], Awaitable[None]]
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
@@ -42,9 +43,9 @@ class Lifecycle:
         """Ask the process to finish what it holds and stop."""
         self.draining.set()
 
-    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def spawn(self, name: str, work: Work) -> asyncio.Task[None]:
         """Run `work` beside main until it ends or main does; its failure stops the process."""
-        task = self._tasks.create_task(watched(name, lambda: work), name=name)
+        task = self._tasks.create_task(watched(name, work), name=name)
         self._side.add(task)
         task.add_done_callback(self._side.discard)
         return task
@@ -103,7 +104,7 @@ def _tell(failure: Exception) -> None:
         log.error("process.failed", exc_info=failure)
 
 
-async def watched(name: str, work: Callable[[], Awaitable[None]]) -> None:
+async def watched(name: str, work: Work) -> None:
     """Do the work of one of a task group's tasks, so that its end is never silent.
 
     A group takes a CancelledError for an end that it asked for, also where a driver raised it, as aiormq

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 import structlog
 import uvicorn
@@ -88,6 +89,6 @@ async def serve_admin(
         lifespan="off",
         timeout_graceful_shutdown=1,
     )
-    lifecycle.spawn("admin", EmbeddedServer(config).serve_until_cancelled(listener))
+    lifecycle.spawn("admin", partial(EmbeddedServer(config).serve_until_cancelled, listener))
     log.info("admin.listening", host=host, port=chosen)
     return chosen

@@ -14,7 +14,7 @@ async def main(life):
             await asyncio.sleep(60)
         finally:
             print("side task ended")
-    life.spawn("beside", beside())
+    life.spawn("beside", beside)
     os.kill(os.getpid(), signal.SIGTERM)
     await life.draining.wait()
     print("drained")
@@ -28,7 +28,7 @@ from shared.lifecycle import run
 async def main(life):
     async def dies():
         raise {error}
-    life.spawn("dies", dies())
+    life.spawn("dies", dies)
     await asyncio.sleep(60)
 raise SystemExit(run(main))
 """
