@@ -12,8 +12,6 @@ What of the Amazon EC2 API Reference and User Guide this rests on:
 - The status of a spot instance's request tells that it is about to be taken back: ``marked-for-termination``,
   ``marked-for-stop`` ("Spot request status"); as best effort as the notice itself. A rebalance recommendation
   is told to the instance and to EventBridge only ("EC2 instance rebalance recommendations").
-
-Ages are told by EC2's own clock: its answer's date less the launch's, so that no two clocks are compared.
 """
 
 from __future__ import annotations
@@ -22,9 +20,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +30,7 @@ import structlog
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from shared.adapters.ec2_answers import Instance, Launched, Refusal, instances_of
 from shared.errors import Misconfigured, OutcomeUnknown, Unavailable
 
 if TYPE_CHECKING:
@@ -57,52 +54,6 @@ _THROTTLED = frozenset({"RequestLimitExceeded", "Throttling", "ThrottlingExcepti
 _UNKNOWN_ID = frozenset({"InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed"})
 _REPEATED = "IdempotentParameterMismatch"
 _ID = re.compile(r"\bi-[0-9a-f]+\b")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instance:
-    """An instance that carries our tag.
-
-    Attributes:
-        market: ``spot`` or ``on-demand``.
-        state: As EC2 names it: pending, running, shutting-down, terminated, stopping, stopped.
-        age_s: Seconds since its launch.
-        reason: EC2's code for its last change of state, "" where it gives none.
-        doomed: EC2 is about to take it back.
-    """
-
-    id: str
-    type: str
-    zone: str
-    market: str
-    state: str
-    age_s: float
-    reason: str
-    tags: Mapping[str, str]
-    doomed: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """Why one offering gave nothing."""
-
-    type: str
-    zone: str
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Launched:
-    """What a request came to.
-
-    Attributes:
-        repeated: The token was used before, with other parameters: that request counts, and this did nothing.
-    """
-
-    ids: tuple[str, ...] = ()
-    refusals: tuple[Refusal, ...] = ()
-    repeated: bool = False
 
 
 class Ec2:
@@ -189,7 +140,7 @@ class Ec2:
             )
             async with asyncio.timeout(ANSWER_S):
                 async for page in pages:
-                    found += _instances(page)
+                    found += instances_of(page)
         return found
 
     async def _look_for_notices(self, until: float) -> None:
@@ -325,32 +276,3 @@ def _template(name: str, places: Iterator[dict[str, str]]) -> dict[str, Any]:
 
 def _tags(tags: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in sorted(tags.items())]
-
-
-def _instances(page: Any) -> Iterator[Instance]:
-    now = _said_at(page)
-    for reservation in page.get("Reservations", []):
-        for entry in reservation.get("Instances", []):
-            yield _instance(entry, now)
-
-
-def _instance(entry: Any, now: datetime) -> Instance:
-    return Instance(
-        id=entry["InstanceId"],
-        type=entry.get("InstanceType", ""),
-        zone=entry.get("Placement", {}).get("AvailabilityZone", ""),
-        market=entry.get("InstanceLifecycle", "on-demand"),
-        state=entry["State"]["Name"],
-        age_s=max(0.0, (now - entry["LaunchTime"]).total_seconds()),
-        reason=entry.get("StateReason", {}).get("Code", ""),
-        tags={tag["Key"]: tag["Value"] for tag in entry.get("Tags", [])},
-    )
-
-
-def _said_at(page: Any) -> datetime:
-    """EC2's own time of answering; this machine's where the answer bears none."""
-    try:
-        said = parsedate_to_datetime(page["ResponseMetadata"]["HTTPHeaders"]["date"])
-    except (KeyError, ValueError):
-        return datetime.now(UTC)
-    return said if said.tzinfo else said.replace(tzinfo=UTC)

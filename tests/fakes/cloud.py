@@ -36,7 +36,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from shared.adapters.ec2 import Instance, Launched, Refusal
+from shared.adapters.ec2_answers import Instance, Launched, Refusal
 from shared.errors import OutcomeUnknown, Unavailable
 from tests.fakes.clock import FakeClock
 

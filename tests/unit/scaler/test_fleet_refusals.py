@@ -15,7 +15,8 @@ from botocore.stub import Stubber
 
 from scaler.fleet.ec2 import SHORTAGE
 from shared.adapters import ec2 as adapter
-from shared.adapters.ec2 import Ec2, Launched, Refusal, open_ec2
+from shared.adapters.ec2 import Ec2, open_ec2
+from shared.adapters.ec2_answers import Launched, Refusal
 from shared.errors import LeveretError, OutcomeUnknown, Unavailable
 
 pytestmark = pytest.mark.anyio
