@@ -6,22 +6,65 @@ A job goes to the engine that has least to do, of those to one that holds its mo
 from __future__ import annotations
 
 import asyncio
+import math
 import os
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID, uuid4
 
 import structlog
 
 from gpu_worker.engine.attempt import Limits
-from gpu_worker.engine.calls import EngineCall, EngineResult
+from gpu_worker.engine.calls import EngineCall, EngineResult, LoadReport
 from gpu_worker.engine.host import EngineHost
 from gpu_worker.engine.launch import Device
 from shared.catalog import Model
 from shared.errors import DeviceError, DeviceMissing, LeveretError, Misconfigured
 
 log = structlog.get_logger()
+
+_BEYOND = 1e9
+UNTOLD = 100
+"""Loads kept until somebody was told of them, the newest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A model was loaded by one engine.
+
+    Attributes:
+        at: On the machine's monotonic clock.
+        load_s: None where the engine's word for it is no number of seconds.
+        memory_mb: What its process grew by, 10^6 bytes; None: not known.
+    """
+
+    id: UUID
+    name: str
+    version: str
+    at: float
+    load_s: float | None
+    memory_mb: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A model that engines hold now.
+
+    Attributes:
+        engines: So many of them.
+        load_s: Of the slowest of its loads; None: not known.
+        memory_mb: In all of them together, 10^6 bytes; None: not known.
+    """
+
+    name: str
+    version: str
+    engines: int
+    load_s: float | None
+    memory_mb: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +107,7 @@ class Engines:
         self._limits = limits
         self._on_missing = on_missing
         self._hosts: dict[str | None, tuple[EngineHost, ...]] = {}
+        self._untold: deque[Load] = deque(maxlen=UNTOLD)
 
     async def run(
         self,
@@ -127,6 +171,25 @@ class Engines:
             _use(device, [hosts[number] for hosts in columns]) for number, device in enumerate(self._devices)
         ]
 
+    def held(self) -> list[Held]:
+        """What they hold now, by name."""
+        loaded = [host.loaded for host in self._all()]
+        refs = sorted({ref for reports in loaded for ref in reports})
+        return [_held(ref, [reports[ref] for reports in loaded if ref in reports]) for ref in refs]
+
+    def loads(self) -> list[Load]:
+        """What was loaded since `told`, oldest first."""
+        return list(self._untold)
+
+    def told(self, loads: Sequence[Load]) -> None:
+        """Forget these."""
+        ids = {load.id for load in loads}
+        self._untold = deque((load for load in self._untold if load.id not in ids), maxlen=UNTOLD)
+
+    def _note(self, model: Model, report: LoadReport) -> None:
+        took, memory = _measured(report.load_s), _measured(report.memory_mb) or None
+        self._untold.append(Load(uuid4(), model.name, model.version, time.monotonic(), took, memory))
+
     def _all(self) -> list[EngineHost]:
         return [host for hosts in self._hosts.values() for host in hosts]
 
@@ -137,7 +200,11 @@ class Engines:
         if model.interpreter not in self._hosts:
             self._hosts[model.interpreter] = tuple(
                 EngineHost(
-                    interpreter=model.interpreter, device=device, scratch=self._scratch, limits=self._limits
+                    interpreter=model.interpreter,
+                    device=device,
+                    scratch=self._scratch,
+                    limits=self._limits,
+                    on_load=self._note,
                 )
                 for device in self._devices
             )
@@ -151,6 +218,18 @@ def _use(device: Device, hosts: Sequence[EngineHost]) -> Use:
         resident_mb=sum(host.memory_mb for host in hosts),
         starts=sum(host.starts for host in hosts),
     )
+
+
+def _held(ref: str, reports: Sequence[LoadReport]) -> Held:
+    name, _, version = ref.partition("@")
+    took = [seconds for report in reports if (seconds := _measured(report.load_s)) is not None]
+    memory = sum(_measured(report.memory_mb) or 0.0 for report in reports)
+    return Held(name, version, len(reports), max(took, default=None), memory or None)
+
+
+def _measured(told: float) -> float | None:
+    """As far as it is a measurement: an algorithm can forge what its engine says."""
+    return told if math.isfinite(told) and 0 <= told < _BEYOND else None
 
 
 def devices_of(kind: str, engines: int) -> tuple[Device, ...]:

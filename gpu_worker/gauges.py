@@ -62,19 +62,13 @@ class Devices(Collector):
         families = busy, used, total, resident, starts = _families()
         for number, use in enumerate(self._engines.uses()):
             labels = (self._queue, f"{use.device.kind}{number}")
-            memory = self._memory(use)
+            memory = memory_of(use, self._cards)
             busy.add_metric(labels, use.busy_s)
             used.add_metric(labels, memory[0])
             total.add_metric(labels, memory[1])
             resident.add_metric(labels, use.resident_mb * 1e6)
             starts.add_metric(labels, use.starts)
         yield from families
-
-    def _memory(self, use: Use) -> Memory:
-        """Of a card all that is on it; of the CPU what the engines hold of the machine's."""
-        if use.device.kind == "cpu":
-            return use.resident_mb * 1e6, machine_bytes()
-        return self._cards.memory(use.device.gpu) or _UNKNOWN
 
 
 def _families() -> tuple[Family, ...]:
@@ -88,6 +82,13 @@ def _families() -> tuple[Family, ...]:
         GaugeMetricFamily("leveret_worker_engine_memory_bytes", "Resident memory of engines", labels=labels),
         CounterMetricFamily("leveret_worker_engine_starts", "Engine processes started", labels=labels),
     )
+
+
+def memory_of(use: Use, cards: Cards) -> Memory:
+    """Of a card all that is on it; of the CPU what the engines hold of the machine's; NaN: not known."""
+    if use.device.kind == "cpu":
+        return use.resident_mb * 1e6, machine_bytes()
+    return cards.memory(use.device.gpu) or _UNKNOWN
 
 
 def machine_bytes() -> float:

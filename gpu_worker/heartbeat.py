@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import structlog
 
@@ -31,13 +31,36 @@ class Work(Protocol):
         """Jobs claimed since the start."""
 
 
-class Heartbeat:
-    """One row, kept fresh."""
+class Vitals(Protocol):
+    """What is told of the devices."""
 
-    def __init__(self, store: Beats, work: Work, *, retire: Callable[[], None]) -> None:
+    async def report(self) -> dict[str, Any]:
+        """As they are now."""
+
+    def loads(self) -> list[dict[str, Any]]:
+        """The models loaded of which nobody was told."""
+
+    def told(self, loads: Sequence[dict[str, Any]]) -> None:
+        """Somebody was."""
+
+
+class Heartbeat:
+    """One row, kept fresh.
+
+    Args:
+        store: Where it is.
+        work: What is told of.
+        retire: Called when the worker shall leave.
+        vitals: Looked at with each beat; None: nothing is told of the devices.
+    """
+
+    def __init__(
+        self, store: Beats, work: Work, *, retire: Callable[[], None], vitals: Vitals | None = None
+    ) -> None:
         self._store = store
         self._work = work
         self._retire = retire
+        self._vitals = vitals
         self._state: WorkerState = "starting"
         self._changed = asyncio.Event()
         self._told = 0
@@ -67,13 +90,22 @@ class Heartbeat:
 
     async def beat(self) -> None:
         """Tell once. PostgreSQL being away is no reason to stop working."""
+        report = await self._vitals.report() if self._vitals and self._state != "gone" else None
         self._changed.clear()
         claims = self._work.claims
+        busy = self._busy_since(claims)
         try:
-            if await self._store.beat(self._state, busy=self._busy_since(claims), claims=claims):
+            if await self._store.beat(self._state, busy=busy, claims=claims, report=report):
                 self._retire()
+            await self._tell_loads()
         except (Unavailable, OutcomeUnknown) as error:
             log.warning("heartbeat.failed", reason=str(error))
+
+    async def _tell_loads(self) -> None:
+        loads = self._vitals.loads() if self._vitals else []
+        if self._vitals and loads:
+            await self._store.loaded(loads)
+            self._vitals.told(loads)
 
     def _busy_since(self, claims: int) -> int:
         """Jobs in hand, at least one if any came since the last beat.

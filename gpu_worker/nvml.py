@@ -1,4 +1,4 @@
-"""The memory of NVIDIA cards, asked of the driver's own library (NVML), which makes no CUDA context."""
+"""Names and memory of NVIDIA cards, asked of the driver's own library (NVML), which makes no CUDA context."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 _LIBRARY = "libnvidia-ml.so.1"
 _SUCCESS = 0
+_NAME_BYTES = 96
 
 
 class _Memory(ctypes.Structure):
@@ -21,7 +22,7 @@ class _Memory(ctypes.Structure):
 
 
 class Cards:
-    """Asks for a card's memory; without a driver it knows none.
+    """Asks for a card's name and memory; without a driver it knows none.
 
     Args:
         library: NVML; None: loaded when first needed.
@@ -37,14 +38,27 @@ class Cards:
         Args:
             gpu: As CUDA_VISIBLE_DEVICES names it, by number or UUID; None: the first that is visible here.
         """
-        library = self._opened()
-        handle = ctypes.c_void_p()
+        library, handle = self._opened(), ctypes.c_void_p()
         if library is None or self._find(library, gpu or _first(), handle) != _SUCCESS:
             return None
         memory = _Memory()
         if library.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(memory)) != _SUCCESS:
             return None
         return float(memory.used), float(memory.total)
+
+    def name(self, gpu: str | None) -> str | None:
+        """What one card calls itself; None where that cannot be known.
+
+        Args:
+            gpu: As for `memory`.
+        """
+        library, handle = self._opened(), ctypes.c_void_p()
+        if library is None or self._find(library, gpu or _first(), handle) != _SUCCESS:
+            return None
+        name = ctypes.create_string_buffer(_NAME_BYTES)
+        if library.nvmlDeviceGetName(handle, name, _NAME_BYTES) != _SUCCESS:
+            return None
+        return name.value.decode(errors="replace") or None
 
     def _opened(self) -> Any:
         if not self._tried:

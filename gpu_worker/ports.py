@@ -5,7 +5,7 @@ No adapter may be imported here or anywhere in the worker but in `wiring`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
 from pathlib import Path
@@ -104,8 +104,13 @@ class LeaseStore(Protocol):
 class Beats(Protocol):
     """Where a worker tells that it lives."""
 
-    async def beat(self, state: WorkerState, *, busy: int, claims: int) -> bool:
+    async def beat(
+        self, state: WorkerState, *, busy: int, claims: int, report: Mapping[str, Any] | None
+    ) -> bool:
         """Tell; answers whether it is asked to drain."""
+
+    async def loaded(self, loads: Sequence[Mapping[str, Any]]) -> None:
+        """Tell which models were loaded; the same one twice is one."""
 
 
 class Reads(Protocol):

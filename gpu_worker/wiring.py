@@ -40,6 +40,7 @@ from gpu_worker.serving import Server
 from gpu_worker.settings import WorkerSettings
 from gpu_worker.sources import Sources
 from gpu_worker.trail import Trails
+from gpu_worker.vitals import Vitals
 from gpu_worker.worker import Worker
 from shared.adapters.blobs import Blobs, open_blobs
 from shared.adapters.broker import Publisher, open_publisher
@@ -98,7 +99,9 @@ async def serve(settings: WorkerSettings, lifecycle: Lifecycle) -> None:
         leases = Leases(LeaseStore(opened.private))
         roll = WorkerStore(opened.private, me, tariff)
         await roll.sweep()
-        heartbeat = Heartbeat(roll, leases, retire=partial(departure.retire, "scaler"))
+        heartbeat = Heartbeat(
+            roll, leases, retire=partial(departure.retire, "scaler"), vitals=Vitals(opened.engines, Cards())
+        )
         consumer = _consumer(settings, me)
         worker = _worker(
             opened, me, models, leases, heartbeat, tariff=tariff, consumer=consumer, lifecycle=lifecycle

@@ -33,10 +33,6 @@ class Measured(Protocol):
         """How many, and their percentiles."""
 
     @property
-    def load(self) -> Share:
-        """Idem."""
-
-    @property
     def run(self) -> Share:
         """Idem."""
 
@@ -57,15 +53,34 @@ class Measured(Protocol):
         """The window held more than the sample."""
 
 
+class Loaded(Protocol):
+    """How one model was loaded, of which a load is on record."""
+
+    @property
+    def n(self) -> int:
+        """How often in the window."""
+
+    @property
+    def load(self) -> Share:
+        """How many of these say for how long, and their percentiles."""
+
+    @property
+    def memory_mb(self) -> float | None:
+        """What it took, 10^6 bytes."""
+
+
 class Records(Protocol):
     """Reads measurements."""
 
     async def models(self, tenant: str | None, model: str | None, window_s: float) -> Sequence[Measured]:
         """Of every model, or one."""
 
+    async def loads(self, model: str | None, window_s: float) -> Mapping[str, Loaded]:
+        """By name, of every model or one, those of which a load is on record."""
+
 
 class Statistics:
-    """Answers about models.
+    """Answers about models. Workers load them for whoever comes, so loads are the same for every tenant.
 
     Raises from every method:
         Forbidden: Every tenant's were asked for, with a key of a tenant.
@@ -80,8 +95,9 @@ class Statistics:
         """Every model on offer, and any other of which something ended in the window."""
         found = await self._records.models(tenant_of(caller, scope), None, window_s)
         by_name = {measured.name: measured for measured in found}
+        loads = await self._records.loads(None, window_s)
         names = sorted({model.name for model in self._catalog.models} | by_name.keys())
-        told = [_document(name, by_name.get(name), window_s) for name in names]
+        told = [_document(name, by_name.get(name), loads.get(name), window_s) for name in names]
         return {"models": told, "server_time": timestamp(datetime.now(UTC))}
 
     async def model(self, caller: Caller, scope: str, window_s: float, name: str) -> dict[str, Any]:
@@ -93,10 +109,11 @@ class Statistics:
         found = await self._records.models(tenant_of(caller, scope), name, window_s)
         if not found and self._catalog.find(name) is None:
             raise NotFound(f"there is no model {name!r} here")
-        return _document(name, found[0] if found else None, window_s)
+        loads = await self._records.loads(name, window_s)
+        return _document(name, found[0] if found else None, loads.get(name), window_s)
 
 
-def _document(name: str, measured: Measured | None, window_s: float) -> dict[str, Any]:
+def _document(name: str, measured: Measured | None, loaded: Loaded | None, window_s: float) -> dict[str, Any]:
     none: Share = (0, ())
     ended = (
         dict(measured.ended) if measured else dict.fromkeys(("succeeded", "failed", "canceled", "expired"), 0)
@@ -108,14 +125,14 @@ def _document(name: str, measured: Measured | None, window_s: float) -> dict[str
         "n": measured.n if measured else 0,
         "more": bool(measured and measured.more),
         "wait": _percentiles(measured.wait if measured else none),
-        "load": _percentiles(measured.load if measured else none),
+        "load": _percentiles(loaded.load if loaded else none),
         "run": _percentiles(measured.run if measured else none),
         "ended": ended,
         "errors": [dict(each) for each in measured.errors] if measured else [],
         "error_rate": ended["failed"] / judged if judged else None,
-        "cold_starts": measured.load[0] if measured else 0,
+        "cold_starts": loaded.n if loaded else None,
         "batch_size_p50": measured.batch if measured else None,
-        "memory": None,
+        "memory": round(loaded.memory_mb * 1e6) if loaded and loaded.memory_mb is not None else None,
     }
 
 

@@ -255,14 +255,22 @@ class StatisticsView(_View):
         description="The window held more than the newest 10,000, of all models, that are the sample"
     )
     wait: PercentilesView = Field(description="In the queue")
-    load: PercentilesView = Field(description="Loading the model, where an attempt had to")
+    load: PercentilesView = Field(
+        description="Loading the model into an engine, as the workers tell; `n` of loads, whoever's"
+    )
     run: PercentilesView = Field(description="The whole attempt")
     ended: EndedView
     errors: list[CodeView] = Field(description="Of attempts that failed, retried ones too")
     error_rate: float | None = Field(description="Failed by failed and succeeded; null where nothing ended")
-    cold_starts: int = Field(description="Attempts that had to load the model")
+    cold_starts: int | None = Field(
+        description="Loads of the model: a worker's at its start, an engine's anew after it was replaced, or "
+        "an attempt's that needed it; null where none is on record, which each is for eight days"
+    )
     batch_size_p50: float | None
-    memory: None = Field(description="Not known yet")
+    memory: int | None = Field(
+        description="Bytes that an engine's process grew by with it, or its weights where those are more, by "
+        "its newest load on record; null: not known"
+    )
 
 
 class AllStatisticsView(_View):

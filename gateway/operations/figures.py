@@ -163,9 +163,24 @@ def worker_document(worker: Present) -> dict[str, Any]:
         "jobs": [_held(job) for job in worker.jobs],
         "host": worker.host,
         "device": worker.device,
+        **vitals_document(worker.report),
         "started_at": timestamp(worker.started_at),
         "since": timestamp(worker.since),
         "heartbeat_s": round(worker.heartbeat_s, 3),
+    }
+
+
+DEVICE = ("device", "kind", "name", "utilisation", "memory_used", "memory_total")
+LOADED = ("name", "version", "engines", "load_s", "memory")
+
+
+def vitals_document(report: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A worker's devices and the models they hold; null where it told nothing, as one of an older version."""
+    if report is None:
+        return {"devices": None, "models": None}
+    return {
+        "devices": [{name: each.get(name) for name in DEVICE} for each in report.get("devices", ())],
+        "models": [{name: each.get(name) for name in LOADED} for each in report.get("models", ())],
     }
 
 

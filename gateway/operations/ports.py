@@ -111,6 +111,10 @@ class Present(Protocol):
     def jobs(self) -> Sequence[Mapping[str, Any]]:
         """What it runs, by the jobs' rows."""
 
+    @property
+    def report(self) -> Mapping[str, Any] | None:
+        """What it told of its devices and models, as of its last heartbeat; None: nothing."""
+
 
 class Setting(Protocol):
     """What an operator set of one fleet."""

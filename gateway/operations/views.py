@@ -107,6 +107,34 @@ class HeldJobView(_View):
     lease_s: float | None = Field(description="Seconds until its worker must have renewed its hold on it")
 
 
+class DeviceView(_View):
+    """A device of a worker, as of its last heartbeat; null: not known."""
+
+    device: str = Field(examples=["cuda0"])
+    kind: str = Field(description="cpu or cuda")
+    name: str | None = Field(examples=["NVIDIA L4"])
+    utilisation: float | None = Field(
+        description="0 to 1: for which share of the time between its last two heartbeats an engine's device "
+        "stage was at work"
+    )
+    memory_used: int | None = Field(
+        description="Bytes: of a GPU all that is taken, by whomever; of the CPU what the engines hold"
+    )
+    memory_total: int | None = Field(description="Bytes: the GPU's; the machine's, or its container's limit")
+
+
+class LoadedView(_View):
+    """A model that a worker's engines hold, ready to run."""
+
+    name: str
+    version: str
+    engines: int = Field(description="So many of them hold it")
+    load_s: float | None = Field(description="How long loading took, in the slowest of them")
+    memory: int | None = Field(
+        description="Bytes that their processes grew by, or its weights where those are more"
+    )
+
+
 class WorkerView(_View):
     """A worker that has not said goodbye."""
 
@@ -120,6 +148,10 @@ class WorkerView(_View):
     jobs: list[HeldJobView] = Field(description="What it runs, by the jobs' own rows")
     host: str
     device: str
+    devices: list[DeviceView] | None = Field(
+        description="One for each engine, the first 16; null where it told nothing, as an older version does"
+    )
+    models: list[LoadedView] | None = Field(description="The first 100 by name; null as for `devices`")
     started_at: AwareDatetime
     since: AwareDatetime = Field(description="When it entered its state")
     heartbeat_s: float = Field(description="Seconds since it was last heard of")

@@ -28,7 +28,7 @@ _STATISTICS: dict[str, Any] = {
     "error_rate": 0.0254,
     "cold_starts": 3,
     "batch_size_p50": 4.0,
-    "memory": None,
+    "memory": 184500000,
 }
 _ALL = {"models": [_STATISTICS], "server_time": "2026-11-22T09:30:00.000Z"}
 _ERRORS = ("unauthorized", "forbidden", "invalid_request", "unavailable", "internal_error")
@@ -47,7 +47,10 @@ async def list_statistics(
     window_s: Window = 3600.0,
     scope: Annotated[Scope, Query()] = "tenant",
 ) -> Response:
-    """Percentiles of wait, load and run apart, errors and cold starts, all versions of a model together."""
+    """Percentiles of wait, load and run apart, errors and cold starts, all versions of a model together.
+
+    Loads are those that the workers told of: most models are loaded before the first job that needs them.
+    """
     return Json(await services.statistics.models(caller, scope, window_s))
 
 

@@ -51,11 +51,18 @@ class EngineHost:
     """One engine: `start`, `load`, `run` (several at once), `cancel`, `stop`."""
 
     def __init__(
-        self, *, interpreter: str | None, device: Device, scratch: Path, limits: Limits | None = None
+        self,
+        *,
+        interpreter: str | None,
+        device: Device,
+        scratch: Path,
+        limits: Limits | None = None,
+        on_load: Callable[[Model, LoadReport], None] = lambda *_: None,
     ) -> None:
         self.interpreter = interpreter
         self.device = device
         self.limits = limits or Limits()
+        self._on_load = on_load
         scratch.mkdir(parents=True, exist_ok=True)
         self._folder = Path(tempfile.mkdtemp(prefix="engine-", dir=scratch))
         self._turn = asyncio.Lock()
@@ -90,6 +97,11 @@ class EngineHost:
     def busy(self) -> int:
         """Jobs in its hands, those that wait for a load among them."""
         return len(self._attempts)
+
+    @property
+    def loaded(self) -> dict[str, LoadReport]:
+        """What the process holds by `name@version`, and how it was loaded; nothing while it is not up."""
+        return self._loaded.reports() if self.alive else {}
 
     def holds(self, model: Model) -> bool:
         """Whether the model is loaded, in a process that takes jobs."""
@@ -225,7 +237,9 @@ class EngineHost:
                 if model.ref in self._loaded:
                     return process, self._loaded[model.ref]
                 if await self._made_room(process, model):
-                    self._loaded.add(model.ref, await self._load(process, model, log, on_begin))
+                    report = await self._load(process, model, log, on_begin)
+                    self._loaded.add(model.ref, report)
+                    self._on_load(model, report)
                     await self._made_room(process, model)
 
     async def _made_room(self, process: EngineProcess, model: Model) -> bool:

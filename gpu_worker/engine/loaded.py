@@ -31,6 +31,10 @@ class Loaded:
         """How it was loaded."""
         return self._reports[ref]
 
+    def reports(self) -> dict[str, LoadReport]:
+        """How each was loaded."""
+        return dict(self._reports)
+
     def add(self, ref: str, report: LoadReport) -> None:
         """It is loaded now."""
         self._reports[ref] = report

@@ -55,6 +55,17 @@ WORKER: dict[str, Any] = {
     ],
     "host": "here",
     "device": "cuda",
+    "devices": [
+        {
+            "device": "cuda0",
+            "kind": "cuda",
+            "name": "NVIDIA L4",
+            "utilisation": 0.824,
+            "memory_used": 19542048768,
+            "memory_total": 24152899584,
+        }
+    ],
+    "models": [{"name": "cutout", "version": "1", "engines": 1, "load_s": 2.14, "memory": None}],
     "started_at": "2026-11-22T08:10:00.000Z",
     "since": "2026-11-22T08:12:31.000Z",
     "heartbeat_s": 3.2,

@@ -161,6 +161,43 @@ async def test_an_engine_that_has_had_its_share_is_not_preferred(tmp_path: Path)
     assert "load_s" not in second.timings
 
 
+async def test_every_load_is_told_once_and_so_is_what_is_held(tmp_path: Path) -> None:
+    async with engines(tmp_path, *devices_of("cpu", 2)) as made:
+        model = write_model(tmp_path)
+        assert (made.loads(), made.held()) == ([], [])
+
+        # Loaded in each engine; loading it again loads nothing
+        await made.preload([model])
+        await made.preload([model])
+        first = made.loads()
+        assert [(load.name, load.version) for load in first] == [("waits", model.version)] * 2
+        assert all(load.load_s is not None and load.load_s > 0 for load in first)
+        [held] = made.held()
+        assert (held.name, held.version, held.engines) == ("waits", model.version, 2)
+        assert held.load_s == max(load.load_s or 0 for load in first)
+
+        # An engine that died holds nothing, and loads anew for the next job
+        calls = Calls(made, model, tmp_path)
+        calls.let_go()
+        made.told(first)
+        with pytest.raises(EngineDied):
+            await (await calls.start(exit=True))
+        assert made.held()[0].engines == 1
+        keeping = [await calls.start(until=str(tmp_path / "later")) for _ in range(2)]
+        again = made.loads()
+        (tmp_path / "later").touch()
+        await asyncio.gather(*keeping)
+        assert len(again) == 1
+        assert again[0].id not in {load.id for load in first}
+        assert made.held()[0].engines == 2
+
+
+async def test_what_no_engine_could_load_is_no_load(tmp_path: Path) -> None:
+    async with engines(tmp_path, *devices_of("cpu", 1)) as made:
+        await made.preload([write_model(tmp_path, "broken", "raise ValueError")])
+        assert (made.loads(), made.held()) == ([], [])
+
+
 FULL = """
 class Full(RuntimeError): ...
 Full.__module__ = "torch"

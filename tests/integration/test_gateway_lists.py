@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx2
 import pytest
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from gateway import views as job_views
 from gateway.client.cli.app import run
 from gateway.lists import views
+from shared.adapters.store.workers import WorkerIdentity, WorkerStore
 from shared.jobs import Ending, Evidence, State
 from tests.gateway_process import Backstage, GatewayProcess, api, submit
 
@@ -52,7 +53,7 @@ async def stranger(gateway: GatewayProcess, behind: Backstage) -> AsyncIterator[
 
 @pytest.fixture(autouse=True)
 async def _clean(behind: Backstage) -> None:
-    await behind.database.write("truncate jobs, specs, attempts, events, failures, audit")
+    await behind.database.write("truncate jobs, specs, attempts, events, failures, audit, model_loads")
 
 
 async def failed(client: httpx2.AsyncClient, behind: Backstage, **fields: Any) -> dict[str, Any]:
@@ -286,21 +287,22 @@ async def test_failures_are_told_in_groups_and_one_at_a_time(
 async def test_statistics_tell_percentiles_with_their_number(
     client: httpx2.AsyncClient, operator: httpx2.AsyncClient, stranger: httpx2.AsyncClient, behind: Backstage
 ) -> None:
-    # Given a hundred and one attempts of known length, of which one failed and three had to load the model
+    # Given a hundred and one attempts of known length, of which one failed
     await failed(client, behind)
     await behind.database.write(
         "insert into attempts (job_id, fence, attempt, worker, outcome, started_at, finished_at, log,"
         " timings) select job_id, 100 + i, 1, 'w', 'succeeded', now() - make_interval(secs => i), now(), '',"
-        " jsonb_build_object('queue_s', i, 'batch_size', 4) ||"
-        " case when i <= 3 then '{\"load_s\": 2}' else '{}' end::jsonb"
+        " jsonb_build_object('queue_s', i, 'batch_size', 4)"
         " from attempts, generate_series(1, 100) i"
     )
     answer = await client.get("/v1/models/free/statistics")
     views.StatisticsView.model_validate(answer.json())
     told = answer.json()
-    assert (told["n"], told["more"], told["cold_starts"], told["batch_size_p50"]) == (101, False, 3, 4.0)
+    assert (told["n"], told["more"], told["batch_size_p50"]) == (101, False, 4.0)
     assert told["wait"] == {"n": 100, "p50": 50.5, "p95": 95.05, "p99": 99.01}
-    assert told["load"] == {"n": 3, "p50": 2.0, "p95": 2.0, "p99": None}
+    # And of loads, of which none is on record, nothing is known
+    assert told["load"] == {"n": 0, "p50": None, "p95": None, "p99": None}
+    assert (told["cold_starts"], told["memory"]) == (None, None)
     assert (told["run"]["n"], told["run"]["p50"]) == (101, 50.0)
     assert told["ended"] == {"succeeded": 100, "failed": 1, "canceled": 0, "expired": 0}
     assert told["errors"] == [{"code": "algorithm_error", "count": 1}]
@@ -317,6 +319,44 @@ async def test_statistics_tell_percentiles_with_their_number(
     assert (await operator.get("/v1/models/free/statistics", params={"scope": "all"})).json()["n"] == 101
     assert (await client.get("/v1/models/free/statistics", params={"scope": "all"})).status_code == 403
     assert (await client.get("/v1/models/nothing/statistics")).status_code == 404
+
+
+async def test_cold_starts_are_the_loads_that_workers_told_of(
+    client: httpx2.AsyncClient, stranger: httpx2.AsyncClient, behind: Backstage
+) -> None:
+    def load(number: int, age_s: float, load_s: float | None, memory_mb: float | None) -> dict[str, Any]:
+        known = {"model": "free", "version": str(number), "load_s": load_s, "memory_mb": memory_mb}
+        return {"id": str(UUID(int=number)), "age_s": age_s, **known}
+
+    # Given loads of now, of two hours and of nine days ago; some told twice, since an answer was lost
+    me = WorkerIdentity(id="w1", queue="default", host="here", device="cpu", slots=1)
+    worker = WorkerStore(behind.database, me)
+    await worker.loaded([load(1, 9 * 86400, 60, 1), load(2, 7200, 8, 100)])
+    newest = [load(3, 30, 2, 200.5), load(4, 20, 4, None), load(5, 10, None, None)]
+    await worker.loaded(newest[:1])
+    await worker.loaded(newest)
+
+    async def told(window_s: float) -> dict[str, Any]:
+        answer = await client.get("/v1/models/free/statistics", params={"window_s": window_s})
+        views.StatisticsView.model_validate(answer.json())
+        found: dict[str, Any] = answer.json()
+        return found
+
+    # Then each counts once, where it was measured with its seconds, and the last that knows tells the memory
+    hour, day = await told(3600), await told(86400)
+    assert (hour["cold_starts"], hour["load"]) == (3, {"n": 2, "p50": 3.0, "p95": 3.9, "p99": None})
+    assert (day["cold_starts"], day["load"]["n"], day["load"]["p50"]) == (4, 3, 4.0)
+    assert hour["memory"] == day["memory"] == 200_500_000
+    # And a model of which loads are on record had none in a minute without one
+    await behind.database.write("update model_loads set at = at - interval '10 min'")
+    quiet = await told(60)
+    assert (quiet["cold_starts"], quiet["load"]["p50"], quiet["memory"]) == (0, None, 200_500_000)
+    # And they are of the model, for whoever asks; of another nothing is known
+    everything = (await stranger.get("/v1/models/statistics")).json()["models"]
+    assert [(one["name"], one["cold_starts"]) for one in everything] == [("echo", None), ("free", 3)]
+    # And what no answer looks back at is gone
+    kept = await behind.database.read("select version from model_loads order by 1")
+    assert [row["version"] for row in kept] == ["2", "3", "4", "5"]
 
 
 async def test_the_command_lists_explains_and_repeats(

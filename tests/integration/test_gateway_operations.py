@@ -132,6 +132,44 @@ async def test_workers_tell_what_they_run_and_nothing_of_what_it_carries(
     assert [each["id"] for each in one["workers"]] == ["silent"]
 
 
+REPORT: dict[str, Any] = {
+    "devices": [
+        {
+            "device": "cuda0",
+            "kind": "cuda",
+            "name": "NVIDIA L4",
+            "utilisation": 0.82,
+            "memory_used": 19_542_048_768,
+            "memory_total": 24_152_899_584,
+        },
+        {"device": "cuda1", "kind": "cuda", "name": None, "utilisation": None, "memory_used": None},
+    ],
+    "models": [{"name": "free", "version": "1", "engines": 2, "load_s": 2.14, "memory": 184_500_000}],
+}
+
+
+async def test_workers_tell_of_their_devices_and_models_what_they_know(
+    operator: httpx2.AsyncClient, behind: Backstage
+) -> None:
+    one = worker(behind, "one")
+    await one.beat("ready", busy=0, report={"devices": [], "models": []})
+    await one.beat("ready", busy=0, report=REPORT)
+    await worker(behind, "two").beat("ready", busy=0)
+
+    answer = (await operator.get("/v1/workers")).json()
+
+    views.WorkersView.model_validate(answer)
+    told, silent = answer["workers"]
+    assert told["devices"][0] == REPORT["devices"][0]
+    assert told["devices"][1] == {**REPORT["devices"][1], "memory_total": None}
+    assert told["models"] == REPORT["models"]
+    # Nothing told is not known, and nothing held is empty
+    assert (silent["devices"], silent["models"]) == (None, None)
+    await one.beat("draining", busy=0, report={"devices": [], "models": []})
+    leaving = (await operator.get("/v1/workers")).json()["workers"][0]
+    assert (leaving["devices"], leaving["models"]) == ([], [])
+
+
 async def test_a_busy_worker_is_asked_to_drain_and_hears_of_it(
     operator: httpx2.AsyncClient, behind: Backstage
 ) -> None:

@@ -27,8 +27,9 @@ class MemoryBeats:
         self._table = table
         self._identity = identity
 
-    def beat(self, state: str, *, busy: int, claims: int = 0) -> bool:
+    def beat(self, state: str, *, busy: int, claims: int = 0, report: object = None) -> bool:
         assert busy >= 0
+        assert report is None
         self._table.claims[self._identity.id] = (self._identity.queue, claims)
         return False
 

@@ -24,6 +24,24 @@ def number(value: float | None) -> str:
     return MISSING if value is None else f"{value:.3g}"
 
 
+def percent(share: float | None) -> str:
+    """A share of 1, in hundredths."""
+    return MISSING if share is None else f"{share * 100:.3g} %"
+
+
+_BYTES = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def taken(used: float | None, total: float | None) -> str:
+    """Bytes used of so many, in one unit: `18.2/22.5 GiB`; a dash where neither is known."""
+    if used is None and total is None:
+        return MISSING
+    most = max(used or 0, total or 0)
+    step = min(len(_BYTES) - 1, max(0, int(most).bit_length() - 1) // 10)
+    shown = [MISSING if size is None else f"{size / 1024**step:.3g}" for size in (used, total)]
+    return f"{'/'.join(shown)} {_BYTES[step]}"
+
+
 def count(number: int | None, noun: str) -> str:
     """`1 message`, `2 messages`."""
     return f"{MISSING if number is None else number} {noun}{'' if number == 1 else 's'}"

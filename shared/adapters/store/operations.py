@@ -71,7 +71,7 @@ group by j.queue, c.window_s
 """
 
 WORKERS = """
-select w.id, w.queue, w.state, w.host, w.device, w.slots, w.busy, w.drain, w.started_at, w.since,
+select w.id, w.queue, w.state, w.host, w.device, w.slots, w.busy, w.drain, w.started_at, w.since, w.report,
        greatest(0, extract(epoch from clock_timestamp() - w.heartbeat_at))::float8 as heartbeat_s,
        coalesce(r.jobs, '[]') as jobs
 from workers w left join (
@@ -164,6 +164,7 @@ class PresentRow:
         since: When it entered its state.
         heartbeat_s: Last heard of so long ago, seconds.
         jobs: What it runs: ``id, model, model_version, attempt, fence, running_s, lease_s`` of each.
+        report: What it told of its devices and models with its last heartbeat; None: nothing.
     """
 
     id: str
@@ -178,6 +179,7 @@ class PresentRow:
     since: datetime
     heartbeat_s: float
     jobs: Sequence[Mapping[str, Any]]
+    report: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any
 from shared.adapters.store.pool import Database
 
 SAMPLE = 10_000
-"""Attempts looked at, the newest, of all models together."""
+"""Attempts, and loads, looked at, the newest, of all models together."""
 CODES = 10
 
 # An attempt that was cut short says nothing of how long the model takes.
@@ -19,8 +19,7 @@ with looked as materialized (
     where finished_at > clock_timestamp() - make_interval(secs => $1)
     order by finished_at desc limit {sample}
 ), lately as materialized (
-    select s.model, l.outcome, l.error ->> 'code' as code,
-           (l.timings ->> 'queue_s')::float8 as wait, (l.timings ->> 'load_s')::float8 as load,
+    select s.model, l.outcome, l.error ->> 'code' as code, (l.timings ->> 'queue_s')::float8 as wait,
            case when l.outcome not in ('worker_lost', 'released', 'canceled')
                 then extract(epoch from l.finished_at - l.started_at)::float8 end as run,
            (l.timings ->> 'batch_size')::float8 as batch
@@ -41,10 +40,8 @@ with looked as materialized (
           group by model, code) each
     where place <= {codes} group by model
 ), measured as (
-    select model, count(*)::int as n, count(wait)::int as waits, count(load)::int as loads,
-           count(run)::int as runs,
+    select model, count(*)::int as n, count(wait)::int as waits, count(run)::int as runs,
            percentile_cont(array[0.5, 0.95, 0.99]) within group (order by wait) as wait,
-           percentile_cont(array[0.5, 0.95, 0.99]) within group (order by load) as load,
            percentile_cont(array[0.5, 0.95, 0.99]) within group (order by run) as run,
            percentile_cont(0.5) within group (order by batch) as batch,
            count(*) filter (where outcome = 'succeeded')::int as succeeded,
@@ -57,6 +54,19 @@ select m.*, l.expired, f.errors, (select count(*) from looked)::int as looked,
 from measured m full join late l on l.model = m.model left join failed f on f.model = m.model
 """
 
+# As the workers told: most models are loaded before the first attempt that needs them.
+LOADS = """
+with looked as materialized (
+    select model, at, load_s, memory_mb, at > clock_timestamp() - make_interval(secs => $1) as lately
+    from model_loads where $2::text is null or model = $2
+    order by at desc limit {sample}
+)
+select model, count(*) filter (where lately)::int as loads, count(load_s) filter (where lately)::int as timed,
+       percentile_cont(array[0.5, 0.95, 0.99]) within group (order by load_s) filter (where lately) as load,
+       (array_agg(memory_mb order by at desc) filter (where memory_mb is not null))[1] as memory_mb
+from looked group by model
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
@@ -65,7 +75,6 @@ class Measured:
     Attributes:
         n: Attempts of it in the sample.
         wait: Seconds in the queue: how many say so, and their 50th, 95th and 99th percentile.
-        load: Of loading the model, where an attempt had to.
         run: Of the whole attempt.
         ended: Attempts by how they ended, and jobs that expired.
         errors: ``code`` and ``count`` of what failed, most first.
@@ -75,12 +84,26 @@ class Measured:
     name: str
     n: int
     wait: tuple[int, Sequence[float]]
-    load: tuple[int, Sequence[float]]
     run: tuple[int, Sequence[float]]
     batch: float | None
     ended: Mapping[str, int]
     errors: Sequence[Mapping[str, Any]]
     more: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loads:
+    """How one model was loaded, of which at least one load is on record.
+
+    Attributes:
+        n: Loads in the window.
+        load: Their seconds: how many say so, and their 50th, 95th and 99th percentile.
+        memory_mb: By its newest load on record that knows, 10^6 bytes.
+    """
+
+    n: int
+    load: tuple[int, Sequence[float]]
+    memory_mb: float | None
 
 
 class StatisticsStore:
@@ -101,6 +124,16 @@ class StatisticsStore:
         rows = await self._database.read(sql, window_s, tenant, model)
         return [_measured(dict(row)) for row in rows]
 
+    async def loads(self, model: str | None, window_s: float) -> dict[str, Loads]:
+        """By name every model, or this one, of which a load is on record, which it is for eight days."""
+        rows = await self._database.read(LOADS.format(sample=SAMPLE), window_s, model)
+        return {
+            row["model"]: Loads(
+                n=row["loads"], load=(row["timed"], row["load"] or ()), memory_mb=row["memory_mb"]
+            )
+            for row in rows
+        }
+
 
 def _measured(row: Mapping[str, Any]) -> Measured:
     ended = {name: row[name] or 0 for name in ("succeeded", "failed", "canceled", "expired")}
@@ -108,7 +141,6 @@ def _measured(row: Mapping[str, Any]) -> Measured:
         name=row["name"],
         n=row["n"] or 0,
         wait=(row["waits"] or 0, row["wait"] or ()),
-        load=(row["loads"] or 0, row["load"] or ()),
         run=(row["runs"] or 0, row["run"] or ()),
         batch=row["batch"],
         ended=ended,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 from shared.adapters.store.pool import Database
 from shared.tariff import Tariff
@@ -29,13 +30,14 @@ with off as (select set_config('synchronous_commit', 'off', true)), known as (
     on conflict do nothing
     returning per_hour
 )
-insert into workers as w (id, queue, state, host, device, slots, busy, claims, idle_since, gpus, per_hour)
+insert into workers as w (id, queue, state, host, device, slots, busy, claims, idle_since, gpus, per_hour,
+                          report)
 select $1, $2, $3, $4, $5, $6, $7::int, $8, case when $7::int = 0 then clock_timestamp() end, $10,
-       coalesce((select per_hour from grown), (select per_hour from opened), $9::numeric)
+       coalesce((select per_hour from grown), (select per_hour from opened), $9::numeric), $11::jsonb
 from off
 on conflict (id) do update set
     state = {said}, busy = excluded.busy, claims = excluded.claims,
-    gpus = excluded.gpus, per_hour = excluded.per_hour,
+    gpus = excluded.gpus, per_hour = excluded.per_hour, report = excluded.report,
     heartbeat_at = clock_timestamp(),
     since = case when w.state = {said} then w.since else clock_timestamp() end,
     idle_since = case when excluded.busy > 0 then null else coalesce(w.idle_since, clock_timestamp()) end
@@ -45,6 +47,19 @@ returning drain, per_hour
 # until it was heard, and no longer.
 SAID = "case when w.drain and excluded.state <> 'gone' then 'draining' else excluded.state end"
 BEAT = BEAT.format(said=SAID)
+
+# Whatever is told twice is there; whatever is older than any statistics look back goes.
+LOADED = """
+with off as (select set_config('synchronous_commit', 'off', true)), swept as (
+    delete from model_loads where at < clock_timestamp() - interval '8 days'
+)
+insert into model_loads (id, model, version, worker, at, load_s, memory_mb)
+select l.id, l.model, l.version, $1, clock_timestamp() - make_interval(secs => l.age_s), l.load_s, l.memory_mb
+from off, jsonb_to_recordset($2::jsonb) as l(
+    id uuid, model text, version text, age_s float8, load_s float8, memory_mb float8
+)
+on conflict (id) do nothing
+"""
 
 SWEEP = "delete from workers where heartbeat_at < clock_timestamp() - interval '1 day'"
 
@@ -81,22 +96,34 @@ class WorkerStore:
         self._identity = identity
         self._tariff = tariff or Tariff()
 
-    async def beat(self, state: WorkerState, *, busy: int, claims: int = 0) -> bool:
+    async def beat(
+        self, state: WorkerState, *, busy: int, claims: int = 0, report: Mapping[str, Any] | None = None
+    ) -> bool:
         """Tell that this worker lives.
 
         Args:
             state: What it does.
             busy: Jobs in hand.
             claims: Jobs claimed since its start.
+            report: Of its devices and models; None: it tells nothing of them.
 
         Returns:
             Whether it is asked to drain.
         """
         me = self._identity
-        values = (me.id, me.queue, state, me.host, me.device, me.slots, busy, claims, me.per_hour, me.gpus)
-        [row] = await self._database.write(BEAT, *values)
+        said = (state, me.host, me.device, me.slots, busy, claims, me.per_hour, me.gpus, report)
+        [row] = await self._database.write(BEAT, me.id, me.queue, *said)
         self._tariff.per_hour = row["per_hour"]
         return bool(row["drain"])
+
+    async def loaded(self, loads: Sequence[Mapping[str, Any]]) -> None:
+        """Write down which models its engines loaded.
+
+        Args:
+            loads: Of each `id`, `model`, `version`, `age_s` (so long ago), and as far as known `load_s` and
+                `memory_mb`.
+        """
+        await self._database.write(LOADED, self._identity.id, list(loads))
 
     async def sweep(self) -> None:
         """Forget workers that have been silent for a day."""

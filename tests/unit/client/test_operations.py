@@ -111,9 +111,19 @@ def test_workers_tell_their_jobs(target: FakeGateway, out: Callable[[], str]) ->
     assert "0198 cutout@1 for 12.4 s" in printed
     assert "quick-[1]" in printed
     assert "silent" in printed
+    [well, silent] = [line.split() for line in printed.splitlines()[1:]]
+    assert well[3:10] == ["1/2", "cuda0", "82.4", "%", "18.2/22.5", "GiB", "cutout@1"]
+    assert silent[3:7] == ["1/2", "cuda", "—", "here"]
 
     assert run(["workers", "--queue", "quick", "--json"]) == 0
     assert [worker["id"] for worker in json.loads(out())["workers"]] == ["quick-[1]"]
+
+
+def test_of_a_worker_that_told_nothing_nothing_is_shown(target: FakeGateway, out: Callable[[], str]) -> None:
+    target.desk.workers[:] = [{**WORKER, "devices": None, "models": None}]
+
+    assert run(["workers"]) == 0
+    assert out().splitlines()[1].split()[3:7] == ["1/2", "cuda", "—", "here"]
 
 
 def test_a_worker_is_asked_to_drain(target: FakeGateway, out: Callable[[], str]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
@@ -90,11 +92,16 @@ class FakeBeats:
     away: bool = False
     told: list[tuple[WorkerState, int]] = field(default_factory=list)
 
-    async def beat(self, state: WorkerState, *, busy: int, claims: int) -> bool:
+    async def beat(
+        self, state: WorkerState, *, busy: int, claims: int, report: Mapping[str, Any] | None
+    ) -> bool:
         if self.away:
             raise Unavailable("away")
         self.told.append((state, busy))
         return self.drain
+
+    async def loaded(self, loads: Sequence[Mapping[str, Any]]) -> None:
+        raise AssertionError(loads)
 
 
 async def test_a_heartbeat_tells_state_and_work_and_learns_of_the_drain() -> None:
