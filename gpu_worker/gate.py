@@ -72,6 +72,6 @@ class Gate:
         return False
 
     async def _left(self) -> None:
+        self._inside -= 1  # first: a cancellation may come while the lock is waited for
         async with self._changed:
-            self._inside -= 1
             self._changed.notify_all()

@@ -116,12 +116,28 @@ async def watched(name: str, work: Work) -> None:
     try:
         await work()
     except asyncio.CancelledError as stray:
-        if _current_task().cancelling():
+        if unwanted():
             raise
         raise RuntimeError(f"the side task {name!r} was canceled by nobody") from stray
     except Exception as failure:
         failure.add_note(f"in the side task {name!r}")
         raise
+
+
+def unwanted() -> bool:
+    """Whether somebody asked for the end of the present task."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def still_wanted() -> None:
+    """Raise the CancelledError that a call swallowed; the task would live on for ever, and its process too.
+
+    Before Python 3.12 `asyncio.wait_for`, which aiormq uses, loses a cancellation that arrives together with
+    the answer (python/cpython#86296); a task group that fails in just that moment tells of its failures only.
+    """
+    if unwanted():
+        raise asyncio.CancelledError
 
 
 def _current_task() -> asyncio.Task[Any]:

@@ -18,26 +18,12 @@ from aiormq.exceptions import AMQPError, ChannelInvalidStateError
 from yarl import URL
 
 from shared.errors import Misconfigured, Unavailable
+from shared.lifecycle import still_wanted, unwanted
 from shared.settings import RabbitMQ
 
 BROKEN = (AMQPError, ChannelInvalidStateError, OSError, RuntimeError, StopAsyncIteration, TimeoutError)
 """What a call on a connection that is gone, or going, may raise; StopAsyncIteration when the peer hangs up
 before its greeting is read."""
-
-
-def still_wanted() -> None:
-    """Raise the CancelledError that a driver's call swallowed.
-
-    Before Python 3.12 `asyncio.wait_for`, which aiormq uses, loses a cancellation that arrives together with
-    the answer (python/cpython#86296); the task would then live on for ever.
-    """
-    if _unwanted():
-        raise asyncio.CancelledError
-
-
-def _unwanted() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 @contextmanager
@@ -53,7 +39,7 @@ def translated() -> Iterator[None]:
     except (Misconfigured, Unavailable):
         raise
     except asyncio.CancelledError as rejected:
-        if _unwanted():
+        if unwanted():
             raise
         raise Unavailable("RabbitMQ: the connection ended during the call") from rejected
     except Exception as error:

@@ -22,7 +22,7 @@ from redis.exceptions import RedisError
 
 from shared.adapters.batching import Batcher
 from shared.adapters.listener import CONTROL, Listener, channel
-from shared.errors import Unavailable
+from shared.errors import OutcomeUnknown, Unavailable
 from shared.events import Event, encode
 from shared.settings import Redis
 
@@ -98,7 +98,10 @@ class Bus:
         Raises:
             Unavailable: Redis did not answer within `timeout_s`; it may or may not have been pushed.
         """
-        await self._announcements.add(_Announcement(tenant, event, result))
+        try:
+            await self._announcements.add(_Announcement(tenant, event, result))
+        except OutcomeUnknown as error:  # the same to whoever asked: the row tells everybody
+            raise Unavailable(str(error)) from error
 
     async def _announce(self, announcements: Sequence[_Announcement]) -> Sequence[None]:
         arguments: list[str | bytes | int] = [self._settings.result_ttl_s]

@@ -21,9 +21,10 @@ import structlog
 from aiormq.abc import AbstractChannel, ConsumerCallback, DeliveredMessage
 from pamqp.common import FieldTable
 
-from shared.adapters.amqp import BROKEN, close, connect, open_channel, still_wanted
+from shared.adapters.amqp import BROKEN, close, connect, open_channel
 from shared.adapters.topology import look_at, queue_name
 from shared.errors import Unavailable
+from shared.lifecycle import still_wanted
 from shared.settings import RabbitMQ
 
 log = structlog.get_logger()
@@ -92,6 +93,13 @@ class Consumer:
                 await delivery.channel.basic_ack(delivery.tag, wait=False)
         except BROKEN as error:
             log.info("ack.dropped", reason=type(error).__name__)
+            self._leave(delivery.channel)
+
+    def _leave(self, channel: AbstractChannel) -> None:
+        """Begin anew: the broker counts the message as in hand until its channel ends, and sends one less."""
+        if self._subscription is not None and self._subscription.channel is channel:
+            self._subscription.over = "an ack found no way to the broker"
+            self._changed.set()
 
     async def stop(self) -> list[Delivery]:
         """Take no further message; those in hand may still be settled.
@@ -203,6 +211,7 @@ class _Subscription:
         tags: Of its consumers.
         first: First slots that are asked for.
         all: Slots that are asked for.
+        over: Why they can't be gone on with; empty while they can.
     """
 
     channel: AbstractChannel
@@ -213,16 +222,16 @@ class _Subscription:
     tags: list[str] = field(default_factory=list)
     first: int = 0
     all: int = 0
-    canceled: bool = False
+    over: str = ""
 
     def canceled_by_broker(self, _: object) -> None:
         """The queue was deleted; the next session finds it again."""
-        self.canceled = True
+        self.over = "the broker canceled the consumer: its queue was deleted"
 
     def check(self) -> None:
-        """Raise Unavailable where the broker ended a consumer."""
-        if self.canceled:
-            raise Unavailable("the broker canceled the consumer: its queue was deleted")
+        """Raise Unavailable where these consumers are of no use any more."""
+        if self.over:
+            raise Unavailable(self.over)
 
     def counts(self, delivery: Delivery) -> bool:
         """Whether a message is part of what these consumers may hold."""

@@ -24,7 +24,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from shared.events import Event, decode
-from shared.lifecycle import watched
+from shared.lifecycle import still_wanted, watched
 from shared.settings import Redis
 
 log = structlog.get_logger()
@@ -94,6 +94,7 @@ class Listener:
         while True:
             # a task of its own: a group that fails leaves its parent counted as canceled (Python 3.11)
             failure = await asyncio.create_task(self._live(sink), name="listener")
+            still_wanted()
             self._channels.clear()
             wait_s = REBUILD_AFTER_S[0] if self._worked else min(2 * wait_s, longest_s)
             log.warning("bus.listener_lost", error=failure, again_in_s=round(wait_s, 3))

@@ -375,6 +375,28 @@ async def test_a_consumer_whose_heartbeats_fail_comes_back(settings: RabbitMQ, p
         await consumer.settle(delivery)
 
 
+async def test_a_slot_whose_ack_found_no_way_to_the_broker_is_filled_again(
+    settings: RabbitMQ, publisher: Publisher
+) -> None:
+    """The broker counts the message as in hand: a worker of one slot would look well, and idle."""
+    await publisher.declare(["choked"])
+    await _publish(publisher, "choked")
+    async with consuming(settings, "choked") as consumer:
+        delivery, first = await take(consumer)
+        # Given an ack that meets a full queue of frames, on a connection that lives on
+        full: asyncio.Queue[object] = asyncio.Queue(1)
+        full.put_nowait(None)
+        delivery.channel.write_queue, free = full, delivery.channel.write_queue  # type: ignore[attr-defined]
+        await consumer.settle(delivery)
+        delivery.channel.write_queue = free  # type: ignore[attr-defined]
+        # Then its message comes again, and the row says that it is done
+        again, second = await take(consumer)
+        assert second == first
+        await consumer.settle(again)
+        await _publish(publisher, "choked")
+        await consumer.settle((await take(consumer))[0])
+
+
 async def _step_down_until_lost(consumer: Consumer) -> None:
     """So that the consumer has a call on its way when its connection ends."""
     consumer.step_down()

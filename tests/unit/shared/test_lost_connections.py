@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
+from uuid import UUID
 
 import asyncpg
 import pytest
 from aiormq.exceptions import AMQPConnectionError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from uuid_utils.compat import uuid7
 
 from shared.adapters import broker
+from shared.adapters.bus import Bus, open_bus
+from shared.adapters.listener import Listener
 from shared.adapters.store.pool import Database
 from shared.errors import Unavailable
-from shared.settings import RabbitMQ
+from shared.events import Event, EventType
+from shared.settings import RabbitMQ, Redis
 
 pytestmark = pytest.mark.anyio
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 
 class SlowToTakeBack:
@@ -72,3 +84,49 @@ async def test_a_broker_lost_between_greeting_and_channel_is_away(
         with pytest.raises(Unavailable):
             await publisher.ping()
     assert connection.closed
+
+
+class Deaf:
+    """A sink that minds nothing."""
+
+    def lost(self) -> None: ...
+
+    def confirmed(self, tenant: str) -> None: ...
+
+    def received(self, tenant: str, event: Event) -> None: ...
+
+    def nudged(self, job_id: UUID) -> None: ...
+
+
+async def test_a_listener_that_is_ended_as_its_redis_goes_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error hides the cancellation; a process that stops with its Redis would wait for it for ever."""
+
+    @asynccontextmanager
+    async def fails_at_the_end(_: Listener) -> AsyncIterator[Any]:
+        read = asyncio.Event()
+        began.set()
+        try:
+            yield SimpleNamespace(get_message=lambda **_: read.wait(), ping=read.wait)
+        finally:
+            raise RedisConnectionError("gone")
+
+    began = asyncio.Event()
+    monkeypatch.setattr(Listener, "_connection", fails_at_the_end)
+    running = asyncio.create_task(Listener(Redis()).run(Deaf()))
+    await began.wait()
+    await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait({running}, timeout=10)
+    assert running.cancelled()
+
+
+async def test_an_announcement_that_nobody_ended_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever announces minds nothing else: a relay would end its process over it."""
+
+    async def canceled(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(Bus, "_announce", canceled)
+    async with open_bus(Redis()) as bus:
+        with pytest.raises(Unavailable):
+            await bus.announce("acme", Event(seq=1, job_id=uuid7(), type=EventType.QUEUED, at=NOW, data={}))
