@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
+from shared.adapters.store import pauses
 from shared.adapters.store.claims import ClaimStore, Refusal
 from shared.adapters.store.fleet import FleetStore
 from shared.adapters.store.pauses import PauseStore
@@ -114,6 +115,32 @@ async def test_a_row_that_is_being_changed_as_its_queue_goes_on_is_not_passed_ov
     await other.close()
     await letting_go
     assert await house.due("held-locked") == [job]
+
+
+async def test_what_was_sent_while_its_queue_goes_on_is_not_sent_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With more rows than a batch takes, a relay as fast as that would keep it at them for ever."""
+    monkeypatch.setattr(pauses, "BATCH", 2)
+    jobs = [await house.waits("held-many") for _ in range(4)]
+    await house.pauses.hold("held-many", by="ops/laptop")
+    assert await house.due("held-many") == []
+    write = house.database.write
+    released = 0
+
+    async def sent_at_once(sql: str, *values: object) -> list[asyncpg.Record]:
+        nonlocal released
+        rows = await write(sql, *values)
+        if sql == pauses.RELEASE:
+            released += len(rows)
+            assert released <= len(jobs), "again"
+            await write("update jobs set publish_due = null, published_at = clock_timestamp()")
+        return rows
+
+    monkeypatch.setattr(house.database, "write", sent_at_once)
+    async with asyncio.timeout(30):
+        await house.pauses.let_go("held-many", by="ops/laptop")
+    assert released == len(jobs)
 
 
 async def test_a_held_queue_asks_for_no_worker(house: House) -> None:

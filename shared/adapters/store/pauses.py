@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from shared.adapters.store.pool import Database
 
@@ -16,18 +17,21 @@ on conflict (queue) do update set
 returning paused, changed_by, changed_at
 """
 
-# What waited meanwhile has no message any more. In batches: any number may wait. A row that is locked is
-# waited for: nobody would look at it again soon.
+# What waited meanwhile has no message any more. In batches: any number may wait; each begins behind the last
+# one, or what the relay has sent since then would be sent again. A row that is locked is waited for: nobody
+# would look at it again soon.
 RELEASE = """
 with held as (
     select id from jobs
     where state = 'queued' and queue = $1 and (publish_due is null or publish_due > clock_timestamp())
+      and id > $3
     order by id limit $2 for update
 )
 update jobs j set publish_due = clock_timestamp(), publish_tries = 0 from held where j.id = held.id
 returning j.id
 """
 BATCH = 5000
+FIRST = UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +78,9 @@ class PauseStore:
             OutcomeUnknown: The answer was lost; asking again is safe.
         """
         pause = await self._set(queue, by, paused=False)
-        while len(await self._database.write(RELEASE, queue, BATCH)) == BATCH:
-            pass
+        last = FIRST
+        while len(rows := await self._database.write(RELEASE, queue, BATCH, last)) == BATCH:
+            last = max(row["id"] for row in rows)
         return pause
 
     async def _set(self, queue: str, by: str, *, paused: bool) -> Pause:
