@@ -172,9 +172,9 @@ class Relay:
         """
         self._due.clear()
         due = await self._rows.take_due(refused=self._publisher.refused)
-        if due:  # there may be more
-            self._due.set()
         sent = await asyncio.gather(*(self._publish(row) for row in due))
+        if any(sent):  # there may be more; while the broker takes none, one batch a tick is enough to know
+            self._due.set()
         kept = [(row.id, row.publish_due) for row, gone in zip(due, sent, strict=True) if not gone]
         if kept:
             await self._rows.put_back(kept)

@@ -185,6 +185,23 @@ async def test_what_is_due_is_published_in_one_go_however_much_it_is(monkeypatch
         running.cancel()
 
 
+async def test_a_broker_that_is_away_is_tried_with_one_batch_a_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that is due, taken and put back without a rest, would load PostgreSQL and fill the log."""
+    monkeypatch.setattr("gateway.relay.TICK_S", 3600)
+    house = House()
+    house.publisher.away = True
+    house.rows.due = [FakeDue(uuid7()) for _ in range(5 * BATCH)]
+
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(house.relay.run())
+        while not house.rows.put:
+            await asyncio.sleep(0)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        running.cancel()
+    assert len(house.rows.put) == BATCH
+
+
 async def test_a_duty_that_is_canceled_by_nobody_ends_the_relay(monkeypatch: pytest.MonkeyPatch) -> None:
     """A relay that goes on with three of its four duties loses jobs while everything looks well."""
     house = House()
