@@ -99,7 +99,10 @@ KINDS: Mapping[str, Kind] = {
             "bulk_started", 409, "The action was started before", "It is no draft: look at it, or abort it."
         ),
         Kind(
-            "bulk_ended", 409, "The action has ended", "It is done or was aborted, and takes no further step."
+            "bulk_ended",
+            409,
+            "The action has ended",
+            "It is done, has failed or was aborted, and takes no further step.",
         ),
         Kind(
             "limits_crossed",

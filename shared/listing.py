@@ -212,10 +212,11 @@ class BulkAction:
         action: ``retry``, ``cancel`` or ``prioritise``.
         filter: As it was said.
         count: Jobs.
-        state: ``draft``, ``running``, ``done`` or ``aborted``.
+        state: ``draft``, ``running``, ``done``, ``aborted`` or ``failed``.
         step: The part that comes next.
         skipped: Jobs that had changed meanwhile.
         failed: Jobs for which it was refused.
+        error: What it failed by, where it is ``failed``.
     """
 
     id: UUID
@@ -233,6 +234,7 @@ class BulkAction:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    error: str | None
 
 
 @dataclass(frozen=True, slots=True)

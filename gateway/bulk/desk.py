@@ -150,6 +150,7 @@ def document(action: BulkAction) -> dict[str, Any]:
         "created_at": timestamp(action.created_at),
         "started_at": _moment(action.started_at),
         "finished_at": _moment(action.finished_at),
+        "error": action.error,
     }
 
 

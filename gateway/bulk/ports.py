@@ -77,6 +77,9 @@ class Steps(Protocol):
     async def settle(self, holder: str, step: Any, tally: Tally) -> BulkAction | None:
         """Count it; None where it is not this holder's any more."""
 
+    async def fail(self, holder: str, step: Any, error: str) -> BulkAction | None:
+        """End its action by an error; None where it is not this holder's any more."""
+
     async def let_go(self, holder: str, step: Any) -> None:
         """Another may try it."""
 

@@ -1,7 +1,8 @@
 """Executes actions on many jobs, a bounded step at a time. Every gateway runs one; a step is one gateway's.
 
 A step that was cut short is repeated, by this gateway or another: a retry has an Idempotency-Key of its own
-for each job, and whoever asks twice for an end or a priority asks for the same.
+for each job, and whoever asks twice for an end or a priority asks for the same. A step that meets an error
+that nobody foresaw ends its action, and no gateway.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ LOOK_S = 2.0
 AT_ONCE = 8
 """Jobs in hand: most connections to PostgreSQL are the requests'."""
 AWAY = (Unavailable, OutcomeUnknown)
+MAX_WORDS = 500
 
 
 class BulkRunner:
@@ -81,8 +83,23 @@ class BulkRunner:
         except AWAY:
             await self._steps.let_go(self._holder, step)
             raise
-        await self._settle(step, tally)
+        except Exception as error:  # noqa: BLE001  it would end every gateway that repeats the step, in turn
+            await self._fail(step, error)
+        else:
+            await self._settle(step, tally)
         return True
+
+    async def _fail(self, step: Step, error: Exception) -> None:
+        """End the action by an error that nobody foresaw; its words may say anything; operators read them."""
+        kind = type(error).__name__
+        log.error("bulk.failed", bulk_id=str(step.id), step=step.step, exc_info=error)
+        met = f"step {step.step} met an unforeseen error: {kind}"
+        ended = await self._steps.fail(self._holder, step, met)
+        if ended is not None:
+            detail = {"step": step.step, "error": f"{kind}: {error}"[:MAX_WORDS]}
+            await self._audit.record(
+                step.created_by, "bulk.fail", str(step.id), count=ended.done, detail=detail
+            )
 
     async def _settle(self, step: Step, tally: Tally) -> None:
         counted = await self._steps.settle(self._holder, step, tally)
@@ -146,6 +163,8 @@ class BulkRunner:
 
         told = await asyncio.gather(*(one(work) for work in works), return_exceptions=True)
         for each in told:
+            if isinstance(each, asyncio.CancelledError):
+                raise OutcomeUnknown("it was canceled by nobody") from each
             if isinstance(each, BaseException):
                 raise each
         return [str(each) for each in told]

@@ -200,7 +200,7 @@ class BulkView(_View):
     filter: dict[str, Any] = Field(description="As it was said, with the states that are meant")
     priority: int | None
     count: int = Field(description="Jobs, settled when it was made")
-    state: Literal["draft", "running", "done", "aborted"]
+    state: Literal["draft", "running", "done", "aborted", "failed"]
     done: int
     skipped: int = Field(description="Had changed meanwhile: had ended, had started")
     failed: int = Field(description="Were refused: their model is not offered any more, say")
@@ -211,6 +211,7 @@ class BulkView(_View):
     created_at: AwareDatetime
     started_at: AwareDatetime | None
     finished_at: AwareDatetime | None
+    error: str | None = Field(description="Why it is `failed`; the gateway's log says more")
 
 
 class BulkPageView(_View):

@@ -40,6 +40,7 @@ _BULK: dict[str, Any] = {
     "created_at": "2026-11-22T09:30:00.000Z",
     "started_at": None,
     "finished_at": None,
+    "error": None,
 }
 _RUNNING = {**_BULK, "state": "running", "started_at": "2026-11-22T09:30:07.000Z"}
 _ABORTED = {**_RUNNING, "state": "aborted", "done": 200, "finished_at": "2026-11-22T09:30:09.000Z"}

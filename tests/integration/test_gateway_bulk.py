@@ -76,7 +76,7 @@ async def ended(client: httpx2.AsyncClient, bulk_id: str) -> dict[str, Any]:
     async with asyncio.timeout(60):
         while True:
             found: dict[str, Any] = (await client.get(f"/v1/bulk/{bulk_id}")).json()
-            if found["state"] in {"done", "aborted"}:
+            if found["state"] in {"done", "aborted", "failed"}:
                 return found
             await asyncio.sleep(0.05)
 
@@ -207,6 +207,43 @@ async def test_an_action_survives_its_gateway_and_is_done_once_by_two(
     assert (done["done"], done["skipped"], done["failed"]) == (300, 0, 0)
     rows = await behind.database.read(SUCCESSORS)
     assert dict(rows[0]) == {"n": 300, "of": 300}
+
+
+RAISE = """
+create function unforeseen() returns trigger language plpgsql as
+$$ begin raise exception 'nobody knew'; end $$
+"""
+ON_RETRY = """
+create trigger unforeseen before insert on specs for each row when (new.retry_of is not null)
+execute function unforeseen()
+"""
+
+
+async def test_a_step_that_meets_what_nobody_foresaw_ends_its_action_and_no_gateway(
+    client: httpx2.AsyncClient, operator: httpx2.AsyncClient, behind: Backstage, gateway: GatewayProcess
+) -> None:
+    """Each gateway that repeated it would have died of it."""
+    await failed(client, behind)
+    waiting = (await submit(client))["id"]
+    bad = await drafted(client, "retry", state=["failed"])
+    good = await drafted(client, "prioritise", ids=[waiting], priority=9)
+    for statement in (RAISE, ON_RETRY):
+        await behind.database.write(statement)
+    try:
+        for made in (bad, good):
+            await client.post(f"/v1/bulk/{made['id']}/start")
+        ends = [await ended(client, made["id"]) for made in (bad, good)]
+    finally:
+        await behind.database.write("drop function unforeseen cascade")
+    assert [(end["state"], end["done"]) for end in ends] == [("failed", 0), ("done", 1)]
+    assert ends[0]["error"] == "step 0 met an unforeseen error: RaiseError"
+    assert gateway.process.poll() is None
+    # And only operators read its words
+    told = (await operator.get("/v1/audit", params={"action": "bulk.fail"})).json()["entries"]
+    said = [(each["target"], each["detail"]["error"]) for each in told]
+    assert said == [(bad["id"], "RaiseError: nobody knew")]
+    refused = await client.post(f"/v1/bulk/{bad['id']}/abort")
+    assert (refused.status_code, refused.json()["code"]) == (409, "bulk_ended")
 
 
 async def test_drafts_that_nobody_begins_and_ids_of_what_has_ended_are_let_go(

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
 from shared.adapters.store.attempts import AttemptStore
+from shared.adapters.store.bulk import BulkStore
 from shared.adapters.store.cancels import CancelStore
 from shared.adapters.store.claims import ClaimStore, Refusal
 from shared.adapters.store.keys import KeyStore
@@ -610,3 +611,25 @@ async def test_aging_promotes_the_oldest_and_keeps_pace_with_claims(store: Store
     assert [priorities[job.id] for job in low] == [10, 10, 0]
     assert priorities[patient.id] == 5
     assert await _due(store) == {low[0].id, low[1].id}
+
+
+async def test_who_is_put_back_by_hand_ages_anew_from_that_moment(store: Store) -> None:
+    # Given a job that was promoted, and then put back by an operator
+    worker = WorkerStore(
+        store.database, WorkerIdentity(id="w1", queue="images", host="h", device="cpu", slots=1)
+    )
+    await worker.beat("ready", busy=0, claims=100)
+    job = await _published(store, age_s=4000, priority=0)
+
+    async def promote() -> dict[str, int]:
+        return await store.redelivery.promote(high_s=120, normal_s=600, low_s=3600)
+
+    assert await promote() == {}
+    await worker.beat("ready", busy=0, claims=200)
+    assert await promote() == {"images": 1}
+    assert await BulkStore(store.database).prioritise([job.id], 0) == 1
+    # Then it is not raised at once, against the operator's will
+    assert await promote() == {}
+    # But once it has waited for as long again
+    await store.database.write("update jobs set prioritised_at = prioritised_at - interval '2 hours'")
+    assert await promote() == {"images": 1}

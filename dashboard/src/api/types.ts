@@ -346,13 +346,14 @@ export interface Bulk {
   filter: BulkFilter;
   priority: number | null;
   count: number;
-  state: "draft" | "running" | "done" | "aborted";
+  state: "draft" | "running" | "done" | "aborted" | "failed";
   done: number;
   skipped: number;
   failed: number;
   confirm_needed: boolean;
   confirm_word: string | null;
   consequence: string;
+  error: string | null;
   created_by: string;
   created_at: Moment;
 }

@@ -47,7 +47,7 @@ async function attempt(step: () => Promise<Bulk>): Promise<Bulk | null> {
 
 function watch(bulk: Bulk): void {
   keep(bulk);
-  const over = bulk.state === "done" || bulk.state === "aborted";
+  const over = bulk.state !== "draft" && bulk.state !== "running";
   setTimeout(() => (over ? drop(bulk.id) : void readBulk(bulk.id).then(watch, () => watch(bulk))), over ? KEPT_MS : POLL_MS);
 }
 
@@ -72,7 +72,7 @@ function One({ bulk }: { bulk: Bulk }): JSX.Element {
   return (
     <div class="one" role="status">
       <span>
-        {words} <span class="muted">{bulk.state}</span>
+        {words} <span class="muted">{bulk.error ?? bulk.state}</span>
       </span>
       <progress max={bulk.count || 1} value={past} aria-label={words} />
       {bulk.state === "running" ? (

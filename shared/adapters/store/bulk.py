@@ -21,7 +21,7 @@ MAX_JOBS = 50_000
 MAX_LOOK = 100_000
 
 COLUMNS = """id, tenant, action, filter, priority, count, state, step, done, skipped, failed, created_by,
-created_at, started_at, finished_at"""
+created_at, started_at, finished_at, error"""
 
 CREATE = """
 with looked as (
@@ -51,7 +51,7 @@ with stale as (
     order by id limit $4 for update skip locked
 ), spent as (
     select id from bulk_actions
-    where tenant = $1 and state in ('done', 'aborted')
+    where tenant = $1 and state in ('done', 'aborted', 'failed')
       and finished_at < clock_timestamp() - make_interval(secs => $3)
     order by id desc limit $4
 ), parts as (
@@ -107,13 +107,18 @@ where b.id = $1 and b.held_by = $2 and b.step = $3::int and b.state in ('running
 returning {COLUMNS}
 """  # noqa: S608  idem
 
+FAIL = f"""
+update bulk_actions set state = 'failed', error = $4, held_until = null, finished_at = clock_timestamp()
+where id = $1 and held_by = $2 and step = $3::int and state = 'running' returning {COLUMNS}
+"""  # noqa: S608  idem
+
 LET_GO = "update bulk_actions set held_until = null where id = $1 and held_by = $2"
 
 PRIORITISE = """
 with wanted as (
     select id from jobs where id = any($1::uuid[]) and state in ('waiting', 'queued') order by id for update
 )
-update jobs j set priority = $2, publish_tries = 0,
+update jobs j set priority = $2, publish_tries = 0, promoted = false, prioritised_at = clock_timestamp(),
     publish_due = case when j.state = 'queued' then clock_timestamp() end
 from wanted where j.id = wanted.id returning j.id
 """
@@ -207,12 +212,19 @@ class BulkStore:
         counts = (tally.done, tally.skipped, tally.failed)
         return _first(await self._database.write(SETTLE, step.id, holder, step.step, *counts))
 
+    async def fail(self, holder: str, step: Step, error: str) -> BulkAction | None:
+        """End an action by what a step met; None where it is not this process's to end."""
+        return _first(await self._database.write(FAIL, step.id, holder, step.step, error))
+
     async def let_go(self, holder: str, step: Step) -> None:
         """Another may try the step at once."""
         await self._database.write(LET_GO, step.id, holder)
 
     async def prioritise(self, ids: Sequence[UUID], priority: int) -> int:
-        """Give jobs that wait another priority, and have them published with it; how many these were."""
+        """Give jobs that wait another priority, and have them published with it; how many these were.
+
+        They age anew from here on, also those that were promoted before.
+        """
         return len(await self._database.write(PRIORITISE, list(ids), priority))
 
     async def owners(self, ids: Sequence[UUID]) -> dict[UUID, str]:

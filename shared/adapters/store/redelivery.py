@@ -59,7 +59,7 @@ with budget as (
     select j.id, j.queue, row_number() over (partition by j.queue order by j.queued_at, j.id) as place
     from jobs j
     where j.state = 'queued' and not j.promoted and j.priority < 10
-      and j.queued_at < clock_timestamp() - make_interval(secs =>
+      and greatest(j.queued_at, j.prioritised_at) < clock_timestamp() - make_interval(secs =>
           case when j.priority >= 8 then $1::float8 when j.priority >= 4 then $2::float8 else $3::float8 end)
 ), chosen as (
     select j.id from jobs j join candidates c using (id) join budget b on b.queue = c.queue
