@@ -76,6 +76,7 @@ class Gauges:
         queues: The catalog's queues, as of now.
         pauses: Those that somebody holds.
         bounds: After which wait a job is raised.
+        seen: Is told of the live jobs at each look that succeeds.
     """
 
     def __init__(
@@ -85,11 +86,14 @@ class Gauges:
         queues: Callable[[], Iterable[str]],
         pauses: Pauses,
         bounds: Gateway,
+        *,
+        seen: Callable[[Sequence[Load]], None] = lambda _: None,
     ) -> None:
         self._rows = rows
         self._pauses = pauses
         self._broker = broker
         self._queues = queues
+        self._seen = seen
         self._known: set[str] = set()
         by_class = {"high": bounds.aging_high_s, "normal": bounds.aging_normal_s, "low": bounds.aging_low_s}
         for name, bound_s in by_class.items():
@@ -122,6 +126,7 @@ class Gauges:
             log.debug("gauges.unknown", reason=str(error))
             _show(dict.fromkeys(self._series(), math.nan), dict.fromkeys(self._lines(), math.nan))
             return
+        self._seen(loads)
         self._known.update(load.queue for load in loads)
         jobs, oldest = dict.fromkeys(self._series(), 0.0), dict.fromkeys(self._lines(), 0.0)
         for load in loads:

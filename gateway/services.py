@@ -24,6 +24,7 @@ from gateway.operations.accounts import Accounts
 from gateway.operations.desk import Desk
 from gateway.operations.keyring import Keyring
 from gateway.overview.board import Board
+from gateway.overview.history import History
 from gateway.ports import Holder, Models, Objects
 from gateway.refusals import Forbidden
 from gateway.retry import Retrier
@@ -62,6 +63,7 @@ class Services:
     accounts: Accounts
     bulk: BulkDesk
     statistics: Statistics
+    history: History
 
 
 def _services(request: Request) -> Services:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -39,6 +40,8 @@ from gateway.operations.desk import Desk
 from gateway.operations.keyring import Keyring
 from gateway.origins import Origins
 from gateway.overview.board import Around, Board
+from gateway.overview.depths import Depths
+from gateway.overview.history import History
 from gateway.queues import Queues
 from gateway.redelivery import Redelivery
 from gateway.relay import Relay
@@ -57,6 +60,7 @@ from shared.adapters.store.bulk import BulkStore
 from shared.adapters.store.cancels import CancelStore
 from shared.adapters.store.evidence import EvidenceStore
 from shared.adapters.store.failures import FailureStore
+from shared.adapters.store.history import HistoryStore
 from shared.adapters.store.keys import KeyStore
 from shared.adapters.store.listing import ListingStore
 from shared.adapters.store.live import LiveStore
@@ -123,7 +127,7 @@ async def serve(settings: GatewaySettings, lifecycle: Lifecycle) -> None:
         lifecycle.spawn("bulk", _bulk(opened, services).run)
         lifecycle.spawn("live", services.hub.run)
         lifecycle.spawn("accounts", services.accounts.run)
-        lifecycle.spawn("gauges", _gauges(settings.gateway, opened, queues).run)
+        lifecycle.spawn("gauges", _gauges(settings.gateway, opened, queues, services).run)
         await _serve_admin(settings.gateway, lifecycle, opened)
         await Doorkeeper(settings.gateway.host, KeyStore(opened.database)).admitted(lifecycle.draining)
         await _serve_public(settings.gateway, lifecycle, services)
@@ -204,6 +208,7 @@ def _assemble(
         accounts=Accounts(UsageStore(opened.database), settings.cost.currency),
         bulk=BulkDesk(BulkStore(opened.database), audit),
         statistics=Statistics(catalog, StatisticsStore(opened.database)),
+        history=History(HistoryStore(opened.database), Depths(time.time)),
     )
 
 
@@ -238,9 +243,10 @@ def _bulk(opened: _Opened, services: Services) -> BulkRunner:
     return BulkRunner(steps, services.retrier, services.canceler, services.audit, services.bulk.begun)
 
 
-def _gauges(settings: Gateway, opened: _Opened, queues: Queues) -> Gauges:
+def _gauges(settings: Gateway, opened: _Opened, queues: Queues, services: Services) -> Gauges:
     rows, pauses = OperationsStore(opened.database), PauseStore(opened.database)
-    return Gauges(rows, opened.publisher, lambda: queues.names, pauses, settings)
+    seen = services.history.depths.note
+    return Gauges(rows, opened.publisher, lambda: queues.names, pauses, settings, seen=seen)
 
 
 async def _serve_admin(settings: Gateway, lifecycle: Lifecycle, opened: _Opened) -> None:

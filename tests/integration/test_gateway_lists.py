@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from gateway import views as job_views
 from gateway.client.cli.app import run
 from gateway.lists import views
+from gateway.routes.history import HistoryView
+from shared.adapters.store.history import HISTORY, LOOK, HistoryStore
 from shared.adapters.store.workers import WorkerIdentity, WorkerStore
 from shared.jobs import Ending, Evidence, State
 from tests.gateway_process import Backstage, GatewayProcess, api, submit
@@ -25,7 +27,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.stack]
 TRACEBACK = 'Traceback\n  File "/srv/free.py", line 3, in run\nValueError: no face\n'
 PATHS = [
     *("jobs", "jobs/counts", "failures", "failures/x", "models/statistics", "models/free/statistics"),
-    *("bulk", "audit"),
+    *("bulk", "audit", "history"),
 ]
 PARAMETERS = [
     *("state", "model", "queue", "worker", "error", "fingerprint", "age", "created_after", "scope", "id"),
@@ -357,6 +359,66 @@ async def test_cold_starts_are_the_loads_that_workers_told_of(
     # And what no answer looks back at is gone
     kept = await behind.database.read("select version from model_loads order by 1")
     assert [row["version"] for row in kept] == ["2", "3", "4", "5"]
+
+
+async def test_history_tells_each_step_by_itself(
+    client: httpx2.AsyncClient, operator: httpx2.AsyncClient, stranger: httpx2.AsyncClient, behind: Backstage
+) -> None:
+    # Given a failed job, a hundred attempts that ended now, one of five minutes ago, and an expired job
+    await failed(client, behind)
+    await behind.database.write(
+        "insert into attempts (job_id, fence, attempt, worker, outcome, started_at, finished_at, log,"
+        " timings) select job_id, 100 + i, 1, 'w', 'succeeded', now() - make_interval(secs => i), now(), '',"
+        " jsonb_build_object('queue_s', i) from attempts, generate_series(1, 100) i"
+    )
+    await behind.database.write(
+        "insert into attempts (job_id, fence, attempt, worker, outcome, started_at, finished_at, log,"
+        " timings) select job_id, 500, 1, 'w', 'canceled', now() - interval '310s', now() - interval '300s',"
+        " '', '{\"queue_s\": 7}' from attempts limit 1"
+    )
+    await behind.database.write("update failures set state = 'expired'")
+
+    window = {"window_s": 3660}  # that nobody else asks for: answers are kept for some seconds
+    answer = await client.get("/v1/history", params=window)
+    HistoryView.model_validate(answer.json())
+    told = answer.json()
+    # Then the newest steps have what ended now (a minute may have begun in between), and there are no others
+    assert (told["step_s"], len(told["n"]), sum(told["n"]), sum(told["n"][-2:])) == (61.0, 60, 102, 101)
+    assert {name: sum(counts) for name, counts in told["ended"].items()} == {
+        "succeeded": 100,
+        "failed": 1,
+        "canceled": 1,
+        "expired": 1,
+    }
+    assert 50.5 in told["wait"]["p50"][-2:]
+    assert 99.01 in told["wait"]["p99"][-2:]
+    assert 7.0 in told["wait"]["p95"][-7:-4]
+    assert told["run"]["p95"].count(None) >= 58
+    assert (told["backlog"], any(told["more"])) == (None, False)
+    # And the same of one model, of nothing for a stranger, and of all for an operator, with the backlog
+    assert (await client.get("/v1/history", params={**window, "model": "free"})).json()["n"] == told["n"]
+    assert sum((await client.get("/v1/history", params={"model": "echo"})).json()["n"]) == 0
+    assert sum((await stranger.get("/v1/history")).json()["n"]) == 0
+    everybody = (await operator.get("/v1/history", params={"scope": "all"})).json()
+    assert (sum(everybody["n"]), len(everybody["backlog"]["seen"])) == (102, 60)
+    assert (await client.get("/v1/history", params={"scope": "all"})).status_code == 403
+
+
+async def test_a_step_of_many_is_looked_at_in_part_and_by_its_index(
+    client: httpx2.AsyncClient, behind: Backstage
+) -> None:
+    await failed(client, behind)
+    await behind.database.write(
+        "insert into attempts (job_id, fence, attempt, worker, outcome, started_at, finished_at, log,"
+        " timings) select job_id, 100 + i, 1, 'w', 'succeeded', now() - interval '4 s', now(), '', '{}'"
+        " from attempts, generate_series(1, 3000) i"
+    )
+    await behind.database.write("analyze attempts")
+    steps = await HistoryStore(behind.database).steps(None, None, step_s=60.0, count=60)
+    assert (max(step.n for step in steps), [step.more for step in steps].count(True)) == (LOOK, 1)
+    [[plan]] = await behind.database.read("explain (format json) " + HISTORY.format(mine=""), 60.0, 60, LOOK)
+    assert "attempts_lately" in str(plan)
+    assert "Seq Scan" not in str(plan)
 
 
 async def test_the_command_lists_explains_and_repeats(

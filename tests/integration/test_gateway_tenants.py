@@ -133,6 +133,8 @@ PROBES = [
     Probe("GET", "/v1/models/statistics", 403, 200, more="?scope=all"),
     Probe("GET", "/v1/models/{model}/statistics", 200, 200),
     Probe("GET", "/v1/models/{model}/statistics", 403, 200, more="?scope=all"),
+    Probe("GET", "/v1/history", 200, 200),
+    Probe("GET", "/v1/history", 403, 200, more="?scope=all&model=free"),
     Probe("GET", "/v1/admin/keys", 403, 200),
     Probe("POST", "/v1/admin/keys", 403, 201, lambda _: {"name": "more", "tenant": OWNER}),
     Probe("DELETE", "/v1/admin/keys/{key_id}", 403, 200),

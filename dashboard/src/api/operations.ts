@@ -1,11 +1,14 @@
 /** Calls for operators: queues, workers, the scaler, keys, settings. */
 
 import { call } from "./client.ts";
-import type { ApiKey, DecisionsPage, FleetRow, Overview, QueueRow, Role, Settings, WorkerRow } from "./types.ts";
+import type { ApiKey, DecisionsPage, FleetRow, History, Overview, QueueRow, Role, Settings, WorkerRow } from "./types.ts";
 
 const named = (kind: string, name: string): string => `v1/${kind}/${encodeURIComponent(name)}`;
 
 export const readOverview = (signal?: AbortSignal): Promise<Overview> => call("v1/overview", { signal });
+
+export const readHistory = (query: { window_s: number; model: string | null; scope: string | null }, signal?: AbortSignal): Promise<History> =>
+  call("v1/history", { query, signal });
 
 export async function listQueues(signal?: AbortSignal): Promise<QueueRow[]> {
   return (await call<{ queues: QueueRow[] }>("v1/queues", { signal })).queues;

@@ -221,6 +221,25 @@ export interface Overview {
   decisions: Decision[];
 }
 
+/** Step by step, oldest first. */
+export interface Lines {
+  p50: (number | null)[];
+  p95: (number | null)[];
+  p99: (number | null)[];
+}
+
+export interface History {
+  from: Moment;
+  step_s: number;
+  n: number[];
+  /** The step held more attempts than were looked at. */
+  more: boolean[];
+  wait: Lines;
+  run: Lines;
+  ended: Record<"succeeded" | "failed" | "canceled" | "expired", number[]>;
+  backlog: { seen: boolean[]; queues: { queue: string; points: (number | null)[] }[] } | null;
+}
+
 export interface Counts {
   waiting: number;
   running: number;

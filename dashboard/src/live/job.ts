@@ -8,6 +8,9 @@ import { useResource, type Resource } from "../parts/resource.ts";
 import { paused, useLive } from "./socket.ts";
 
 const REASON_MS = 2000;
+/** How fast a worker comes is looked at while somebody watches it come. */
+const SOON_MS = 400;
+const SOON_FOR = 40;
 
 export const ended = (state: string): boolean => state === "succeeded" || state === "failed" || state === "canceled" || state === "expired";
 
@@ -48,8 +51,13 @@ export function useJob(id: string): Followed {
   useEffect(() => {
     // Why a job waits is worked out when it is read: no event tells that it changed.
     if (state !== "queued" && state !== "waiting") return undefined;
-    const timer = setInterval(() => void (document.hidden || paused.peek() || resource.reload()), REASON_MS);
-    return () => clearInterval(timer);
+    let [timer, looks] = [0, 0];
+    const look = (): void => {
+      void (document.hidden || paused.peek() || resource.reload());
+      timer = setTimeout(look, ++looks < SOON_FOR ? SOON_MS : REASON_MS);
+    };
+    timer = setTimeout(look, SOON_MS);
+    return () => clearTimeout(timer);
   }, [state, resource]);
   return { ...resource, data: resource.data, problem: resource.problem, reload: () => resource.reload(), starting };
 }

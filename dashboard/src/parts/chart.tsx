@@ -4,13 +4,17 @@ import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import type uPlot from "uplot";
 import { colour, theme } from "../theme.ts";
+import { lone } from "./stack.ts";
 
 export interface Line {
   label: string;
   values: (number | null)[];
   /** A colour of the theme. */
   ink: string;
-  kind?: "line" | "step" | "dashed" | "area" | "bars" | "points";
+  kind?: "line" | "lines" | "dots" | "step" | "dashed" | "area" | "bars" | "points" | "stacked area" | "stacked bars";
+  /** What the legend says, where `values` stand on other lines. */
+  told?: readonly (number | null)[];
+  hatched?: boolean;
 }
 
 interface Props {
@@ -24,11 +28,48 @@ interface Props {
   whole?: boolean;
   /** Moments to mark, in seconds since the epoch. */
   marks?: number[];
+  /** Seconds to leave before the first moment and after the last one. */
+  pad?: number;
 }
 
 type Plot = typeof uPlot;
 let loading: Promise<Plot> | null = null;
 const load = (): Promise<Plot> => (loading ??= Promise.all([import("uplot"), import("uplot/dist/uPlot.min.css")]).then(([{ default: plot }]) => plot));
+
+const DASHES: Record<string, number[]> = { dashed: [5, 4], lines: [8, 3], dots: [2, 3] };
+const standing = (line: Line): boolean => line.kind === "stacked area" || line.kind === "stacked bars";
+
+/** Diagonal lines: told apart without colours. */
+function hatch(ink: string, ground: string): CanvasPattern | string {
+  const tile = document.createElement("canvas");
+  tile.width = tile.height = 6;
+  const pen = tile.getContext("2d");
+  if (!pen) return ink;
+  pen.fillStyle = ink;
+  pen.fillRect(0, 0, 6, 6);
+  pen.strokeStyle = ground;
+  for (const shift of [-6, 0, 6]) {
+    pen.moveTo(shift, 6);
+    pen.lineTo(shift + 6, 0);
+  }
+  pen.stroke();
+  return pen.createPattern(tile, "repeat") ?? ink;
+}
+
+/** Drawn from the top down, each over the one before, so what stands lower covers what stands on it. */
+function onOthers(Plot: Plot, line: Line, told: () => Line | undefined, format: Props["format"]): uPlot.Series {
+  const [ink, ground] = [colour(line.ink), colour("ground")];
+  return {
+    label: line.label,
+    stroke: ground,
+    width: 1,
+    fill: line.hatched ? hatch(ink, ground) : ink,
+    paths: line.kind === "stacked bars" ? Plot.paths.bars!({ size: [0.8, 24] }) : undefined,
+    points: { show: false, filter: (plot, index) => (line.kind === "stacked bars" ? [] : lone(plot.data[index] as (number | null)[])), size: 5, stroke: ink, fill: ink },
+    spanGaps: false,
+    value: (_plot, _value, _series, at) => format(at === null ? null : (told()?.told?.[at] ?? null)),
+  };
+}
 
 function series(Plot: Plot, line: Line, format: Props["format"]): uPlot.Series {
   const ink = colour(line.ink);
@@ -38,28 +79,30 @@ function series(Plot: Plot, line: Line, format: Props["format"]): uPlot.Series {
     stroke: ink,
     width: 1.5,
     fill: line.kind === "area" || line.kind === "bars" ? `${ink}40` : undefined,
-    dash: line.kind === "dashed" ? [5, 4] : undefined,
+    dash: DASHES[line.kind ?? ""],
     paths: line.kind === "points" ? () => null : steps ? Plot.paths.stepped!({ align: 1 }) : line.kind === "bars" ? Plot.paths.bars!({ size: [0.8, 24] }) : undefined,
-    points: line.kind === "points" ? { show: true, size: 7, stroke: ink, fill: ink } : { show: false },
+    points: line.kind === "points" ? { show: true, size: 7, stroke: ink, fill: ink } : { show: false, filter: (plot, index) => (steps ? [] : lone(plot.data[index] as (number | null)[])), size: 5, stroke: ink, fill: ink },
     spanGaps: false,
     value: (_plot, value) => format(value),
   };
 }
 
-function options(Plot: Plot, { lines, format, height = 180, marks = [], whole = false }: Props, width: number): uPlot.Options {
+/** What is drawn stands in `latest`: its figures change while the chart stays. */
+function options(Plot: Plot, latest: () => Props, width: number): uPlot.Options {
+  const { lines, format, height = 180, whole = false, pad } = latest();
   const axis = { stroke: colour("muted"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false } };
   return {
     width,
     height,
     cursor: { y: false, points: { size: 6 } },
-    legend: { live: true },
-    scales: { y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.1 : 1] } },
+    legend: { live: true, ...(lines.some(standing) ? { markers: { stroke: (_plot, index) => colour(lines[index - 1]?.ink ?? "ink"), fill: (_plot, index) => colour(lines[index - 1]?.ink ?? "ink") } } : {}) },
+    scales: { x: pad ? { range: (_plot, low, high) => [low - (latest().pad ?? 0), high + (latest().pad ?? 0)] } : {}, y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.1 : 1] } },
     axes: [
       { ...axis, font: "11px system-ui", values: (_plot, splits) => splits.map((split) => clockTime(split, splits)) },
       { ...axis, font: "11px system-ui", size: 64, incrs: whole ? [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000] : undefined, values: (_plot, values) => values.map((value) => format(value)) },
     ],
-    series: [{ label: "", value: (_plot, at) => (at === null ? "" : new Date(at * 1000).toLocaleString("en-CA", { hourCycle: "h23" })) }, ...lines.map((line) => series(Plot, line, format))],
-    hooks: { draw: [(plot) => drawMarks(plot, marks)] },
+    series: [{ label: "", value: (_plot, at) => (at === null ? "" : new Date(at * 1000).toLocaleString("en-CA", { hourCycle: "h23" })) }, ...lines.map((line, index) => (standing(line) ? onOthers(Plot, line, () => latest().lines[index], format) : series(Plot, line, format)))],
+    hooks: { draw: [(plot) => drawMarks(plot, latest().marks ?? [])] },
   };
 }
 
@@ -106,7 +149,7 @@ export function Chart(props: Props): JSX.Element {
     });
     void load().then((Plot) => {
       if (gone || !box.current) return;
-      plot.current = new Plot(options(Plot, latest.current, box.current.clientWidth || 300), dataOf(latest.current), box.current);
+      plot.current = new Plot(options(Plot, () => latest.current, box.current.clientWidth || 300), dataOf(latest.current), box.current);
       resized.observe(box.current);
     });
     return () => {
@@ -130,9 +173,11 @@ export function Sparkline({ points, label }: { points: readonly (number | null)[
   points.forEach((point, index) => {
     if (point !== null) path += index === 0 || points[index - 1] === null ? `M${at(point, index)}h0` : `L${at(point, index)}`;
   });
+  const alone = lone(points).map((index) => `M${at(points[index]!, index)}h0`);
   return (
     <svg class="sparkline" viewBox={`0 0 ${width} ${height}`} preserveAspectRatio="none" role="img" aria-label={label}>
       <path d={path} vector-effect="non-scaling-stroke" />
+      {alone.length > 0 && <path class="lone" d={alone.join("")} vector-effect="non-scaling-stroke" />}
     </svg>
   );
 }

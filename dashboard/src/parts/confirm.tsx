@@ -57,7 +57,9 @@ function Dialog({ question }: { question: NonNullable<typeof open.value> }): JSX
         ))}
         {question.word && (
           <label>
-            Type <code>{question.word}</code> to go on
+            <span>
+              Type <code>{question.word}</code> to go on
+            </span>
             <input value={typed.value} onInput={(event) => (typed.value = event.currentTarget.value)} autoComplete="off" spellcheck={false} />
           </label>
         )}

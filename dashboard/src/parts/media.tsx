@@ -17,6 +17,8 @@ interface Props {
   size?: number;
   /** What the model says it is. */
   kind?: string;
+  /** A download stands below it already. */
+  offered?: boolean;
 }
 
 export function Download({ name, address, size }: Props): JSX.Element {
@@ -34,13 +36,17 @@ export function Media(props: Props): JSX.Element {
   const type = probed.type;
   if (type === null) return <div class="media empty" aria-busy="true" />;
   const known = { ...props, size: probed.size ?? props.size };
-  if (broken.value || (known.size ?? 0) > SHOWN) return <div class="media empty"><Download {...known} /></div>;
+  if (broken.value || (known.size ?? 0) > SHOWN) return <Unshown {...known} />;
   const failed = (): void => void (broken.value = true);
   if (type.startsWith("image/")) return <img class="media image" src={props.address} alt={props.name} onError={failed} />;
   if (type.startsWith("audio/")) return <audio class="media" src={props.address} controls onError={failed} aria-label={props.name} />;
   if (type.startsWith("video/")) return <video class="media" src={props.address} controls onError={failed} aria-label={props.name} />;
   if (/json|^text\//.test(type)) return <Text {...known} json={type.includes("json")} />;
-  return <div class="media empty"><Download {...known} /></div>;
+  return <Unshown {...known} />;
+}
+
+function Unshown(props: Props): JSX.Element {
+  return <div class="media empty">{props.offered ? "Not shown here." : <Download {...props} />}</div>;
 }
 
 interface Probed {
@@ -106,7 +112,7 @@ function Text({ json, ...props }: Props & { json: boolean }): JSX.Element {
   return (
     <div class="media text">
       <Read {...read.value} json={json} name={props.name} />
-      <Download {...props} />
+      {!props.offered && <Download {...props} />}
     </div>
   );
 }

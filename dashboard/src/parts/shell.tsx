@@ -69,7 +69,7 @@ export function Shell({ children }: { children: ComponentChildren }): JSX.Elemen
       if (search) search.focus();
       else go(["jobs"]);
     },
-    ".": () => document.querySelector<HTMLElement>("[data-actions] button:not(:disabled)")?.focus(),
+    ".": () => document.querySelector<HTMLElement>("[data-actions] button:not(:disabled, .quiet)")?.focus(),
   });
   return (
     <>

@@ -108,6 +108,7 @@ class House:
             failures=absent,
             bulk=absent,
             statistics=absent,
+            history=absent,
             accounts=Accounts(self.usage, "EUR", now=lambda: NOW),
         )
         self.app = create_app(services)

@@ -87,6 +87,7 @@ class House:
             accounts=absent,
             bulk=absent,
             statistics=absent,
+            history=absent,
         )
         self.app = create_app(services)
 

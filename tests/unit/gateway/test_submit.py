@@ -128,6 +128,7 @@ class Desk:
             accounts=cast("Any", None),
             bulk=cast("Any", None),
             statistics=cast("Any", None),
+            history=cast("Any", None),
         )
         transport = httpx2.ASGITransport(app=create_app(services))
         headers = {"X-API-Key": KEY}

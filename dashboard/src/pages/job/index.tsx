@@ -155,7 +155,7 @@ function Outputs({ job }: { job: Job }): JSX.Element {
       {outputs.length === 0 && <div class="media empty">{ended(job.state) ? "No output." : "Nothing yet."}</div>}
       {outputs.map(([name, output]) => (
         <div key={name}>
-          <Media name={name} address={outputAddress(job.id, name)} type={output.content_type} size={output.size} />
+          <Media name={name} address={outputAddress(job.id, name)} type={output.content_type} size={output.size} offered />
           <p class="muted under">
             {name} <Download name={name} address={outputAddress(job.id, name)} size={output.size} />
           </p>

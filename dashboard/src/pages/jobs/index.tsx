@@ -44,7 +44,7 @@ export function Jobs(): JSX.Element {
   const key = JSON.stringify([wanted, cursor]);
   const page = useResource((abort) => listJobs({ ...wanted, cursor, limit: PAGE }, abort), [key]);
   const counts = useCounts(JSON.stringify({ ...wanted, state: null }), wanted);
-  const selection = useMemo(() => signal<ReadonlySet<string>>(new Set()), [key]);
+  const selection = useSelection(key, page);
   const fresh = useFresh(page, key, cursor === null, scope === "all");
   return (
     <>
@@ -70,6 +70,21 @@ export function Jobs(): JSX.Element {
       </Loaded>
     </>
   );
+}
+
+let kept = { key: "", selection: signal<ReadonlySet<string>>(new Set()) };
+
+/** Of this filter and page, so that it is still there when somebody comes back from a job; only what is shown is selected. */
+function useSelection(key: string, page: ReturnType<typeof useResource<JobsPage>>): Signal<ReadonlySet<string>> {
+  if (kept.key !== key) kept = { key, selection: signal(new Set()) };
+  const { selection } = kept;
+  const shown = page.data.value;
+  useEffect(() => {
+    if (!shown || !selection.peek().size) return;
+    const there = shown.jobs.map((job) => job.id).filter((id) => selection.peek().has(id));
+    if (there.length < selection.peek().size) selection.value = new Set(there);
+  }, [shown]);
+  return selection;
 }
 
 /** The id that a job made at this moment would begin with: ids rise with time. */

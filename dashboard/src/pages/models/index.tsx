@@ -1,40 +1,23 @@
 /** Models: fast enough? try it. */
 
-import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
+import { useRef } from "preact/hooks";
 import { listModels, listStatistics } from "../../api/jobs.ts";
 import type { Model, ModelStatistics, Percentiles } from "../../api/types.ts";
 import type { PageProps } from "../../app.tsx";
 import { bytes, count, duration, percent } from "../../format.ts";
 import { Blank, Clipped, Loaded, StillOld } from "../../parts/basics.tsx";
+import { Over } from "../../parts/history.tsx";
 import { useResource, type Resource } from "../../parts/resource.ts";
 import { Table, type Column } from "../../parts/table.tsx";
-import { go, href, route, setQuery } from "../../router.ts";
+import { WindowChoice, windowOf } from "../../parts/window.tsx";
+import { go, href } from "../../router.ts";
 import { operates } from "../../session.ts";
 import { droppedFile } from "./fields.tsx";
 import { carried, Try } from "./try.tsx";
 
-const WINDOWS: Record<string, string> = { 600: "10 min", 3600: "1 h", 86400: "24 h", 604800: "7 d" };
-
 export function Models({ rest }: PageProps): JSX.Element {
   return rest[0] ? <OneModel key={rest[0]} name={rest[0]} /> : <AllModels />;
-}
-
-const windowOf = (): number => Number(route.value.query.get("window") ?? 3600) || 3600;
-
-function WindowChoice(): JSX.Element {
-  return (
-    <label class="inline">
-      over the last{" "}
-      <select value={String(windowOf())} onChange={(event) => setQuery({ window: event.currentTarget.value }, { replace: true })}>
-        {Object.entries(WINDOWS).map(([seconds, text]) => (
-          <option key={seconds} value={seconds}>
-            {text}
-          </option>
-        ))}
-      </select>
-    </label>
-  );
 }
 
 interface Row {
@@ -86,14 +69,22 @@ const COLUMNS: Column<Row>[] = [
   { name: "memory", label: "Memory", right: true, cell: ({ statistics }) => bytes(statistics?.memory) },
 ];
 
+const rowUnder = (event: DragEvent): HTMLElement | null => (event.target as HTMLElement).closest<HTMLElement>("tr[data-name]");
+
 function AllModels(): JSX.Element {
   const window_s = windowOf();
   const read = useModels(window_s);
-  const over = useSignal(false);
+  const over = useRef<HTMLElement | null>(null);
+  const mark = (row: HTMLElement | null): void => {
+    if (row === over.current) return;
+    over.current?.classList.remove("over");
+    row?.classList.add("over");
+    over.current = row;
+  };
   const drop = (event: DragEvent): void => {
-    over.value = false;
+    mark(null);
     const file = droppedFile(event);
-    const name = (event.target as HTMLElement).closest<HTMLElement>("tr[data-name]")?.dataset["name"];
+    const name = rowUnder(event)?.dataset["name"];
     if (!file || !name) return;
     carried.value = file;
     go(["models", name]);
@@ -102,11 +93,10 @@ function AllModels(): JSX.Element {
     <section
       onDragOver={(event) => {
         event.preventDefault();
-        over.value = true;
+        mark(rowUnder(event));
       }}
-      onDragLeave={() => (over.value = false)}
+      onDragLeave={(event) => event.currentTarget.contains(event.relatedTarget as Node | null) || mark(null)}
       onDrop={drop}
-      class={over.value ? "droppable" : ""}
     >
       <div class="title">
         <h1>Models</h1>
@@ -163,6 +153,7 @@ function Shown({ model, statistics, models, figures }: Row & { models: Model[]; 
       <Try key={model.name} model={model} />
       {figures}
       <Statistics statistics={statistics} />
+      <Over model={model.name} />
     </>
   );
 }

@@ -151,7 +151,7 @@ function Inputs({ model, given, job }: { model: Model; given: Given; job?: Job }
         if (value instanceof File) return <LocalFile key={`${name}${value.name}${value.lastModified}`} file={value} />;
         if (sent && "json" in sent) return <JsonView key={name} value={sent.json} label={name} />;
         if (job && sent) return <Media key={name} name={name} address={inputAddress(job.id, name)} kind={kind} />;
-        return <div key={name} class="media empty">{value ? value : `No ${name} yet: drop one here.`}</div>;
+        return <div key={name} class="media empty">{value ? value : `No ${name} yet: ${kind === "json" || kind === "text" ? "type it in the form" : "drop one here"}.`}</div>;
       })}
     </figure>
   );
@@ -170,7 +170,7 @@ function Outcome({ model, job }: { model: Model; job: Job }): JSX.Element {
       {outputs.length === 0 && !job.error && <div class="media empty" aria-busy={!ended(job.state)}>{ended(job.state) ? "No output." : ""}</div>}
       {outputs.map(([name, output]) => (
         <div key={name}>
-          <Media name={name} address={outputAddress(job.id, name)} type={output.content_type} size={output.size} />
+          <Media name={name} address={outputAddress(job.id, name)} type={output.content_type} size={output.size} offered />
           <p class="muted under">
             {name} <Download name={name} address={outputAddress(job.id, name)} size={output.size} />
           </p>

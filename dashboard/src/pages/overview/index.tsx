@@ -3,10 +3,11 @@
 import type { JSX } from "preact";
 import { readOverview } from "../../api/operations.ts";
 import type { Finding, Overview as Told, Stat } from "../../api/types.ts";
-import { useLive } from "../../live/socket.ts";
-import { count, duration, money, NONE, percent, rate } from "../../format.ts";
+import { dimmed, useLive } from "../../live/socket.ts";
+import { absolute, count, duration, money, NONE, percent, rate } from "../../format.ts";
 import { Ago, Clipped, Loaded, Snippet } from "../../parts/basics.tsx";
 import { Sparkline } from "../../parts/chart.tsx";
+import { Over } from "../../parts/history.tsx";
 import { useResource } from "../../parts/resource.ts";
 import { Mark } from "../../parts/state.tsx";
 import { href } from "../../router.ts";
@@ -27,7 +28,7 @@ function Shown({ overview }: { overview: Told }): JSX.Element {
   const stats = STATS.filter(({ name }) => overview.stats[name] && (overview.scope === "all" || !OPERATORS.has(name)));
   return (
     <>
-      <Health finding={overview.health} />
+      <Health finding={overview.health} at={overview.at} />
       {overview.findings.length > 0 && (
         <ul class="findings">
           {overview.findings.map((finding) => (
@@ -48,6 +49,7 @@ function Shown({ overview }: { overview: Told }): JSX.Element {
         {overview.scope === "all" && <Unwell overview={overview} />}
         {overview.scope === "all" && <Decisions overview={overview} />}
       </div>
+      <Over />
     </>
   );
 }
@@ -63,11 +65,13 @@ function pageOf(finding: Finding): string {
   return href([finding.page], finding.subject && ["queues", "workers", "scaler"].includes(finding.page) ? { at: finding.subject } : {});
 }
 
-function Health({ finding }: { finding: Finding }): JSX.Element {
+/** While nothing is heard it is what was true then, and no colour says that it is now. */
+function Health({ finding, at }: { finding: Finding; at: string }): JSX.Element {
+  const level = dimmed.value ? "unknown" : finding.level;
   return (
-    <section class={`health health-${finding.level}`} aria-label="Health">
+    <section class={`health health-${level}`} aria-label="Health">
       <h1>
-        <LevelMark level={finding.level} /> <a href={pageOf(finding)}>{finding.sentence}</a>
+        <LevelMark level={level} /> {dimmed.value && <time dateTime={at}>As of {absolute(at).slice(11, 19)}:</time>} <a href={pageOf(finding)}>{finding.sentence}</a>
       </h1>
       {finding.cause && <p dir="auto">{finding.cause}</p>}
       {finding.command && <Snippet text={finding.command} what="command" />}
@@ -93,11 +97,15 @@ const STATS: Shape[] = [
   { name: "cost_per_h", label: "Cost", format: money, to: href(["scaler"]) },
 ];
 
-function Tile({ label, format, to, stat, n, window_s, minutes }: Shape & { stat: Stat; n: number | undefined; window_s: number; minutes: number }): JSX.Element {
+const RATES = new Set(["arrivals_per_s", "completions_per_s"]);
+
+function Tile({ name, label, format, to, stat, n, window_s, minutes }: Shape & { stat: Stat; n: number | undefined; window_s: number; minutes: number }): JSX.Element {
   const total = "total" in stat ? `/${count(stat.total)}` : "";
   return (
-    <a class="tile" href={to} title={n === undefined ? `over ${duration(window_s)}` : `n = ${count(n)} over ${duration(window_s)}`}>
-      <span class="muted">{label}</span>
+    <a class="tile" href={to}>
+      <span class="muted">
+        {label} <small>{n !== undefined ? `n = ${count(n)} in ${duration(window_s)}` : RATES.has(name) ? `over ${duration(window_s)}` : ""}</small>
+      </span>
       <b class="value">
         {stat.value === null ? NONE : format(stat.value)}
         {stat.value === null ? "" : total}

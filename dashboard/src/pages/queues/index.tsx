@@ -75,7 +75,7 @@ function drain(row: QueueRow): string {
   if (row.waiting === 0) return NONE;
   const [low, high] = [row.drain_low_s ?? null, row.drain_high_s ?? null];
   if (low !== null && high !== null) return low === high ? duration(low) : `${duration(low)} – ${duration(high)}`;
-  if (low !== null || row.workers.ready === 0) return "not draining";
+  if (low !== null || row.workers.ready === 0) return "not shrinking";
   return row.eta_s === null ? NONE : `about ${duration(row.eta_s)}`;
 }
 

@@ -126,9 +126,18 @@ function Drain({ row, done }: { row: WorkerRow; done: () => void }): JSX.Element
   const drain = (): void => {
     void act(`${row.id} finishes what it holds and leaves`, () => drainWorker(row.id).then(done), () => undrainWorker(row.id).then(done));
   };
+  const takeBack = (): void => void act(`${row.id} stays`, () => undrainWorker(row.id).then(done));
+  if (row.draining && row.state === "draining") return <span class="muted" title="It has heard that it shall leave, and cannot be told otherwise any more">leaves when it is done</span>;
+  if (row.draining) {
+    return (
+      <button type="button" onClick={takeBack} disabled={row.silent} aria-label={`Take ${row.id} back`} title="Until the worker has heard of it, ten seconds at most">
+        Take back
+      </button>
+    );
+  }
   return (
-    <button type="button" onClick={drain} disabled={row.draining || row.silent} aria-label={`Drain ${row.id}`}>
-      {row.draining ? "Draining" : "Drain"}
+    <button type="button" onClick={drain} disabled={row.silent} aria-label={`Drain ${row.id}`}>
+      Drain
     </button>
   );
 }
