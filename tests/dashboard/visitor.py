@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from playwright.async_api import ConsoleMessage, Locator, Page, Request, expect
 
 EXPECTED = ("401 (Unauthorized)", "/v1/live")
 """Before the login nobody is known; a closed socket is told by the browser itself."""
+
+PAINTED = (
+    "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"
+)
 
 
 @dataclass  # no slots: Playwright notes its listeners on the object
@@ -56,6 +63,27 @@ class Visitor:
     async def go(self, path: str) -> None:
         """To a page of the dashboard, as a link does."""
         await self.page.evaluate("path => { location.hash = `#/${path}` }", path)
+
+    async def see(self, path: str) -> None:
+        """The same, and wait until what was asked for is there or has failed."""
+        await self.go(path)
+        await self.page.evaluate(PAINTED)
+        await self.page.wait_for_function(
+            "() => !document.querySelector('.skeleton, .media[aria-busy=true]')"
+        )
+
+    async def wear(self, theme: str) -> None:
+        """The light colours or the dark ones, by the button in the header."""
+        root = self.page.locator("html")
+        if await root.get_attribute("data-theme") != theme:
+            await self.page.get_by_role("button", name=re.compile(theme, re.IGNORECASE)).click()
+        await expect(root).to_have_attribute("data-theme", theme)
+
+    async def shot(self, name: str) -> None:
+        """Keep a picture for the eyes, where `DASHBOARD_SHOTS` names a folder."""
+        if folder := os.environ.get("DASHBOARD_SHOTS"):
+            path = Path(folder) / f"{re.sub('[^a-z0-9]+', '-', name).strip('-') or 'overview'}.png"
+            await self.page.screenshot(path=path, full_page=True)
 
     async def drop(self, target: Locator, name: str, body: bytes, kind: str) -> None:
         """Drop a file there, as a hand does."""
