@@ -58,6 +58,11 @@ def up_to_date() -> bool:
     return stamp.is_file() and stamp.read_text() == digest()
 
 
+def built() -> bool:
+    """Is there a page at all?"""
+    return (BUILT / "index.html").is_file()
+
+
 def digest() -> str:
     """Of all that the page is made of."""
     total = hashlib.sha256()

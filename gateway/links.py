@@ -8,6 +8,8 @@ from urllib.parse import quote
 
 from gateway.ports import Objects
 
+TRACE_ID = "{trace_id}"
+
 
 class Links:
     """Makes addresses for one installation.
@@ -16,19 +18,23 @@ class Links:
         base_url: Its public address.
         objects: The object store.
         public_store: Whether clients can reach the store; otherwise outputs come through the gateway.
+        trace_url: Where a trace is shown, with ``{trace_id}`` in it; None where nobody said.
     """
 
-    def __init__(self, base_url: str, objects: Objects, *, public_store: bool) -> None:
+    def __init__(
+        self, base_url: str, objects: Objects, *, public_store: bool, trace_url: str | None = None
+    ) -> None:
         self._base_url = base_url
         self._objects = objects
         self.public_store = public_store
+        self._trace_url = trace_url
 
     def job(self, job_id: str) -> str:
         """The job itself."""
         return f"{self._base_url}/v1/jobs/{job_id}"
 
-    def urls(self, job_id: str) -> dict[str, str]:
-        """The `urls` of a job document."""
+    def urls(self, job_id: str, trace: Mapping[str, Any] | None = None) -> dict[str, str]:
+        """The `urls` of a job document; its trace's where that is recorded and somebody shows traces."""
         job = self.job(job_id)
         socket = job.replace("http", "ws", 1)
         return {
@@ -37,7 +43,13 @@ class Links:
             "stream": f"{socket}/stream",
             "cancel": f"{job}/cancel",
             "logs": f"{job}/logs",
+            **self._shown(trace),
         }
+
+    def _shown(self, trace: Mapping[str, Any] | None) -> dict[str, str]:
+        if self._trace_url is None or not trace or not trace["recorded"]:
+            return {}
+        return {"trace": self._trace_url.replace(TRACE_ID, trace["id"])}
 
     async def signed(
         self, job_id: str, outputs: Mapping[str, Mapping[str, Any]]

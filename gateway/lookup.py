@@ -71,7 +71,11 @@ class Lookup:
     async def shown(self, document: dict[str, Any]) -> dict[str, Any]:
         """A job document with its addresses."""
         outputs = await self._links.signed(document["id"], document["outputs"])
-        return {**document, "outputs": outputs, "urls": self._links.urls(document["id"])}
+        return {
+            **document,
+            "outputs": outputs,
+            "urls": self._links.urls(document["id"], document.get("trace")),
+        }
 
     async def shown_event(self, event: Event) -> dict[str, Any]:
         """An event as it is sent; a terminal one with addresses for its outputs."""

@@ -54,6 +54,7 @@ ACCEPTED: dict[str, Any] = {
     "finished_at": None,
     "timings": {},
     "receipt": None,
+    "trace": {"id": "4bf92f3577b34da6a3ce929d0e0e4736", "recorded": True},
     "urls": {
         "self": f"http://127.0.0.1:8000/v1/jobs/{JOB_ID}",
         "events": f"http://127.0.0.1:8000/v1/jobs/{JOB_ID}/events",

@@ -64,6 +64,13 @@ class ReceiptView(_View):
     device: str | None = Field(examples=["cuda"])
 
 
+class TraceView(_View):
+    """The trace that a job belongs to."""
+
+    id: str = Field(pattern="^[0-9a-f]{32}$")
+    recorded: bool = Field(description="Whether its spans are kept: its sender decides, or the sampling")
+
+
 class UrlsView(_View):
     """Where a job's things are."""
 
@@ -72,6 +79,10 @@ class UrlsView(_View):
     stream: str
     cancel: str
     logs: str
+    trace: str | None = Field(
+        default=None,
+        description="Where its trace is shown: where it is recorded and `LEVERET_GATEWAY_TRACE_URL` is set",
+    )
 
 
 class JobView(_View):
@@ -107,6 +118,7 @@ class JobView(_View):
     finished_at: AwareDatetime | None
     timings: dict[str, float] = Field(description="Seconds per stage")
     receipt: ReceiptView | None = Field(description="Null before its first attempt has ended")
+    trace: TraceView | None = Field(default=None, description="Null where nobody traces")
     urls: UrlsView
 
 

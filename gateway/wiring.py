@@ -50,6 +50,7 @@ from gateway.retry import Retrier
 from gateway.services import Services
 from gateway.settings import Gateway, GatewaySettings
 from gateway.submit import Submitter
+from gateway.targets import targets_route
 from gateway.tickets import Tickets
 from shared.adapters.blobs import Blobs, open_blobs
 from shared.adapters.broker import Publisher, open_publisher
@@ -75,6 +76,7 @@ from shared.adapters.store.relay import RelayStore
 from shared.adapters.store.sessions import SessionStore
 from shared.adapters.store.statistics import StatisticsStore
 from shared.adapters.store.submits import SubmitStore
+from shared.adapters.store.targets import TargetStore
 from shared.adapters.store.usage import UsageStore
 from shared.catalog.shelf import Shelf
 from shared.lifecycle import Lifecycle
@@ -159,7 +161,12 @@ def _assemble(
     settings: GatewaySettings, catalog: Shelf, opened: _Opened, queues: Queues, submits: SubmitStore
 ) -> Services:
     reads = ReadStore(opened.database, currency=settings.cost.currency)
-    links = Links(settings.gateway.base_url, opened.blobs, public_store=settings.s3.public)
+    links = Links(
+        settings.gateway.base_url,
+        opened.blobs,
+        public_store=settings.s3.public,
+        trace_url=settings.gateway.trace_url,
+    )
     lookup = Lookup(reads, opened.bus, links)
     audit, evidence = Audit(AuditStore(opened.database)), EvidenceStore(opened.database)
     listing = ListingStore(opened.database)
@@ -257,7 +264,8 @@ async def _serve_admin(settings: Gateway, lifecycle: Lifecycle, opened: _Opened)
         "redis": opened.bus.ping,
         "s3": opened.blobs.ping,
     }
-    await serve_admin(lifecycle, settings.admin_host, settings.admin_port, checks)
+    routes = [targets_route(TargetStore(opened.database))]
+    await serve_admin(lifecycle, settings.admin_host, settings.admin_port, checks, routes)
 
 
 async def _serve_public(settings: Gateway, lifecycle: Lifecycle, services: Services) -> None:

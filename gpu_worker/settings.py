@@ -11,6 +11,7 @@ from pydantic import Field, StringConstraints, model_validator
 from shared.settings import PerHour, Port, ProcessSettings, Seconds, Section
 
 Address = Annotated[str, StringConstraints(pattern=r"^http://[^/\s]+$")]
+HostAndPort = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+:[0-9]{1,5}$")]
 WorkerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 
 
@@ -42,6 +43,9 @@ class WorkerSection(Section):
     scratch: Path = Field(default_factory=lambda: Path(tempfile.gettempdir()))
     admin_host: str = "127.0.0.1"
     admin_port: Port = 0
+    admin_address: HostAndPort | None = Field(
+        default=None, description="where others reach the admin port, if not at this machine's own address"
+    )
 
     @model_validator(mode="after")
     def _used(self) -> Self:

@@ -11,7 +11,7 @@ import socket
 import tempfile
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -60,7 +60,7 @@ from shared.catalog.shelf import Shelf
 from shared.errors import DeviceMissing
 from shared.lifecycle import Lifecycle
 from shared.tariff import Tariff
-from shared.telemetry.admin import Check, serve_admin
+from shared.telemetry.admin import Check, reachable, serve_admin
 from shared.telemetry.conventions import destination
 from shared.telemetry.export import open_tracing
 from shared.telemetry.tracing import Tracing
@@ -96,13 +96,14 @@ async def serve(settings: WorkerSettings, lifecycle: Lifecycle) -> None:
     async with AsyncExitStack() as stack:
         departure = await _departure(settings, lifecycle, stack)
         opened = await _open(settings, me, stack, departure)
+        consumer = _consumer(settings, me)
+        me = await _serve_admin(settings, lifecycle, me, opened, consumer)
         leases = Leases(LeaseStore(opened.private))
         roll = WorkerStore(opened.private, me, tariff)
         await roll.sweep()
         heartbeat = Heartbeat(
             roll, leases, retire=partial(departure.retire, "scaler"), vitals=Vitals(opened.engines, Cards())
         )
-        consumer = _consumer(settings, me)
         worker = _worker(
             opened, me, models, leases, heartbeat, tariff=tariff, consumer=consumer, lifecycle=lifecycle
         )
@@ -110,7 +111,6 @@ async def serve(settings: WorkerSettings, lifecycle: Lifecycle) -> None:
         lifecycle.spawn("leases", leases.run)
         lifecycle.spawn("nudges", partial(opened.bus.listener().run, Nudges(leases)))
         _show(me, opened, leases)
-        await _serve_admin(settings, lifecycle, opened, consumer)
         await departure.unless_asked(_stock(settings, opened, models, lifecycle))
         consuming = lifecycle.spawn("consumer", consumer.run)
         heartbeat.enter("ready")
@@ -250,10 +250,16 @@ def _execution(hold: Hold, model: Model, *, opened: Resources, gate: Gate, marks
 
 
 async def _serve_admin(
-    settings: WorkerSettings, lifecycle: Lifecycle, opened: Resources, consumer: Consumer
-) -> None:
+    settings: WorkerSettings,
+    lifecycle: Lifecycle,
+    me: WorkerIdentity,
+    opened: Resources,
+    consumer: Consumer,
+) -> WorkerIdentity:
+    """Who this is, with where its metrics are read: the system may have chosen the port."""
     own = settings.worker
-    await serve_admin(lifecycle, own.admin_host, own.admin_port, _checks(opened, consumer))
+    port = await serve_admin(lifecycle, own.admin_host, own.admin_port, _checks(opened, consumer))
+    return replace(me, admin=own.admin_address or reachable(own.admin_host, port))
 
 
 def _checks(opened: Resources, consumer: Consumer) -> dict[str, Check]:

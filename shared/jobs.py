@@ -200,6 +200,7 @@ class Job:
     queue_reason: str | None = None
     receipt: Mapping[str, Any] | None = None
     """What its attempts have used and cost; None before the first one ended."""
+    traceparent: str | None = None
 
 
 def ended_job(
@@ -237,6 +238,7 @@ def ended_job(
         started_at=claim.started_at,
         finished_at=finished_at,
         receipt=receipt,
+        traceparent=claim.traceparent,
     )
 
 

@@ -65,7 +65,16 @@ def job_document(job: Job) -> dict[str, Any]:
         "finished_at": _optional(job.finished_at),
         "timings": dict(job.timings),
         "receipt": dict(job.receipt) if job.receipt else None,
+        "trace": _trace(job.traceparent),
     }
+
+
+def _trace(traceparent: str | None) -> dict[str, Any] | None:
+    """Of a `traceparent` that the gateway wrote itself: version, trace, span and flags."""
+    if not traceparent:
+        return None
+    _, trace_id, _, flags = traceparent.split("-")
+    return {"id": trace_id, "recorded": bool(int(flags, 16) & 1)}
 
 
 def _optional(moment: datetime | None) -> str | None:

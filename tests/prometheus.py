@@ -48,20 +48,23 @@ class Prometheus:
             return False
 
 
-def configuration(targets: Mapping[str, int]) -> dict[str, Any]:
-    """With the project's own rules, and a job for each target of this machine."""
+def configuration(targets: Mapping[str, int | str]) -> dict[str, Any]:
+    """With the project's own rules, and a job for each target: a port here, or who knows where it is."""
     return {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s", "external_labels": {"runbook": "x"}},
         "rule_files": [str(RULES)],
-        "scrape_configs": [
-            {"job_name": name, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
-            for name, port in targets.items()
-        ],
+        "scrape_configs": [{"job_name": name, **_discovery(target)} for name, target in targets.items()],
     }
 
 
+def _discovery(target: int | str) -> dict[str, Any]:
+    if isinstance(target, str):
+        return {"http_sd_configs": [{"url": target, "refresh_interval": "1s"}]}
+    return {"static_configs": [{"targets": [f"127.0.0.1:{target}"]}]}
+
+
 @asynccontextmanager
-async def prometheus(folder: Path, targets: Mapping[str, int]) -> AsyncIterator[Prometheus]:
+async def prometheus(folder: Path, targets: Mapping[str, int | str]) -> AsyncIterator[Prometheus]:
     """Started on a free port, its data in `folder`; ended with the block."""
     program = shutil.which("prometheus")
     if program is None:

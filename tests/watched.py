@@ -51,7 +51,7 @@ async def watched(env: Mapping[str, str], folder: Path) -> AsyncIterator[Watched
     catalog = _catalog(folder / "catalog")
     logs = folder / "logs"
     logs.mkdir()
-    worker_port, scaler_port = free_ports(2)
+    (scaler_port,) = free_ports(1)
     scaler = {
         "LEVERET_SCALER_INTERVAL_S": "0.5",
         "LEVERET_SCALER_ADMIN_PORT": str(scaler_port),
@@ -59,7 +59,6 @@ async def watched(env: Mapping[str, str], folder: Path) -> AsyncIterator[Watched
         "LEVERET_SCALER_PRICE_PER_HOUR": "3600",  # a second costs 1: attempts of milliseconds are seen
         "LEVERET_SCALER_STATE_DIR": str(folder / "state"),
         "LEVERET_SCALER_STOP_S": "10",
-        "LEVERET_WORKER_ADMIN_PORT": str(worker_port),  # there is one at most
         "LEVERET_WORKER_SCRATCH": str(folder / "scratch"),
         "LEVERET_WORKER_DRAIN_S": "5",
     }
@@ -67,9 +66,9 @@ async def watched(env: Mapping[str, str], folder: Path) -> AsyncIterator[Watched
         gateway_process(env, logs, LEVERET_CATALOG_PATH=str(catalog)) as gateway,
         House(env, catalog, logs).scaler(**scaler),
     ):
-        targets = {
+        targets: dict[str, int | str] = {
             "leveret-gateway": int(gateway.admin_url.rpartition(":")[2]),
-            "leveret-worker": worker_port,
+            "leveret-worker": f"{gateway.admin_url}/targets",  # on whatever port was free
             "leveret-scaler": scaler_port,
         }
         async with backstage(env) as behind, prometheus(folder, targets) as started:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from deploy import dashboard
 from deploy.local.applications import ROOT
 from deploy.local.failure import StackError
 from deploy.local.progress import shown
@@ -83,7 +84,7 @@ def _farewell(access: Mapping[str, str], picture: Path, saved: Path) -> str:
     folder, command = saved.parents[1], shown(ROOT.resolve() / ".venv" / "bin" / "leveret")
     return f"""
   cut-out   {shown(saved)}
-  dashboard {url}/
+  dashboard {f"{url}/" if dashboard.built() else "not built: `make dashboard`, and it is at " + url + "/"}
   API       {url}/v1
   docs      {url}/docs
   key       {key}

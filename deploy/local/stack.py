@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
-from deploy.local import applications, envfile, processes
+from deploy.local import applications, envfile, processes, scraping
 from deploy.local.applications import Application, run_module
 from deploy.local.demo import push_one_image
 from deploy.local.failure import StackError
@@ -136,6 +136,7 @@ class Stack:
         await together(self._migrate(variables), ensure_bucket(variables))
         await together(*(self._start_one(each, variables) for each in applications.applications(variables)))
         envfile.write(self.folder / "stack.env", variables)
+        scraping.write(self.folder, variables)
         await self._ensure_key(variables)
         self._servers.state.keep_user(self._user)  # last: a setting that fails must not come back
 

@@ -147,6 +147,7 @@ def _as_inserted(accepted: Accepted) -> Job:
         queued_at=None if new.delay_s else now,
         started_at=None,
         finished_at=None,
+        traceparent=new.traceparent,
     )
 
 

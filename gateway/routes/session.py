@@ -30,6 +30,7 @@ _LOGGED_IN = {
     "name": "laptop",
     "csrf": _CSRF,
     "expires_at": "2026-11-22T21:30:00.000Z",
+    "grafana": "https://grafana.example.com",
 }
 _SET_COOKIE = {
     "Set-Cookie": {"schema": {"type": "string"}, "description": f"`{COOKIE}`: HttpOnly, SameSite=Strict"}
@@ -48,6 +49,7 @@ class SessionView(BaseModel):
         description="To be sent as `X-CSRF-Token` with whatever changes something; null where a key was sent"
     )
     expires_at: AwareDatetime | None = Field(description="When the session ends at the latest; null: as csrf")
+    grafana: str | None = Field(description="Where operators find the metrics' boards, if anybody said")
 
 
 @router.post(
@@ -68,7 +70,7 @@ class SessionView(BaseModel):
 async def log_in(request: Request, services: UsedServices) -> Response:
     """A cookie that stands for the key, for twelve hours at most; it ends with its key."""
     session = await services.auth.log_in(_login(await small_body(request)).key, request.headers)
-    answered = Json(_document(session.holder, session), 201)
+    answered = Json(_document(session.holder, session, services.settings), 201)
     answered.set_cookie(value=session.secret, max_age=round(SESSION_S), **_cookie(services.settings))
     return answered
 
@@ -93,16 +95,18 @@ def _cookie(settings: Gateway) -> dict[str, Any]:
 async def see_session(request: Request, services: UsedServices, caller: Authenticated) -> Response:
     """Of the session in the cookie, or of the key in the header."""
     session = await services.auth.session(request.headers)
-    return Json(_document(caller, session if session and session.holder is caller else None))
+    mine = session if session and session.holder is caller else None
+    return Json(_document(caller, mine, services.settings))
 
 
-def _document(holder: Holder, session: Session | None) -> dict[str, Any]:
+def _document(holder: Holder, session: Session | None, settings: Gateway) -> dict[str, Any]:
     return {
         "tenant": holder.tenant,
         "role": holder.role,
         "name": holder.name,
         "csrf": session.csrf if session else None,
         "expires_at": timestamp(session.expires_at) if session else None,
+        "grafana": settings.grafana if holder.role == "operator" else None,
     }
 
 

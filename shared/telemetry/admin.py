@@ -25,6 +25,9 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # twice as many seri
 
 Check = Callable[[], Awaitable[None]]
 CHECK_TIMEOUT_S = 3.0
+EVERYWHERE = {"0.0.0.0", ""}
+ELSEWHERE = ("192.0.2.1", 9)
+"""An address of the block for documentation: nobody's."""
 
 
 def admin_app(checks: Mapping[str, Check], routes: Sequence[BaseRoute] = ()) -> Starlette:
@@ -92,3 +95,22 @@ async def serve_admin(
     lifecycle.spawn("admin", partial(EmbeddedServer(config).serve_until_cancelled, listener))
     log.info("admin.listening", host=host, port=chosen)
     return chosen
+
+
+def reachable(host: str, port: int) -> str:
+    """Where others find a listener, as ``host:port``.
+
+    One on all interfaces is found at the address from which this machine would call others: the kernel says
+    so, and no packet is sent.
+    """
+    return f"{_own_address() if host in EVERYWHERE else host}:{port}"
+
+
+def _own_address() -> str:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        try:
+            asking.connect(ELSEWHERE)
+        except OSError:  # no way out of this machine
+            return socket.gethostname()
+        address: str = asking.getsockname()[0]
+        return address

@@ -31,6 +31,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.stack]
 MODELS = Path(__file__).parent / "models"
 INTERNAL, SERVER, CLIENT, PRODUCER, CONSUMER = range(1, 6)
 """On the wire."""
+VIEWER = "https://jaeger.example.com/trace/{trace_id}"
 NS = 1_000_000_000
 SLACK_NS = NS // 4
 """Between two stages of one process: far above what lies there, far below a stage that is missing."""
@@ -103,7 +104,8 @@ def house(
 
 @pytest.fixture(scope="module")
 def gateway(house: House) -> Iterator[GatewayProcess]:
-    with gateway_process(house.env, house.folder, LEVERET_CATALOG_PATH=str(house.catalog)) as started:
+    settings = {"LEVERET_CATALOG_PATH": str(house.catalog), "LEVERET_GATEWAY_TRACE_URL": VIEWER}
+    with gateway_process(house.env, house.folder, **settings) as started:
         house.logs["gateway"] = started.log
         yield started
 
@@ -262,6 +264,14 @@ async def test_every_log_line_of_the_job_names_it_and_its_trace(watched: Watched
     assert {line["trace_id"] for line in lines} == {watched.caller.trace_id}
 
 
+async def test_the_jobs_answer_names_its_trace_and_who_shows_it(scene: Scene, watched: Watched) -> None:
+    async with api(scene.gateway.url, scene.key) as http:
+        job = (await http.get(f"/v1/jobs/{watched.job_id}")).json()
+    trace_id = watched.caller.trace_id
+    assert job["trace"] == {"id": trace_id, "recorded": True}
+    assert job["urls"]["trace"] == f"https://jaeger.example.com/trace/{trace_id}"
+
+
 async def test_a_killed_workers_attempt_and_the_next_one_are_in_the_same_trace(
     scene: Scene, gate: Gate
 ) -> None:
@@ -351,6 +361,8 @@ async def test_a_caller_who_does_not_record_leaves_no_span(scene: Scene) -> None
             answer = await http.post("/v1/jobs", json=body, headers=headers, timeout=60)
         assert (answer.status_code, answer.json()["state"]) == (200, "succeeded")
         assert "traceparent" not in answer.headers
+        assert answer.json()["trace"] == {"id": caller.trace_id, "recorded": False}
+        assert "trace" not in answer.json()["urls"]
         # Gateway and worker have told of a later one by now
         _, recorded = await scene.submit()
         await scene.collector.until(lambda found: bool(named(found, "commit")), recorded.split("-")[1])

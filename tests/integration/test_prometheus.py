@@ -59,6 +59,17 @@ async def test_all_three_kinds_of_process_are_scraped(scraped: Prometheus) -> No
             await asyncio.sleep(0.2)
 
 
+async def test_a_worker_that_the_scaler_started_is_found_on_its_free_port(scraped: Prometheus) -> None:
+    """`watched` names no port for it: it comes by the gateway's list alone."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not (up := await scraped.query('up{job="leveret-worker"} == 1')):
+            await asyncio.sleep(0.2)
+    found = (await scraped.ask("targets", state="active"))["activeTargets"]
+    (worker,) = (target for target in found if target["labels"]["job"] == "leveret-worker")
+    assert worker["labels"] == {"instance": up[0]["metric"]["instance"], "job": "leveret-worker"}
+    assert worker["discoveredLabels"]["__meta_leveret_queue"] == "quick"
+
+
 @pytest.mark.parametrize("panel", PANELS)
 async def test_a_panel_has_data(scraped: Prometheus, panel: str) -> None:
     async with asyncio.timeout(PATIENCE_S):

@@ -10,6 +10,8 @@ export interface Session {
   name: string;
   csrf: string;
   expires_at: Moment | null;
+  /** Where operators find the metrics' boards. */
+  grafana?: string | null;
   server_time?: Moment;
 }
 
@@ -91,7 +93,14 @@ export interface Job extends JobRow {
   outputs: Record<string, Output>;
   timings: Record<string, number>;
   estimated_start_at: Moment | null;
+  trace: Trace | null;
   urls: Record<string, string>;
+}
+
+/** `recorded`: whether its spans are kept anywhere. */
+export interface Trace {
+  id: string;
+  recorded: boolean;
 }
 
 export interface JobEvent {

@@ -16,7 +16,7 @@ from shared.tariff import CURRENCY
 JOB = f"""
 select j.id, s.tenant, s.model, s.model_version, j.queue, j.state, j.seq, j.priority, j.attempt,
        j.max_attempts, j.cancel_requested, j.progress, s.inputs, s.params, s.metadata, s.retry_of,
-       s.created_at, j.run_at, j.queued_at, j.started_at, j.finished_at, e.data as ending,
+       s.traceparent, s.created_at, j.run_at, j.queued_at, j.started_at, j.finished_at, e.data as ending,
        case when j.state = 'queued' then (
            select case when count(*) < 1000 then 1 + count(*) end
            from (select from jobs ahead

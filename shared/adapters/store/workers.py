@@ -31,13 +31,14 @@ with off as (select set_config('synchronous_commit', 'off', true)), known as (
     returning per_hour
 )
 insert into workers as w (id, queue, state, host, device, slots, busy, claims, idle_since, gpus, per_hour,
-                          report)
+                          report, admin)
 select $1, $2, $3, $4, $5, $6, $7::int, $8, case when $7::int = 0 then clock_timestamp() end, $10,
-       coalesce((select per_hour from grown), (select per_hour from opened), $9::numeric), $11::jsonb
+       coalesce((select per_hour from grown), (select per_hour from opened), $9::numeric), $11::jsonb, $12
 from off
 on conflict (id) do update set
     state = {said}, busy = excluded.busy, claims = excluded.claims,
     gpus = excluded.gpus, per_hour = excluded.per_hour, report = excluded.report,
+    admin = excluded.admin,
     heartbeat_at = clock_timestamp(),
     since = case when w.state = {said} then w.since else clock_timestamp() end,
     idle_since = case when excluded.busy > 0 then null else coalesce(w.idle_since, clock_timestamp()) end
@@ -71,6 +72,7 @@ class WorkerIdentity:
     Attributes:
         gpus: That it works on.
         per_hour: What its machine costs, where its own settings say so.
+        admin: Where its metrics are read, as ``host:port``.
     """
 
     id: str
@@ -80,6 +82,7 @@ class WorkerIdentity:
     slots: int
     gpus: int = 0
     per_hour: Decimal | None = None
+    admin: str | None = None
 
 
 class WorkerStore:
@@ -112,7 +115,7 @@ class WorkerStore:
         """
         me = self._identity
         said = (state, me.host, me.device, me.slots, busy, claims, me.per_hour, me.gpus, report)
-        [row] = await self._database.write(BEAT, me.id, me.queue, *said)
+        [row] = await self._database.write(BEAT, me.id, me.queue, *said, me.admin)
         self._tariff.per_hour = row["per_hour"]
         return bool(row["drain"])
 

@@ -125,11 +125,12 @@ def test_prometheus_and_grafana_find_what_they_are_given(compose: dict[str, Any]
     scraped = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())[
         "scrape_configs"
     ]
-    found = {
-        name: each["dns_sd_configs"][0] for each in scraped for name in each["dns_sd_configs"][0]["names"]
-    }
-    assert set(found) == {"gateway", "worker", "worker-gpu", "scaler"}
+    by_name = [lookup for each in scraped for lookup in each.get("dns_sd_configs", ())]
+    found = {name: lookup for lookup in by_name for name in lookup["names"]}
+    assert set(found) == {"gateway", "scaler"}
     assert set(found) <= set(services)
+    (asked,) = (lookup["url"] for each in scraped for lookup in each.get("http_sd_configs", ()))
+    assert asked == "http://gateway:8001/targets"  # the workers, by their rows
     assert {each["port"] for each in found.values()} == {8001}  # the admin port of the images
     assert services["scaler"]["environment"]["LEVERET_SCALER_ADMIN_PORT"] == "8001"
     source = yaml.safe_load((GRAFANA / "provisioning" / "datasources" / "prometheus.yml").read_text())

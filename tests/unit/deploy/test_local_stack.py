@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.local import envfile
+from deploy.local import envfile, scraping
 from deploy.local.accounts import data_root
 from deploy.local.applications import ROOT
 from deploy.local.failure import LAST_LINES, NotReadyError, StackError
@@ -22,6 +22,7 @@ from deploy.local.progress import Progress, shown
 from deploy.local.stack import Stack
 from deploy.local.state import State
 from deploy.local.together import together
+from tests.unit.deploy.promtool import promtool
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -191,3 +192,11 @@ def test_root_keeps_data_elsewhere_when_the_checkout_is_closed(
     monkeypatch.setattr("os.geteuid", lambda: 0)
     tmp_path.chmod(0o700)
     assert tmp_path not in data_root(tmp_path).parents
+
+
+def test_what_a_prometheus_beside_the_stack_needs_is_written_down(folder: Path) -> None:
+    variables = {"LEVERET_GATEWAY_ADMIN_PORT": "8001", "LEVERET_SCALER_ADMIN_PORT": "8002"}
+    scraping.write(folder, variables)
+    done = promtool("check", "config", folder / "prometheus.yml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "http://127.0.0.1:8001/targets" in (folder / "prometheus.yml").read_text()

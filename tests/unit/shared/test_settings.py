@@ -75,6 +75,33 @@ def test_every_process_accepts_the_others_variables(
     read_settings(kind)
 
 
+@pytest.mark.parametrize(
+    "template",
+    [
+        "https://jaeger.example.com/trace/",
+        "https://jaeger.example.com/trace/{id}",
+        "https://jaeger.example.com/{trace_id}/{trace_id}",
+        "https://jaeger.example.com/{trace_id}?{more}",
+        "javascript:alert({trace_id})",
+        "/trace/{trace_id}",
+        "https://user:hunter2@jaeger.example.com/trace/{trace_id}",
+    ],
+)
+def test_an_address_that_is_none_of_a_trace_is_refused(
+    monkeypatch: pytest.MonkeyPatch, template: str
+) -> None:
+    monkeypatch.setenv("LEVERET_GATEWAY_TRACE_URL", template)
+    with pytest.raises(Misconfigured, match="LEVERET_GATEWAY_TRACE_URL") as caught:
+        read_settings(GatewaySettings)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_an_address_of_a_trace_is_kept_as_it_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    template = "http://localhost:16686/trace/{trace_id}?uiEmbed=v0"
+    monkeypatch.setenv("LEVERET_GATEWAY_TRACE_URL", template)
+    assert read_settings(GatewaySettings).gateway.trace_url == template
+
+
 def test_a_worker_is_not_given_engines_that_would_never_get_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEVERET_WORKER_SLOTS", "2")
     monkeypatch.setenv("LEVERET_WORKER_ENGINES", "3")

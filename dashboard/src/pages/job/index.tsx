@@ -165,6 +165,24 @@ function Outputs({ job }: { job: Job }): JSX.Element {
   );
 }
 
+/** Its id is in the logs too; a link where the gateway knows who shows traces. */
+function TraceOf({ job }: { job: Job }): JSX.Element {
+  if (!job.trace) return <>{NONE}</>;
+  const id = <code class="id">{job.trace.id}</code>;
+  return (
+    <>
+      {job.urls["trace"] ? (
+        <a href={job.urls["trace"]} target="_blank" rel="noreferrer">
+          {id}
+        </a>
+      ) : (
+        id
+      )}{" "}
+      <CopyButton text={job.trace.id} what="trace's id" />
+    </>
+  );
+}
+
 function Facts({ job }: { job: Job }): JSX.Element {
   const facts: [string, JSX.Element | string][] = [
     ["Queue", <a href={href(["jobs"], { queue: job.queue })}>{job.queue}</a>],
@@ -175,6 +193,7 @@ function Facts({ job }: { job: Job }): JSX.Element {
     ["Started", absolute(job.started_at)],
     ["Finished", absolute(job.finished_at)],
     ["Worker", job.worker ? <a href={href(["jobs"], { worker: job.worker })}>{job.worker}</a> : NONE],
+    ["Trace", <TraceOf job={job} />],
     ["Retry of", job.retry_of ? <a href={href(["jobs", job.retry_of])}>{job.retry_of}</a> : NONE],
   ];
   return (

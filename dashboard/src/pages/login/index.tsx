@@ -46,8 +46,8 @@ export function Login(): JSX.Element {
           Log in
         </button>
         <p id="key-help" class="muted">
-          On this machine's own stack the key is in <code>.leveret/env</code>; else an operator makes one with{" "}
-          <code>python -m gateway.keys create</code>.
+          <code>make up</code> prints the key of this machine's own stack at its end, and keeps it in <code>env</code> of the stack's folder,{" "}
+          <code>.leveret</code> unless another one was named. Elsewhere an operator makes one with <code>python -m gateway.keys create</code>.
         </p>
       </form>
     </main>
