@@ -29,9 +29,12 @@ class Filter:
         tenant: Whose; None: everybody's.
         error: The code of how they failed.
         fingerprint: Of how they failed.
+        retried: Whether there is a job that is their retry.
         ids: These and no others.
         newest: No later id than this.
         oldest: No earlier one.
+        ended_before: They have ended, and no later than this.
+        ended_after: They have ended, and no earlier.
     """
 
     tenant: str | None
@@ -41,9 +44,13 @@ class Filter:
     worker: str | None = None
     error: str | None = None
     fingerprint: str | None = None
+    priority: int | None = None
+    retried: bool | None = None
     ids: tuple[UUID, ...] = ()
     newest: UUID | None = None
     oldest: UUID | None = None
+    ended_before: datetime | None = None
+    ended_after: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +140,8 @@ class FailureGroup:
 
     Attributes:
         sample_job: The newest, whose words these are.
+        retried: Of `count`, those that have a retry; the others are open.
+        open_job: The newest that has none.
         first_at: The first of them ever.
         points: Failures by the number of their bucket.
         names: Of ``models``, ``queues``, ``workers``, those with most of them: ``name`` and ``count``.
@@ -144,6 +153,8 @@ class FailureGroup:
     message: str
     sample_job: UUID
     count: int
+    retried: int
+    open_job: UUID | None
     first_at: datetime
     last_at: datetime
     points: Mapping[str, int]
@@ -212,6 +223,7 @@ class BulkAction:
         action: ``retry``, ``cancel`` or ``prioritise``.
         filter: As it was said.
         count: Jobs.
+        left_out: Jobs that fit but have a retry, where those were not asked for.
         state: ``draft``, ``running``, ``done``, ``aborted`` or ``failed``.
         step: The part that comes next.
         skipped: Jobs that had changed meanwhile.
@@ -225,6 +237,7 @@ class BulkAction:
     filter: Mapping[str, Any]
     priority: int | None
     count: int
+    left_out: int
     state: str
     step: int
     done: int

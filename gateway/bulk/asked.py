@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gateway.lists.asked import JobFilter
+from gateway.ports import Caller
 from gateway.refusals import EmptyFilter
 from shared.jobs import MAX_PRIORITY, State
-from shared.listing import FAILED, LIVE
+from shared.listing import FAILED, LIVE, Filter
 
 MAX_IDS = 1000
 
@@ -31,6 +34,10 @@ class BulkFilter(JobFilter):
     """Which jobs; something must be said besides `scope`."""
 
     ids: list[UUID] = Field(default=[], max_length=MAX_IDS, description="These, as far as the rest holds")
+
+    def wanted(self, caller: Caller, now: datetime | None = None) -> Filter:
+        """The same for the store."""
+        return replace(super().wanted(caller, now), ids=tuple(self.ids))
 
 
 class BulkRequest(BaseModel):
@@ -53,15 +60,16 @@ class BulkRequest(BaseModel):
         return self
 
     def settled(self) -> BulkFilter:
-        """The filter with the states that are meant.
+        """The filter with the states that are meant; a retry leaves out what was retried, unless told to.
 
         Raises:
             EmptyFilter: It names nothing.
         """
-        if not self.filter.said().keys() - {"scope"}:
+        if not self.filter.said().keys() - {"scope", "retried"}:
             raise EmptyFilter("say which jobs: a state, a model, a queue, ids, …")
         states = self.filter.state or sorted(MEANT[self.action])
-        return self.filter.model_copy(update={"state": list(states)})
+        retried = self.filter.retried or ("no" if self.action == "retry" else None)
+        return self.filter.model_copy(update={"state": list(states), "retried": retried})
 
 
 class BulkStart(BaseModel):

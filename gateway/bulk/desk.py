@@ -132,26 +132,34 @@ class BulkDesk:
 def document(action: BulkAction) -> dict[str, Any]:
     """An action as the API shows it."""
     needed = action.count >= CONFIRM_FROM
-    jobs = f"{action.count} new jobs" if action.action == "retry" else f"{action.count} jobs"
+    jobs = f"{action.count} {'new ' if action.action == 'retry' else ''}job{'' if action.count == 1 else 's'}"
     return {
         "id": str(action.id),
         "action": action.action,
         "filter": dict(action.filter),
         "priority": action.priority,
         "count": action.count,
+        "left_out": action.left_out,
         "state": action.state,
         "done": action.done,
         "skipped": action.skipped,
         "failed": action.failed,
         "confirm_needed": needed,
         "confirm_word": confirm_word(action.action, action.filter) if needed else None,
-        "consequence": _CONSEQUENCES[action.action].format(jobs=jobs, priority=action.priority),
+        "consequence": _CONSEQUENCES[action.action].format(jobs=jobs, priority=action.priority)
+        + _left_out(action.left_out),
         "created_by": action.created_by,
         "created_at": timestamp(action.created_at),
         "started_at": _moment(action.started_at),
         "finished_at": _moment(action.finished_at),
         "error": action.error,
     }
+
+
+def _left_out(count: int) -> str:
+    if count == 0:
+        return ""
+    return f" Left out: {count} more that {'was' if count == 1 else 'were'} retried before."
 
 
 def _moment(moment: datetime | None) -> str | None:

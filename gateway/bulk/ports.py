@@ -35,6 +35,10 @@ class Step(Protocol):
         """Who made the action."""
 
     @property
+    def again(self) -> bool:
+        """What has a retry is meant as well."""
+
+    @property
     def ids(self) -> Sequence[UUID]:
         """The jobs."""
 
@@ -85,6 +89,9 @@ class Steps(Protocol):
 
     async def prioritise(self, ids: Sequence[UUID], priority: int) -> int:
         """Set the priority of those that wait; how many these were."""
+
+    async def retried(self, step: Any, ids: Sequence[UUID], prefix: str) -> frozenset[UUID]:
+        """Those that were retried, other than since the action began and by a key of this prefix."""
 
     async def owners(self, ids: Sequence[UUID]) -> Mapping[UUID, str]:
         """By job its tenant."""

@@ -1,8 +1,8 @@
 """Executes actions on many jobs, a bounded step at a time. Every gateway runs one; a step is one gateway's.
 
-A step that was cut short is repeated, by this gateway or another: a retry has an Idempotency-Key of its own
-for each job, and whoever asks twice for an end or a priority asks for the same. A step that meets an error
-that nobody foresaw ends its action, and no gateway.
+A step that was cut short is repeated, by this gateway or another: a retry has an Idempotency-Key made of the
+old job, so that all actions there are make one of each, and whoever asks twice for an end or a priority asks
+for the same. A step that meets an error that nobody foresaw ends its action, and no gateway.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ LOOK_S = 2.0
 AT_ONCE = 8
 """Jobs in hand: most connections to PostgreSQL are the requests'."""
 AWAY = (Unavailable, OutcomeUnknown)
+RETRIES = "bulk "
+"""Begins their Idempotency-Keys. A space is in no caller's key, so no caller can have used one of them."""
 MAX_WORDS = 500
 
 
@@ -125,14 +127,15 @@ class BulkRunner:
                 return Tally(changed, len(step.ids) - changed)
 
     async def _retried(self, step: Step) -> Tally:
-        found = await self._repeats.found(step.ids)
-        told = await self._each([partial(self._retry, step, old) for old in found])
+        prefix = f"{RETRIES}{step.id} " if step.again else RETRIES
+        past = frozenset() if step.again else await self._steps.retried(step, step.ids, prefix)
+        found = await self._repeats.found([each for each in step.ids if each not in past])
+        told = await self._each([partial(self._retry, step, f"{prefix}{old.id}", old) for old in found])
         return _tally(told, len(step.ids))
 
-    async def _retry(self, step: Step, old: Repeatable) -> str:
+    async def _retry(self, step: Step, key: str, old: Repeatable) -> str:
         try:
-            # A space is in no caller's key, so no caller can have used this one.
-            await self._repeats.repeat(old, idempotency_key=f"bulk {step.id} {old.id}")
+            await self._repeats.repeat(old, idempotency_key=key)
         except NotEnded:
             return "skipped"
         except AWAY:

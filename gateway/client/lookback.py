@@ -25,7 +25,10 @@ class Lookback:
         worker: str | None = None,
         error: str | None = None,
         fingerprint: str | None = None,
+        priority: int | None = None,
+        retried: str | None = None,
         age: str | None = None,
+        ended: str | None = None,
         created_after: str | None = None,
         everybody: bool = False,
         cursor: str | None = None,
@@ -42,7 +45,10 @@ class Lookback:
             worker: Who ran it last.
             error: The code that it failed with.
             fingerprint: Of a group of failures.
+            priority: 0 to 10.
+            retried: `yes` for what has a retry, `no` for what has none.
             age: `>5m` for submitted longer ago, `<2h` for more recently.
+            ended: `<1h` for ended more recently, `>1d` for longer ago.
             created_after: Submitted since (RFC 3339).
             everybody: Of every tenant, with a key of an operator.
             cursor: `next_cursor` of the page before.
@@ -55,7 +61,10 @@ class Lookback:
             "worker": worker,
             "error": error,
             "fingerprint": fingerprint,
+            "priority": priority,
+            "retried": retried,
             "age": age,
+            "ended": ended,
             "created_after": created_after,
             "scope": "all" if everybody else None,
             "cursor": cursor,

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from gateway.ports import Caller
 from gateway.refusals import Forbidden
 from gateway.schemas import Moment
-from shared.jobs import State
+from shared.jobs import MAX_PRIORITY, State
 from shared.listing import Filter, first_id, last_id
 
 MAX_LIMIT = 200
@@ -24,8 +24,10 @@ MAX_CURSOR = 64
 _AGE = re.compile(r"([<>])(\d{1,9})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _LONGEST = timedelta(days=36500)
+_RETRIED = {"yes": True, "no": False}
 
 Text = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
+Retried = Literal["yes", "no", "any"]
 Scope = Annotated[
     Literal["tenant", "all"],
     Field(description="`all`: the jobs of every tenant, for keys of the role `operator`"),
@@ -45,11 +47,23 @@ class JobFilter(BaseModel):
     fingerprint: Text | None = Field(
         default=None, description="Of its failure, as `GET /v1/failures` tells it"
     )
+    priority: Annotated[int | None, Field(ge=0, le=MAX_PRIORITY)] = None
+    retried: Retried | None = Field(
+        default=None,
+        description="`yes`: a job names it in `retry_of`; `no`: none does; `any`: either. A bulk `retry` "
+        "means `no` where this is not said, all else `any`",
+    )
     age: str | None = Field(
         default=None,
         pattern=r"^[<>][0-9]{1,9}[smhd]$",
         description="`>5m`: submitted longer ago; `<2h`: more recently",
         examples=[">5m"],
+    )
+    ended: str | None = Field(
+        default=None,
+        pattern=r"^[<>][0-9]{1,9}[smhd]$",
+        description="`<1h`: ended more recently; `>1d`: ended longer ago",
+        examples=["<1h"],
     )
     created_after: Moment | None = Field(default=None, description="Submitted since (RFC 3339)")
     scope: Scope = "tenant"
@@ -60,7 +74,9 @@ class JobFilter(BaseModel):
         Raises:
             Forbidden: It asks for every tenant's jobs, with a key of a tenant.
         """
-        newest, oldest = _bounds(self.age, self.created_after, now or datetime.now(UTC))
+        now = now or datetime.now(UTC)
+        newest, oldest = _bounds(self.age, self.created_after, now)
+        ended_before, ended_after = _moments(self.ended, now)
         return Filter(
             tenant=tenant_of(caller, self.scope),
             states=frozenset(self.state),
@@ -69,8 +85,12 @@ class JobFilter(BaseModel):
             worker=self.worker,
             error=self.error,
             fingerprint=self.fingerprint,
+            priority=self.priority,
+            retried=_RETRIED.get(self.retried or "any"),
             newest=newest,
             oldest=oldest,
+            ended_before=ended_before,
+            ended_after=ended_after,
         )
 
     def said(self) -> dict[str, Any]:
@@ -142,11 +162,15 @@ def _bounds(
     age: str | None, created_after: datetime | None, now: datetime
 ) -> tuple[UUID | None, UUID | None]:
     """The highest and the lowest id."""
-    newest, oldest = None, first_id(created_after) if created_after else None
-    if age and (found := _AGE.fullmatch(age)):
-        moment = now - min(timedelta(**{_UNITS[found[3]]: int(found[2])}), _LONGEST)
-        if found[1] == ">":
-            newest = last_id(moment)
-        else:
-            oldest = max(first_id(moment), oldest or first_id(moment))
-    return newest, oldest
+    before, after = _moments(age, now)
+    newest = last_id(before) if before else None
+    oldest = [first_id(moment) for moment in (created_after, after) if moment]
+    return newest, max(oldest, default=None)
+
+
+def _moments(age: str | None, now: datetime) -> tuple[datetime | None, datetime | None]:
+    """Not after, and not before: `>5m` says the first, `<5m` the second."""
+    if not age or not (found := _AGE.fullmatch(age)):
+        return None, None
+    moment = now - min(timedelta(**{_UNITS[found[3]]: int(found[2])}), _LONGEST)
+    return (moment, None) if found[1] == ">" else (None, moment)

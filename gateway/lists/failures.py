@@ -90,9 +90,12 @@ def _document(group: FailureGroup) -> dict[str, Any]:
         "type": group.type,
         "message": group.message,
         "count": group.count,
+        "retried": group.retried,
+        "open": group.count - group.retried,
         "first_at": timestamp(group.first_at),
         "last_at": timestamp(group.last_at),
         "points": [group.points.get(str(number), 0) for number in range(BUCKETS)],
         **{kind: list(group.names.get(kind, ())) for kind in ("models", "workers", "queues")},
         "sample_job": str(group.sample_job),
+        "open_job": str(group.open_job) if group.open_job else None,
     }

@@ -154,6 +154,8 @@ class GroupView(_View):
     type: str = Field(description="The exception's class; empty where there is none")
     message: str = Field(description="Of the newest, its first 500 characters")
     count: int
+    retried: int = Field(description="Of these, those that another job names in `retry_of`")
+    open: int = Field(description="The others; a bulk retry of the group takes only such")
     first_at: AwareDatetime = Field(description="The first ever, before this window too")
     last_at: AwareDatetime
     points: list[int] = Field(description="By time, oldest first, each of `bucket_s`")
@@ -161,6 +163,7 @@ class GroupView(_View):
     workers: list[NamedCountView]
     queues: list[NamedCountView]
     sample_job: str = Field(description="The newest")
+    open_job: str | None = Field(description="The newest that was not retried; null where all were")
 
 
 class _WindowView(_View):
@@ -200,6 +203,7 @@ class BulkView(_View):
     filter: dict[str, Any] = Field(description="As it was said, with the states that are meant")
     priority: int | None
     count: int = Field(description="Jobs, settled when it was made")
+    left_out: int = Field(description="Jobs that fit as well, and were retried before")
     state: Literal["draft", "running", "done", "aborted", "failed"]
     done: int
     skipped: int = Field(description="Had changed meanwhile: had ended, had started")

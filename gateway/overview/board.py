@@ -12,9 +12,10 @@ from typing import Any
 
 from gateway.operations.figures import crew_document, decision_document, leaving, silent
 from gateway.operations.ports import Load, Pause, Pauses, Present, Setting
-from gateway.overview.health import MAX_FINDINGS, Finding, QueueSigns, Signs, WorkerSigns, judge, seconds
+from gateway.overview.health import MAX_FINDINGS, Finding, growing, judge, seconds
 from gateway.overview.ports import Answering, Crew, Failure, Figures, Fleets, Lately
 from gateway.overview.ring import SIZE, STEP_S, Ring, step_at
+from gateway.overview.signs import FailureSigns, QueueSigns, Signs, WorkerSigns
 from gateway.ports import Models
 from shared.errors import LeveretError
 from shared.events import timestamp
@@ -156,6 +157,8 @@ class Board:
     async def _signs(self, tenant: str | None, ring: Ring, seen: _Seen, *, rows_s: float) -> Signs:
         step, private = step_at(seen.lately.now), tenant is not None
         ratio = seen.lately.failed / seen.lately.ended if seen.lately.ended else None
+        before = ring.mean("failure_ratio", range(step - SIZE, step - MINUTE))
+        alarming = growing(ratio, before, seen.lately.ended)
         return Signs(
             queues=await self._queues(seen, private=private),
             silent=() if private else [_silence(worker) for worker in seen.workers if silent(worker)],
@@ -164,8 +167,23 @@ class Board:
             broker=None if private else await _answers(self._around.broker),
             repaired=None if private else self._lately_repaired(),
             failure_ratio=ratio,
-            failure_ratio_before=ring.mean("failure_ratio", range(step - SIZE, step - MINUTE)),
+            failure_ratio_before=before,
             ended=seen.lately.ended,
+            failing=await self._failing(tenant) if alarming else None,
+        )
+
+    async def _failing(self, tenant: str | None) -> FailureSigns | None:
+        top = await self._figures.failing(tenant)
+        if top is None:
+            return None
+        command = f"leveret jobs --state failed --fingerprint {top.fingerprint}"
+        return FailureSigns(
+            fingerprint=top.fingerprint,
+            code=top.code,
+            model=top.model,
+            count=top.count,
+            message=top.message,
+            command=command if tenant is not None else f"{command} --everybody",
         )
 
     async def _queues(self, seen: _Seen, *, private: bool) -> list[QueueSigns]:
@@ -346,12 +364,13 @@ def _why_unwell(worker: Present) -> tuple[str, str] | None:
 
 
 def _finding(finding: Finding, *, private: bool) -> Document:
+    hidden = private and not finding.own
     return {
         "level": finding.level,
         "code": finding.code,
         "sentence": finding.sentence,
         "cause": finding.cause,
-        "command": None if private else finding.command,
-        "page": "jobs" if private else finding.page,
+        "command": None if hidden else finding.command,
+        "page": "jobs" if hidden else finding.page,
         "subject": finding.subject,
     }

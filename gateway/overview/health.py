@@ -5,9 +5,11 @@ Each rule looks for one cause. What nobody could find out is no finding: unknown
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
+
+from gateway.overview.signs import QueueSigns, Signs
 
 Level = Literal["bad", "warn", "ok"]
 _RANK = {"bad": 0, "warn": 1, "ok": 2}
@@ -17,73 +19,6 @@ LONG_S = 300.0
 FAILING = 0.05
 ENOUGH_ENDED = 20
 MAX_FINDINGS = 10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueueSigns:
-    """One queue.
-
-    Attributes:
-        waiting: Jobs that could run now.
-        oldest_s: For how long the first of them has waited.
-        ready: Workers that take jobs.
-        starting: Workers that will.
-        paused_by: Who holds the queue, as ``tenant/name``.
-        fleet_paused_by: Who keeps its scaler from acting.
-        scaled: A scaler has decided on its fleet within the day.
-        offered: The catalog has a model for it.
-    """
-
-    queue: str
-    waiting: int = 0
-    oldest_s: float | None = None
-    ready: int = 0
-    starting: int = 0
-    paused_by: str | None = None
-    fleet_paused_by: str | None = None
-    scaled: bool = False
-    offered: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerSigns:
-    """A worker that was not heard of.
-
-    Attributes:
-        silent_s: For so long.
-        jobs: How many it holds.
-    """
-
-    id: str
-    silent_s: float
-    jobs: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signs:
-    """All that the verdict rests on; None: not known.
-
-    Attributes:
-        queues: Every queue.
-        silent: Workers that missed three heartbeats.
-        rows_s: How long PostgreSQL took for the looks of this page.
-        redis: Whether it answers.
-        broker: Whether it answers.
-        repaired: Jobs put right by this gateway's relay within the last minute.
-        failure_ratio: Of the attempts that ended within the last minute.
-        failure_ratio_before: Of the ten minutes before.
-        ended: How many ended within the last minute.
-    """
-
-    queues: Sequence[QueueSigns] = ()
-    silent: Sequence[WorkerSigns] = ()
-    rows_s: float | None = None
-    redis: bool | None = None
-    broker: bool | None = None
-    repaired: int | None = None
-    failure_ratio: float | None = None
-    failure_ratio_before: float | None = None
-    ended: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +33,7 @@ class Finding:
         command: What helps, where a command does.
         page: Of the dashboard, where more is to be seen.
         subject: What it is about there.
+        own: A tenant's key may do the same: command and page are for all.
     """
 
     level: Level
@@ -107,6 +43,7 @@ class Finding:
     command: str | None = None
     page: str = "overview"
     subject: str | None = None
+    own: bool = False
 
 
 WELL = Finding(
@@ -205,17 +142,27 @@ def _redis_away(signs: Signs) -> Iterator[Finding]:
         )
 
 
+def growing(ratio: float | None, before: float | None, ended: int) -> bool:
+    """Whether so many failures are a finding, by the ratio of the last minute and of the ten before."""
+    return ratio is not None and ended >= ENOUGH_ENDED and ratio >= FAILING and ratio >= 2 * (before or 0.0)
+
+
 def _growing_failures(signs: Signs) -> Iterator[Finding]:
-    ratio, before = signs.failure_ratio, signs.failure_ratio_before
-    if ratio is None or signs.ended < ENOUGH_ENDED or ratio < FAILING or ratio < 2 * (before or 0.0):
+    ratio, before, top = signs.failure_ratio, signs.failure_ratio_before, signs.failing
+    if ratio is None or not growing(ratio, before, signs.ended):
         return
+    most = f", {top.count} by {top.code} in {top.model}" if top else ""
+    words = f"{_line(top.message)} " if top and top.message else ""
     usual = "was not known" if before is None else f"was {_percent(before)}"
     yield Finding(
         level="bad" if ratio >= 0.5 else "warn",  # noqa: PLR2004  half of all
         code="failures_growing",
-        sentence=f"{_percent(ratio)} of the attempts of the last minute failed.",
-        cause=f"In the ten minutes before it {usual}.",
+        sentence=f"{_percent(ratio)} of the attempts of the last minute failed{most}.",
+        cause=f"{words}In the ten minutes before it {usual}.",
+        command=top.command if top else None,
         page="failures",
+        subject=top.fingerprint if top else None,
+        own=True,
     )
 
 
@@ -299,6 +246,12 @@ def _jobs(count: int) -> str:
 
 def _count(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _line(words: str) -> str:
+    """Other people's words on one line, ended as a sentence is."""
+    line = " ".join(words.split())
+    return line if line.endswith((".", "!", "?", "…")) else f"{line}."
 
 
 def _percent(ratio: float) -> str:

@@ -77,6 +77,30 @@ class Failure(Protocol):
         """The last one's."""
 
 
+class Failing(Protocol):
+    """What failed most often, all of it alike."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of its group."""
+
+    @property
+    def code(self) -> str:
+        """The error's."""
+
+    @property
+    def model(self) -> str:
+        """Its name."""
+
+    @property
+    def count(self) -> int:
+        """How often, within the last minute."""
+
+    @property
+    def message(self) -> str:
+        """The last one's."""
+
+
 class Figures(Protocol):
     """Counts, of one tenant or (None) of all; every call raises Unavailable."""
 
@@ -94,6 +118,9 @@ class Figures(Protocol):
 
     async def errors(self, tenant: str | None) -> Sequence[Failure]:
         """The most frequent."""
+
+    async def failing(self, tenant: str | None) -> Failing | None:
+        """The most frequent of the last minute."""
 
     async def costs(self, *, step_s: float, first: int, last: int) -> Mapping[int, float | None]:
         """What all machines cost an hour, by step; None where one has no price."""

@@ -22,6 +22,8 @@ _GROUP: dict[str, Any] = {
     "type": "ValueError",
     "message": "ValueError: no face in picture 4711",
     "count": 412,
+    "retried": 12,
+    "open": 400,
     "first_at": "2026-11-20T08:00:00.000Z",
     "last_at": "2026-11-22T09:29:58.000Z",
     "points": [0] * 21 + [12, 150, 250],
@@ -29,6 +31,7 @@ _GROUP: dict[str, Any] = {
     "workers": [{"name": "images-5f0c", "count": 400}, {"name": "images-77aa", "count": 12}],
     "queues": [{"name": "images", "count": 412}],
     "sample_job": JOB_ID,
+    "open_job": JOB_ID,
 }
 _WINDOW = {
     "since": "2026-11-21T09:30:00.000Z",

@@ -27,9 +27,13 @@ class FindingView(_View):
     code: str = Field(description="Stable; `well` where nothing is wrong")
     sentence: str
     cause: str
-    command: str | None = Field(description="What helps, where a command does; null for keys of tenants")
+    command: str | None = Field(
+        description="What helps, where a command does; null for keys of tenants that may not run it"
+    )
     page: str = Field(description="Of the dashboard, where more is to be seen")
-    subject: str | None = Field(description="The queue or worker that it is about")
+    subject: str | None = Field(
+        description="What it is about: a queue, a worker, or the fingerprint of a group of failures"
+    )
 
 
 class StatView(_View):

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from shared.adapters.store.attempts import AttemptStore
 from shared.adapters.store.claims import ClaimStore
 from shared.adapters.store.failures import LATELY, FailureStore
+from shared.adapters.store.overview import OverviewStore
 from shared.adapters.store.pool import Database, open_database
 from shared.adapters.store.relay import RelayStore
 from shared.adapters.store.submits import SubmitStore
@@ -94,6 +95,40 @@ async def test_a_group_tells_how_many_since_when_and_where(database: Database) -
     for fields in ({"queue": "quick"}, {"model": "echo"}):
         some = await store.look(FailureFilter(tenant="acme", since_s=86400, **fields))
         assert [group.count for group in some.groups] == [1]
+
+
+async def test_a_group_tells_what_was_retried_and_what_is_open(database: Database) -> None:
+    # Given three jobs that failed alike, of which the first was retried, twice, and failed as before
+    first, second = await fail(database, "no face"), await fail(database, "no face")
+    once = await fail(database, "no face", retry_of=first)
+    last = await fail(database, "no face", retry_of=once)
+    [group] = (await FailureStore(database).look(FailureFilter(tenant="acme", since_s=3600))).groups
+    # Then of each chain of retries only the newest is open
+    assert (group.count, group.retried) == (4, 2)
+    assert (group.sample_job, group.open_job) == (last, last)
+    # And nothing is where all were retried
+    for job in (last, second):
+        await SubmitStore(database).submit(new_job(retry_of=job))
+    [group] = (await FailureStore(database).look(FailureFilter(tenant="acme", since_s=3600))).groups
+    assert (group.count, group.retried, group.open_job) == (4, 4, None)
+
+
+async def test_what_fails_most_within_the_minute_is_named(database: Database) -> None:
+    store = OverviewStore(database)
+    assert await store.failing(None) is None
+    for _ in range(3):
+        await fail(database, "no face in picture 12")
+    lost = await fail(database, "out of paper", tenant="rival", model="echo")
+    long_ago = await fail(database, "no face in picture 13")
+    await database.write("update failures set at = at - interval '2 min' where job_id = $1", long_ago)
+    known = await prints(database)
+    top, theirs = await store.failing(None), await store.failing("rival")
+    assert top is not None
+    assert theirs is not None
+    assert (top.fingerprint, top.model, top.count) == (known[long_ago], "cutout", 3)
+    assert (top.code, top.message) == ("algorithm_error", "no face in picture 12")
+    assert (theirs.fingerprint, theirs.model, theirs.count) == (known[lost], "echo", 1)
+    assert await store.failing("nobody") is None
 
 
 OTHERS = """

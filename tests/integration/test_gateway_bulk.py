@@ -90,7 +90,7 @@ async def test_a_retry_takes_the_jobs_it_was_made_for_and_no_others(
     await behind.finish(await behind.claim(well["id"], announce=False), announce=False)
     made = await drafted(client, "retry", model="free")
     assert (made["count"], made["state"], made["confirm_needed"]) == (3, "draft", False)
-    assert made["filter"] == {"model": "free", "state": ["canceled", "expired", "failed"]}
+    assert made["filter"] == {"model": "free", "state": ["canceled", "expired", "failed"], "retried": "no"}
     assert made["consequence"].startswith("Makes 3 new jobs")
     # When another fails before it is started
     late = await failed(client, behind)
@@ -109,6 +109,95 @@ async def test_a_retry_takes_the_jobs_it_was_made_for_and_no_others(
     assert [each["count"] for each in told] == [3, 3, 3, 3]
     again = await client.post(f"/v1/bulk/{made['id']}/start")
     assert (again.status_code, again.json()["code"]) == (409, "bulk_started")
+
+
+async def test_jobs_chosen_by_hand_are_the_only_ones(client: httpx2.AsyncClient, behind: Backstage) -> None:
+    mine, other = await failed(client, behind), await failed(client, behind)
+    left, alone = [(await submit(client))["id"] for _ in range(2)]
+    for action, job in (("retry", mine), ("cancel", left)):
+        made = await drafted(client, action, ids=[job])
+        assert made["count"] == 1
+        await client.post(f"/v1/bulk/{made['id']}/start")
+        assert (await ended(client, made["id"]))["done"] == 1
+    assert await retries(client) == [mine]
+    assert other not in await retries(client)
+    assert (await client.get(f"/v1/jobs/{alone}")).json()["state"] == "queued"
+    made = await drafted(client, "prioritise", ids=[alone, mine], priority=9)
+    assert made["count"] == 1
+
+
+async def retries(client: httpx2.AsyncClient) -> list[str]:
+    """What was retried, once for each retry."""
+    rows = (await client.get("/v1/jobs", params={"limit": 200})).json()["jobs"]
+    return sorted(row["retry_of"] for row in rows if row["retry_of"])
+
+
+async def fail_all_that_is_queued(client: httpx2.AsyncClient, behind: Backstage) -> None:
+    for row in (await client.get("/v1/jobs", params={"state": "queued"})).json()["jobs"]:
+        claim = await behind.claim(row["id"], announce=False)
+        assert await behind.attempts.finish(claim, Ending(state=State.FAILED, evidence=Evidence(error=ERROR)))
+
+
+async def group_of(client: httpx2.AsyncClient) -> dict[str, Any]:
+    [group] = (await client.get("/v1/failures")).json()["groups"]
+    views.GroupView.model_validate(group)
+    return dict(group)
+
+
+async def test_a_group_is_retried_once_however_often_its_retries_fail(
+    client: httpx2.AsyncClient, behind: Backstage
+) -> None:
+    # Given eight jobs that failed alike, of which one was tried again first
+    old = {await failed(client, behind) for _ in range(8)}
+    group = await group_of(client)
+    assert (group["count"], group["retried"], group["open"]) == (8, 0, 8)
+    await client.post(f"/v1/jobs/{group['open_job']}/retry")
+    # When the group is retried
+    made = await drafted(client, "retry", fingerprint=group["fingerprint"])
+    # Then the one is not, and the draft says so
+    assert (made["count"], made["left_out"]) == (7, 1)
+    assert made["consequence"] == (
+        "Makes 7 new jobs with the same inputs; the old ones stay as they are. "
+        "Left out: 1 more that was retried before."
+    )
+    await client.post(f"/v1/bulk/{made['id']}/start")
+    assert (await ended(client, made["id"]))["done"] == 7
+    assert await retries(client) == sorted(old)
+    # And when all of them fail as before, the next retry takes these eight, not sixteen
+    await fail_all_that_is_queued(client, behind)
+    group = await group_of(client)
+    assert (group["count"], group["retried"], group["open"]) == (16, 8, 8)
+    listed = {"fingerprint": group["fingerprint"], "retried": "no"}
+    open_ = {row["id"] for row in (await client.get("/v1/jobs", params=listed)).json()["jobs"]}
+    assert len(open_) == 8
+    assert not open_ & old
+    again = await drafted(client, "retry", fingerprint=group["fingerprint"])
+    assert (again["count"], again["left_out"]) == (8, 8)
+    # And all of them where that is what is asked for
+    assert (await drafted(client, "retry", retried="any", state=["failed"]))["count"] == 16
+    twice = await drafted(client, "retry", retried="yes", state=["failed"])
+    assert (twice["count"], twice["left_out"]) == (8, 0)
+    await client.post(f"/v1/bulk/{twice['id']}/start")
+    assert (await ended(client, twice["id"]))["done"] == 8
+    assert await retries(client) == sorted([*old, *old])
+
+
+async def test_what_was_retried_since_the_draft_is_not_retried_again(
+    client: httpx2.AsyncClient, behind: Backstage
+) -> None:
+    # Given two drafts on the same three jobs
+    old = [await failed(client, behind) for _ in range(3)]
+    one, two = [await drafted(client, "retry", model="free") for _ in range(2)]
+    assert (one["count"], two["count"]) == (3, 3)
+    # When one of them is retried by hand, and then both begin at once
+    await client.post(f"/v1/jobs/{old[0]}/retry")
+    for made in (one, two):
+        await client.post(f"/v1/bulk/{made['id']}/start")
+    told = [await ended(client, made["id"]) for made in (one, two)]
+    # Then each job has one retry, and none is counted for what was done by hand
+    assert await retries(client) == sorted(old)
+    assert all(each["done"] <= 2 and each["failed"] == 0 for each in told)
+    assert max(each["done"] for each in told) == 2
 
 
 async def test_cancel_ends_what_waits_and_asks_what_runs(

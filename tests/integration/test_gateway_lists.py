@@ -31,6 +31,7 @@ PATHS = [
 ]
 PARAMETERS = [
     *("state", "model", "queue", "worker", "error", "fingerprint", "age", "created_after", "scope", "id"),
+    *("priority", "retried", "ended"),
     *("cursor", "limit", "since_s", "window_s", "action", "by", "unheard"),
 ]
 ERROR = {"code": "algorithm_error", "message": "no face", "type": "ValueError", "retryable": False}
@@ -111,6 +112,11 @@ async def test_filters_are_taken_or_refused_by_name(client: httpx2.AsyncClient, 
     assert await found(age=">1h") == []
     assert await found(created_after="2020-01-01T00:00:00Z", worker="test-worker") == [lost["id"]]
     assert await found(id=[queued["id"], str(uuid4())]) == [queued["id"]]
+    assert await found(priority=queued["priority"], state="queued") == [queued["id"]]
+    assert await found(priority=0) == []
+    assert await found(retried="yes") == []
+    assert await found(retried="no", ended="<1h") == await found(ended="<1h") == [lost["id"]]
+    assert await found(ended=">1h") == []
     for params in (
         {"state": "lost"},
         {"age": "5m"},
@@ -120,6 +126,9 @@ async def test_filters_are_taken_or_refused_by_name(client: httpx2.AsyncClient, 
         {"limit": 201},
         {"model": "a\x00b"},
         {"modle": "free"},
+        {"priority": 11},
+        {"retried": "maybe"},
+        {"ended": "1h"},
     ):
         refused = await client.get("/v1/jobs", params=params)
         assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request"), refused.text

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -34,16 +36,17 @@ with n as (
     from generate_series(1, $1::int) i
 ), spec as (
     insert into specs (id, tenant, model, model_version, inputs, params, metadata, destinations, timeout_s,
-                       body_digest)
+                       body_digest, retry_of)
     select id, case when i % 10 = 0 then 'small' else 'large' end, 'm' || i % 5, '1', '{}', '{}', '{}', '{}',
-           60, '' from n
+           60, '', case when i % 10 = 2 then lag(id) over (order by i) end from n
 ), event as (
     insert into events (job_id, seq, type, at, data)
     select id, 1, 'job.' || case state when 'failed' then 'retrying' else state end, clock_timestamp(), '{}'
     from n
 )
-insert into jobs (id, queue, state, priority, seq, max_attempts, worker)
-select id, 'q' || i % 4, state, 5, 1, 3, 'w' || i % 50 from n
+insert into jobs (id, queue, state, priority, seq, max_attempts, worker, finished_at)
+select id, 'q' || i % 4, state, 5 + i % 2, 1, 3, 'w' || i % 50,
+       case when state <> 'queued' then to_timestamp(1700000000 + i / 1000.0) end from n
 """
 FILL_FAILURES = """
 insert into failures (job_id, tenant, state, model, queue, worker, code, type, message, fingerprint, at)
@@ -116,6 +119,40 @@ async def test_every_filter_leaves_what_it_names(empty: Database) -> None:
     assert await ids(empty, tenant=None) == [foreign, scheduled, lost, running, other_model, queued]
     for states in (frozenset({state}) for state in State):
         assert foreign not in await ids(empty, states=states)
+
+
+async def test_priority_retries_and_the_end_are_filters_too(empty: Database) -> None:
+    # Given jobs of two priorities, a failed one with a retry that failed too, and one that is open
+    low, high = await submitted(empty, priority=2), await submitted(empty, priority=9)
+    first = await failed(empty, "no")
+    again = await failed(empty, "no", retry_of=first)
+    other = await failed(empty, "out of paper")
+    await empty.write("update jobs set finished_at = finished_at - interval '2 hours' where id = $1", other)
+    # Then a list takes each by itself and beside others
+    assert await ids(empty, priority=9) == [high]
+    assert await ids(empty, priority=2, states=frozenset({State.QUEUED})) == [low]
+    assert await ids(empty, priority=2, queue="images") == [low]
+    assert await ids(empty, priority=2, states=frozenset({State.FAILED, State.QUEUED})) == [low]
+    assert await ids(empty, retried=True) == [first]
+    assert await ids(empty, retried=False) == [other, again, high, low]
+    assert await ids(empty, retried=False, states=frozenset({State.FAILED})) == [other, again]
+    hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    assert await ids(empty, ended_after=hour_ago) == [again, first]
+    assert await ids(empty, ended_before=hour_ago) == [other]
+    counts = await ListingStore(empty).counts(Filter(tenant="acme", retried=False))
+    assert (counts[State.FAILED].n, counts[State.QUEUED].n) == (2, 2)
+
+
+async def test_a_submit_that_is_no_retry_writes_no_retry(empty: Database) -> None:
+    # A thousand plain submits leave the index of retries as empty as it was: one page, its own
+    await asyncio.gather(*(submitted(empty) for _ in range(1000)))
+    await empty.write("vacuum analyze specs")
+    index = "select relpages, reltuples::int from pg_class where relname = 'specs_retries'"
+    assert dict((await empty.read(index))[0]) == {"relpages": 1, "reltuples": 0}
+    first = await submitted(empty)
+    await submitted(empty, retry_of=first)
+    await empty.write("vacuum analyze specs")
+    assert (await empty.read(index))[0]["reltuples"] == 1
 
 
 async def test_a_row_tells_why_it_waits_and_how_it_failed(empty: Database) -> None:
@@ -215,6 +252,15 @@ FILTERS: list[dict[str, Any]] = [
     {"fingerprint": "nobody's"},
     {"worker": "nobody"},
     {"ids": (uuid7(),)},
+    {"priority": 6},
+    {"priority": 6, "states": frozenset({State.QUEUED})},
+    {"priority": 9, "states": frozenset({State.QUEUED, State.RUNNING}), "queue": "q1"},
+    {"priority": 6, "queue": "q1"},
+    {"retried": True},
+    {"retried": False, "fingerprint": "f7"},
+    {"retried": False, "states": frozenset({State.FAILED}), "tenant": "small"},
+    {"ended_after": datetime(2023, 11, 14, 22, 14, tzinfo=UTC), "error": "c1"},
+    {"ended_before": datetime(2023, 11, 14, 22, 13, tzinfo=UTC)},
 ]
 
 

@@ -58,11 +58,12 @@ async def failures(
 def _print_groups(found: Mapping[str, Any]) -> None:
     from gateway.client.cli.show import console, table  # noqa: PLC0415  only for a terminal
 
-    shown = table("fingerprint", "count", "when", "first", "last", "models", "failure")
+    shown = table("fingerprint", "count", "open", "when", "first", "last", "models", "failure")
     for group in found["groups"]:
         shown.add_row(
             group["fingerprint"],
             f"{group['count']}{'+' if found['more'] else ''}",
+            str(group["open"]),
             bars(group["points"]),
             clock(group["first_at"]),
             clock(group["last_at"]),
@@ -75,7 +76,10 @@ def _print_groups(found: Mapping[str, Any]) -> None:
 def _print_group(group: Mapping[str, Any]) -> None:
     out = [
         _what(group),
-        f"{group['count']} times, first {clock(group['first_at'])}, last {clock(group['last_at'])}",
+        (
+            f"{group['count']} times, {group['retried']} of them retried, {group['open']} open; "
+            f"first {clock(group['first_at'])}, last {clock(group['last_at'])}"
+        ),
     ]
     out += [f"{kind}: {_names(group[kind])}" for kind in ("models", "queues", "workers") if group[kind]]
     if group["traceback"]:

@@ -23,7 +23,10 @@ async def jobs(
     worker: str | None = None,
     error: str | None = None,
     fingerprint: str | None = None,
+    priority: int | None = None,
+    retried: str | None = None,
     age: str | None = None,
+    ended: str | None = None,
     limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 20,
     cursor: str | None = None,
     everybody: Annotated[bool, Parameter(negative="")] = False,
@@ -38,7 +41,10 @@ async def jobs(
         worker: Only what this worker ran last.
         error: Only what failed with this code.
         fingerprint: Only failures of this group; `leveret failures` lists them.
+        priority: Only these, 0 to 10.
+        retried: `yes` for what has a retry, `no` for what has none.
         age: `>5m` for submitted longer ago, `<2h` for more recently.
+        ended: `<1h` for ended more recently, `>1d` for longer ago.
         limit: So many at most, up to 200.
         cursor: Go on where a page ended.
         everybody: Of every tenant, with a key of an operator.
@@ -51,7 +57,10 @@ async def jobs(
         "worker": worker,
         "error": error,
         "fingerprint": fingerprint,
+        "priority": priority,
+        "retried": retried,
         "age": age,
+        "ended": ended,
         "limit": limit,
         "cursor": cursor,
         "everybody": everybody,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
-from shared.adapters.store.candidates import Candidates
+from shared.adapters.store.candidates import RETRY, Candidates
 from shared.adapters.store.pool import Database
 from shared.listing import BulkAction, Filter, Tally
 
@@ -20,8 +21,8 @@ HOLD_S = 60.0
 MAX_JOBS = 50_000
 MAX_LOOK = 100_000
 
-COLUMNS = """id, tenant, action, filter, priority, count, state, step, done, skipped, failed, created_by,
-created_at, started_at, finished_at, error"""
+COLUMNS = """id, tenant, action, filter, priority, count, left_out, state, step, done, skipped, failed,
+created_by, created_at, started_at, finished_at, error"""
 
 CREATE = """
 with looked as (
@@ -29,11 +30,13 @@ with looked as (
 ), chosen as materialized (
     {rows}
 ), numbered as (
-    select id, (row_number() over (order by id) - 1) / {step} as step from chosen
+    select id, (row_number() over (order by id) - 1) / {step} as step from chosen where not retried
+), counted as (
+    select count(*) filter (where not retried) as n, count(*) filter (where retried) as left_out from chosen
 ), made as (
-    insert into bulk_actions (id, tenant, action, filter, priority, count, created_by)
-    select {id}, {tenant}, {action}, {filter}, {priority}, (select count(*) from chosen), {by}
-    from looked where looked.n <= {look} and (select count(*) from chosen) <= {most}
+    insert into bulk_actions (id, tenant, action, filter, priority, count, left_out, created_by)
+    select {id}, {tenant}, {action}, {filter}, {priority}, counted.n, counted.left_out, {by}
+    from looked cross join counted where looked.n <= {look} and counted.n <= {most}
     returning *
 ), parts as (
     insert into bulk_parts (bulk_id, step, ids)
@@ -91,7 +94,8 @@ with free as (
     update bulk_actions b set held_by = $1, held_until = clock_timestamp() + make_interval(secs => $2)
     from free where b.id = free.id returning b.*
 )
-select t.id, t.action, t.priority, t.step, t.created_by, p.ids
+select t.id, t.action, t.priority, t.step, t.created_by, t.started_at, p.ids,
+       coalesce(t.filter ->> 'retried', 'no') <> 'no' as again
 from taken t left join bulk_parts p on p.bulk_id = t.id and p.step = t.step
 """
 
@@ -123,18 +127,32 @@ update jobs j set priority = $2, publish_tries = 0, promoted = false, prioritise
 from wanted where j.id = wanted.id returning j.id
 """
 
+# What has a retry that no action made, or had one before this action began. One that an action made since
+# then is this one's own, of a step that was cut short, or another action's: its key finds it again.
+RETRIED = """
+select distinct retry_of from specs
+where retry_of = any($1::uuid[])
+  and (created_at < $2 or idempotency_key is distinct from $3::text || retry_of::text)
+"""
+
 OWNERS = "select id, tenant from specs where id = any($1::uuid[])"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A part of an action that this process holds."""
+    """A part of an action that this process holds.
+
+    Attributes:
+        again: What has a retry is meant as well.
+    """
 
     id: UUID
     action: str
     priority: int | None
     step: int
     created_by: str
+    started_at: datetime
+    again: bool
     ids: Sequence[UUID]
 
 
@@ -164,7 +182,7 @@ class BulkStore:
 
         Args:
             bulk_id: Its own.
-            wanted: Which jobs.
+            wanted: Which jobs. Where it leaves out what was retried, it is counted how many these are.
             tenant: Whose action it is.
             action: What is to be done.
             said: The filter as the caller said it.
@@ -172,10 +190,12 @@ class BulkStore:
             by: Who makes it, as ``tenant/name``.
         """
         await self._database.write(FORGET, tenant, DRAFT_S, SPENT_S, FORGOTTEN)
-        candidates = Candidates(wanted)
+        fresh = wanted.retried is False
+        candidates = Candidates(replace(wanted, retried=None) if fresh else wanted)
+        retried = f"{RETRY.format('j.id')} is not null" if fresh else "false"
         parts = {
             "ids": candidates.ids(MAX_LOOK + 1),
-            "rows": candidates.rows(MAX_LOOK, MAX_JOBS + 1, "j.id"),
+            "rows": candidates.rows(MAX_LOOK, None, f"j.id, {retried} as retried"),
             "id": candidates.add(bulk_id, "uuid"),
             "tenant": candidates.add(tenant, "text"),
             "action": candidates.add(action, "text"),
@@ -226,6 +246,17 @@ class BulkStore:
         They age anew from here on, also those that were promoted before.
         """
         return len(await self._database.write(PRIORITISE, list(ids), priority))
+
+    async def retried(self, step: Step, ids: Sequence[UUID], prefix: str) -> frozenset[UUID]:
+        """Those of the jobs that were retried, but not since the step's action began by one like it.
+
+        Args:
+            step: Of the action that asks.
+            ids: Which jobs.
+            prefix: The Idempotency-Key of an action's retry, but for the old job's id.
+        """
+        rows = await self._database.read(RETRIED, list(ids), step.started_at, prefix)
+        return frozenset(row["retry_of"] for row in rows)
 
     async def owners(self, ids: Sequence[UUID]) -> dict[UUID, str]:
         """By job its tenant."""

@@ -47,6 +47,8 @@ LIVE_QUEUES = f"""(
     ) select distinct queue from known where queue is not null
 )"""  # noqa: S608  idem
 FAILURE = "(select f.{} from failures f where f.job_id = j.id)"
+# A value and no `exists`, which the planner may turn into a join with all retries there are.
+RETRY = "(select r.id from specs r where r.retry_of = {} limit 1)"
 
 GIVEN = "select g.id from unnest({ids}) as g(id) where {range} order by g.id desc limit {limit}"
 JOBS = "select j.id from jobs j where {range} order by j.id desc limit {limit}"
@@ -68,9 +70,10 @@ select ended.id from {{queues}} q cross join unnest({{states}}) as listed(state)
     order by j.id desc limit {{limit}}
 ) ended
 """  # noqa: S608  idem
+PRIORITIES = f"generate_series(0, {MAX_PRIORITY})"
 LIVE_BRANCHES = f"""
 select live.id from {{queues}} q cross join unnest({{states}}) as listed(state)
-cross join generate_series(0, {MAX_PRIORITY}) as p(priority) cross join lateral (
+cross join {{priorities}} as p(priority) cross join lateral (
     select j.id from jobs j where j.queue = q.queue and j.state = listed.state and {LIVE_ROWS}
                               and j.priority = p.priority::smallint and {{range}}
     order by j.id desc limit {{limit}}
@@ -153,7 +156,8 @@ class Candidates:
         if wanted.model and not (wanted.states and wanted.states <= LIVE):
             return self._specs("model", wanted.model), {"model"}
         if wanted.states or wanted.queue:
-            return self._branches(), {"states", "queue"}
+            alive = bool(wanted.states) and wanted.states <= LIVE
+            return self._branches(), {"states", "queue"} | ({"priority"} if alive else set())
         if wanted.tenant:
             return self._specs("tenant", wanted.tenant), {"tenant"}
         return self._newest(), set()
@@ -188,6 +192,8 @@ class Candidates:
         """By queue and state, and what lives by priority: few combinations, so their heads are merged."""
         states, named = self._wanted.states or frozenset(State), self._wanted.queue
         queue = f"(select {self._value(named, 'text')} as queue)" if named else None
+        only = self._wanted.priority
+        priorities = PRIORITIES if only is None else f"(select {self._value(only, 'int')})"
         span, branches = self._range("j.id"), []
         for template, queues, its in (
             (ENDED_BRANCHES, ENDED_QUEUES, states - LIVE),
@@ -195,7 +201,8 @@ class Candidates:
         ):
             if its:
                 listed = self._value(sorted(its), "text[]")
-                branches.append(partial(_filled, template, queues=queue or queues, states=listed, range=span))
+                part = partial(_filled, template, queues=queue or queues, states=listed, range=span)
+                branches.append(partial(part, priorities=priorities))
         return lambda limit: MERGED.format(
             branches=" union all ".join(make(limit) for make in branches), limit=limit
         )
@@ -221,8 +228,23 @@ class Candidates:
                 self._residual[name] = f"{column} = {self._value(value, 'text')}"
         if wanted.states and "states" not in known:
             self._residual["states"] = f"j.state = any({self._value(sorted(wanted.states), 'text[]')})"
+        if wanted.priority is not None and "priority" not in known:
+            self._residual["priority"] = f"j.priority = {self._value(wanted.priority, 'int')}"
+        self._leave_what_came_later()
         if wanted.ids:
             self._residual["ids"] = "true"  # one may be nobody's
+
+    def _leave_what_came_later(self) -> None:
+        """When they ended, and whether they were retried."""
+        wanted = self._wanted
+        for name, sign, moment in (
+            ("ended_before", "<=", wanted.ended_before),
+            ("ended_after", ">=", wanted.ended_after),
+        ):
+            if moment is not None:
+                self._residual[name] = f"j.finished_at {sign} {self._value(moment, 'timestamptz')}"
+        if wanted.retried is not None:
+            self._residual["retried"] = f"{RETRY.format('j.id')} is {'not ' if wanted.retried else ''}null"
 
 
 def _filled(template: str, limit: int, **parts: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from shared.adapters.store.candidates import RETRY
 from shared.adapters.store.pool import Database
 from shared.listing import FailureFilter, FailureGroup, FailureLook
 
@@ -34,7 +35,8 @@ with w as materialized (
 ), looked as materialized (
     {source}
 ), lately as materialized (
-    select f.*, least($2::int - 1, floor(extract(epoch from f.at - w.since) / w.bucket_s))::int as bucket
+    select f.*, least($2::int - 1, floor(extract(epoch from f.at - w.since) / w.bucket_s))::int as bucket,
+           {retry} is not null as retried
     from looked f cross join w
     where f.at > w.since and ($3::text is null or f.tenant = $3) and ($4::text is null or f.model = $4)
       and ($5::text is null or f.queue = $5) and ($6::text is null or f.worker = $6)
@@ -43,7 +45,10 @@ with w as materialized (
     select distinct on (fingerprint) fingerprint, code, type, message, job_id, at from lately
     order by fingerprint, at desc, job_id desc
 ), total as (
-    select fingerprint, count(*)::int as count, min(at) as first_at from lately group by fingerprint
+    select fingerprint, count(*)::int as count, min(at) as first_at,
+           count(*) filter (where retried)::int as retried,
+           (array_agg(job_id order by at desc, job_id desc) filter (where not retried))[1] as open_job
+    from lately group by fingerprint
 ), points as (
     select fingerprint, jsonb_object_agg(bucket, n) as points
     from (select fingerprint, bucket, count(*) as n from lately group by fingerprint, bucket) each
@@ -63,6 +68,7 @@ with w as materialized (
 )
 select w.at as now, w.since, w.bucket_s, (select count(*) from looked)::int as looked,
        h.fingerprint, h.code, h.type, h.message, h.job_id as sample_job, h.at as last_at, t.count,
+       t.retried, t.open_job,
        least(t.first_at, (
            select min(early.at) from (
                select at from failures where fingerprint = h.fingerprint{mine} order by job_id limit $10::int
@@ -92,7 +98,9 @@ class FailureStore:
         """The groups of a window."""
         source = ALIKE if wanted.fingerprint else TENANTS if wanted.tenant else EVERYBODYS
         mine = MINE if wanted.tenant else ""
-        sql = LOOK.format(source=source.format(limit=LATELY, mine=mine), mine=mine)
+        sql = LOOK.format(
+            source=source.format(limit=LATELY, mine=mine), mine=mine, retry=RETRY.format("f.job_id")
+        )
         filters = (wanted.model, wanted.queue, wanted.worker, wanted.fingerprint, wanted.error)
         values = (wanted.since_s, BUCKETS, wanted.tenant, *filters, NAMES, EARLIEST, GROUPS + 1)
         rows = [dict(row) for row in await self._database.read(sql, *values)]

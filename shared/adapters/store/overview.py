@@ -75,6 +75,15 @@ where code is not null
 group by code, model order by count desc, last_at desc limit $3
 """
 
+FAILING = """
+select fingerprint, code, model, count(*)::int as count,
+       (array_agg(message order by at desc))[1] as message
+from (select fingerprint, code, model, left(message, 200) as message, at from failures
+      where at > clock_timestamp() - make_interval(secs => $1) and state = 'failed' {mine}
+      order by at desc limit $2) lately
+group by fingerprint, code, model order by count desc, fingerprint, model limit 1
+"""
+
 # What the machines cost that were there within each step. A heartbeat tells of one every ten seconds, so that
 # it counts for half a minute after it was last seen. Unknown as soon as one of them has no price.
 COSTS = """
@@ -150,6 +159,17 @@ class ErrorRow:
     message: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailingRow:
+    """What failed most often within the last minute, all of it alike."""
+
+    fingerprint: str
+    code: str
+    model: str
+    count: int
+    message: str
+
+
 class OverviewStore:
     """Counts. Every method raises Unavailable when the database is away.
 
@@ -188,6 +208,12 @@ class OverviewStore:
         """The most frequent failures of the last hour."""
         sql, values = _mine(ERRORS, "and s.tenant = $4", tenant, ERRORS_S, SAMPLE, MOST)
         return [ErrorRow(**dict(row)) for row in await self._database.read(sql, *values)]
+
+    async def failing(self, tenant: str | None) -> FailingRow | None:
+        """What failed most often within the last minute; None where nothing did."""
+        sql, values = _mine(FAILING, "and tenant = $3", tenant, LATELY_S, SAMPLE)
+        rows = await self._database.read(sql, *values)
+        return FailingRow(**dict(rows[0])) if rows else None
 
     async def costs(self, *, step_s: float, first: int, last: int) -> Mapping[int, float | None]:
         """What all machines cost an hour, by step; a step without a machine is missing."""

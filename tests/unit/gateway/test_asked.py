@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import example, given
@@ -95,10 +95,35 @@ def test_an_action_takes_the_states_that_are_meant(
 
 
 def test_a_filter_that_names_nothing_is_none() -> None:
-    nothing: list[dict[str, object]] = [{}, {"scope": "all"}, {"state": []}, {"ids": []}]
+    nothing: list[dict[str, object]] = [{}, {"scope": "all"}, {"state": []}, {"ids": []}, {"retried": "no"}]
     for said in nothing:
         with pytest.raises(EmptyFilter):
             BulkRequest.model_validate({"action": "cancel", "filter": said}).settled()
+
+
+def test_a_retry_leaves_out_what_was_retried_unless_it_says_otherwise() -> None:
+    for action, said, meant in (
+        ("retry", {"queue": "q"}, False),
+        ("retry", {"queue": "q", "retried": "any"}, None),
+        ("retry", {"queue": "q", "retried": "yes"}, True),
+        ("cancel", {"queue": "q"}, None),
+    ):
+        asked = BulkRequest.model_validate({"action": action, "filter": said})
+        assert asked.settled().wanted(Holder()).retried is meant
+
+
+def test_what_is_chosen_by_hand_is_what_the_store_is_asked_for() -> None:
+    chosen = uuid4()
+    asked = BulkRequest.model_validate({"action": "cancel", "filter": {"ids": [str(chosen)]}})
+    assert asked.settled().wanted(Holder()).ids == (chosen,)
+
+
+def test_how_long_ago_a_job_ended_is_a_moment() -> None:
+    hour_ago = NOW - timedelta(hours=1)
+    lately = JobFilter(ended="<1h").wanted(Holder(), NOW)
+    assert (lately.ended_after, lately.ended_before) == (hour_ago, None)
+    before = JobFilter(ended=">1h").wanted(Holder(), NOW)
+    assert (before.ended_after, before.ended_before) == (None, hour_ago)
 
 
 def test_the_word_is_the_name_of_what_it_is_done_to() -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from gateway.overview.health import MAX_FINDINGS, WELL, QueueSigns, Signs, WorkerSigns, judge, seconds
+from gateway.overview.health import MAX_FINDINGS, WELL, judge, seconds
+from gateway.overview.signs import FailureSigns, QueueSigns, Signs, WorkerSigns
 
 
 def queue(**more: Any) -> QueueSigns:
@@ -84,6 +85,23 @@ def test_signs_make_a_sentence(signs: dict[str, Any], level: str, code: str, com
     assert (first.level, first.code, first.command) == (level, code, command)
     assert first.sentence.endswith(".")
     assert first.cause.endswith(".")
+
+
+def test_growing_failures_are_told_with_what_fails_where_and_the_command_that_lists_them() -> None:
+    top = FailureSigns(
+        fingerprint="9f86d081884c7d65",
+        code="algorithm_error",
+        model="slowpoke",
+        count=130,
+        message="ValueError:\n out of paper",
+        command="leveret jobs --state failed --fingerprint 9f86d081884c7d65",
+    )
+    [finding] = judge(Signs(failure_ratio=0.314, failure_ratio_before=0.0, ended=414, failing=top))
+    assert finding.sentence == (
+        "31.4 % of the attempts of the last minute failed, 130 by algorithm_error in slowpoke."
+    )
+    assert finding.cause == "ValueError: out of paper. In the ten minutes before it was 0 %."
+    assert (finding.page, finding.subject, finding.command) == ("failures", top.fingerprint, top.command)
 
 
 def test_a_slow_postgresql_is_told_with_how_slow() -> None:

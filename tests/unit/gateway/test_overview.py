@@ -14,7 +14,7 @@ from gateway.overview.board import FRESH_S, Around, Board
 from gateway.overview.ring import SIZE, STEP_S, Ring, step_at
 from gateway.routes.overview import EXAMPLE, OverviewView
 from shared.adapters.store.operations import DecisionRow, LoadRow
-from shared.adapters.store.overview import EndingsRow, ErrorRow, LatelyRow
+from shared.adapters.store.overview import EndingsRow, ErrorRow, FailingRow, LatelyRow
 from shared.adapters.store.pauses import Pause
 from shared.catalog import load_catalog
 from shared.errors import Unavailable
@@ -63,6 +63,7 @@ class Figures:
     error_rows: list[ErrorRow] = field(default_factory=list)
     decision_rows: list[DecisionRow] = field(default_factory=list)
     lately_row: LatelyRow | None = None
+    failing_row: FailingRow | None = None
     cost_rows: dict[int, float | None] = field(default_factory=dict)
     asked: list[tuple[str | None, int]] = field(default_factory=list)
 
@@ -83,6 +84,9 @@ class Figures:
 
     async def errors(self, tenant: str | None) -> Sequence[ErrorRow]:
         return self.error_rows
+
+    async def failing(self, tenant: str | None) -> FailingRow | None:
+        return self.failing_row
 
     async def costs(self, *, step_s: float, first: int, last: int) -> Mapping[int, float | None]:
         return {step: cost for step, cost in self.cost_rows.items() if first <= step <= last}
@@ -215,6 +219,21 @@ async def test_an_operator_sees_who_is_unwell_and_what_was_decided(house: House)
     assert [(each["id"], each["why"]) for each in shown["unwell"]] == [("w1", "silent"), ("w2", "draining")]
     assert [(each["id"], each["queue"]) for each in shown["decisions"]] == [(7, "quick")]
     assert (shown["stats"]["devices_busy"]["value"], shown["stats"]["devices_busy"]["total"]) == (1, 2)
+
+
+@pytest.mark.parametrize(("tenant", "everybody"), [(None, " --everybody"), ("acme", "")])
+async def test_growing_failures_lead_to_their_group_for_whoever_looks(
+    house: House, tenant: str | None, everybody: str
+) -> None:
+    house.figures.lately_row = LatelyRow(now=EPOCH, ended=100, failed=40, waits=0, p95_wait_s=None)
+    assert (await house.look(tenant))["health"]["subject"] is None
+    house.figures.failing_row = FailingRow(
+        fingerprint="f00d", code="algorithm_error", model="free", count=40, message="no"
+    )
+    health = (await house.look(tenant))["health"]
+    assert (health["code"], health["page"], health["subject"]) == ("failures_growing", "failures", "f00d")
+    assert health["command"] == f"leveret jobs --state failed --fingerprint f00d{everybody}"
+    assert "40 by algorithm_error in free" in health["sentence"]
 
 
 async def test_repairs_are_told_by_the_last_minute(house: House) -> None:
