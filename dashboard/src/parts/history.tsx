@@ -27,7 +27,7 @@ export function Over({ model = null }: { model?: string | null }): JSX.Element {
   return (
     <section class="over" aria-label="Over time">
       <h2>
-        Over time <WindowChoice />
+        How it went <WindowChoice />
       </h2>
       <Loaded of={told} rows={6}>
         {(history) => <Charts history={history} />}
@@ -116,7 +116,7 @@ function Backlog({ backlog, times, step_s }: { backlog: NonNullable<History["bac
       {lines.length ? (
         <Chart label="Jobs waiting by queue" times={times} pad={step_s / 2} lines={lines} format={(value) => (value === null ? NONE : count(value))} whole />
       ) : (
-        <p class="muted">{unseen === backlog.seen.length ? "Not known yet." : "Nothing waited."}</p>
+        <p class="muted">{unseen === backlog.seen.length ? "Not known yet." : "Nothing waited whenever it counted."}</p>
       )}
     </figure>
   );
