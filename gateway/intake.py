@@ -1,4 +1,4 @@
-"""Reads a submit off the wire: JSON, or multipart with files. No model and no store is asked here."""
+"""Reads bodies off the wire: a submit is JSON, or multipart with files. No model and no store is asked here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from gateway.problems import path_of
-from gateway.refusals import Malformed, TooLarge, UnsupportedMedia
+from gateway.refusals import InvalidRequest, Malformed, TooLarge, UnsupportedMedia
 from gateway.schemas import (
     MAX_JSON_BYTES,
     MAX_METADATA_BYTES,
@@ -102,6 +102,25 @@ async def small_body(request: Request) -> bytes:
         if len(body) > MAX_JSON_BYTES:
             raise TooLarge(f"at most {MAX_JSON_BYTES} bytes of JSON are accepted; send bytes as files")
     return bytes(body)
+
+
+async def read_body(request: Request, kind: type[S], *, empty: bytes = b"") -> S:
+    """What a request that is no submit says.
+
+    Args:
+        request: Its body is JSON.
+        kind: How that is read.
+        empty: Stands for no body at all.
+
+    Raises:
+        Malformed: It is no JSON.
+        TooLarge: It is above the limit.
+        InvalidRequest: It does not fit.
+    """
+    try:
+        return parse(kind, await small_body(request) or empty)
+    except InvalidJob as error:
+        raise InvalidRequest(error.problems) from None
 
 
 def parse(kind: type[S], body: bytes | str) -> S:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from pydantic import BaseModel
 
 from gateway.bulk.asked import BulkRequest, BulkStart
 from gateway.bulk.desk import NO_ACTION
-from gateway.intake import parse, small_body
+from gateway.intake import read_body
 from gateway.lists.asked import MAX_CURSOR, read_cursor
 from gateway.lists.views import BulkPageView, BulkView
 from gateway.openapi import JOB_ID, answer, documented
 from gateway.refusals import InvalidRequest
 from gateway.routes.answers import Json
 from gateway.services import Authenticated, UsedServices
-from shared.errors import InvalidJob, NotFound
+from shared.errors import NotFound
 
 router = APIRouter(tags=["bulk"])
 
-S = TypeVar("S", bound=BaseModel)
 MAX_PAGE = 100
 _BULK: dict[str, Any] = {
     "id": JOB_ID,
@@ -92,7 +90,7 @@ BulkId = Annotated[UUID, Depends(_bulk_id)]
 )
 async def create_bulk(request: Request, services: UsedServices, caller: Authenticated) -> Response:
     """Settles which jobs are meant and counts them. Jobs that come later are not touched."""
-    made = await services.bulk.create(caller, _said(BulkRequest, await small_body(request)))
+    made = await services.bulk.create(caller, await read_body(request, BulkRequest))
     return Json(made, 201, {"Location": f"/v1/bulk/{made['id']}"})
 
 
@@ -146,7 +144,7 @@ async def start_bulk(
     request: Request, services: UsedServices, caller: Authenticated, bulk_id: BulkId
 ) -> Response:
     """It goes on in steps whatever becomes of this gateway. From 100 jobs on it takes the `confirm_word`."""
-    said = _said(BulkStart, await small_body(request) or b"{}")
+    said = await read_body(request, BulkStart, empty=b"{}")
     return Json(await services.bulk.start(caller, bulk_id, said.confirm), 202)
 
 
@@ -160,13 +158,6 @@ async def start_bulk(
 async def abort_bulk(services: UsedServices, caller: Authenticated, bulk_id: BulkId) -> Response:
     """What is done stays done; a step that is under way is finished."""
     return Json(await services.bulk.abort(caller, bulk_id))
-
-
-def _said(kind: type[S], body: bytes) -> S:
-    try:
-        return parse(kind, body)
-    except InvalidJob as error:
-        raise InvalidRequest(error.problems) from None
 
 
 def _before(cursor: str | None) -> UUID | None:

@@ -8,15 +8,14 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from gateway.intake import parse, small_body
+from gateway.intake import read_body
 from gateway.openapi import KEY_BODY, answer, documented
 from gateway.operations import effective
 from gateway.operations.keyring import NO_KEY
-from gateway.refusals import InvalidRequest
 from gateway.routes.answers import Json
 from gateway.schemas import NewKey
 from gateway.services import Authenticated, Operator, UsedServices
-from shared.errors import InvalidJob, NotFound
+from shared.errors import NotFound
 
 router = APIRouter(tags=["keys"])
 
@@ -148,18 +147,11 @@ async def list_keys(services: UsedServices, caller: Operator) -> Response:
 )
 async def create_key(request: Request, services: UsedServices, caller: Operator) -> Response:
     """For a tenant, which is made if it is new; the caller's own where none is said."""
-    said = _said(await small_body(request))
+    said = await read_body(request, NewKey)
     issued = await services.keyring.create(
         caller, tenant=said.tenant, name=said.name, role=said.role, expires_in_s=said.expires_in_s
     )
     return Json(issued, 201, {"Cache-Control": "no-store"})
-
-
-def _said(body: bytes) -> NewKey:
-    try:
-        return parse(NewKey, body)
-    except InvalidJob as error:
-        raise InvalidRequest(error.problems) from None
 
 
 @router.delete(

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from gateway.intake import parse, small_body
+from gateway.intake import read_body
 from gateway.openapi import JOB_ID, LIMITS_BODY, answer, documented
 from gateway.operations.views import (
     DecisionsView,
@@ -17,11 +17,9 @@ from gateway.operations.views import (
     WorkersView,
     WorkerView,
 )
-from gateway.refusals import InvalidRequest
 from gateway.routes.answers import Json
 from gateway.schemas import MAX_INTEGER, FleetLimits
 from gateway.services import Operator, UsedServices
-from shared.errors import InvalidJob
 
 router = APIRouter(tags=["operations"])
 
@@ -255,17 +253,10 @@ async def list_decisions(
 )
 async def set_fleet(request: Request, services: UsedServices, caller: Operator, queue: QueueName) -> Response:
     """Over the scaler's settings, from its next look on. What is left out stays; null gives back to them."""
-    limits = _limits(await small_body(request))
+    limits = await read_body(request, FleetLimits)
     said = {name: getattr(limits, name) for name in limits.model_fields_set}
     paused = said.pop("paused", None)
     return Json(await services.desk.override(queue, caller, limits=said, paused=paused))
-
-
-def _limits(body: bytes) -> FleetLimits:
-    try:
-        return parse(FleetLimits, body)
-    except InvalidJob as error:
-        raise InvalidRequest(error.problems) from None
 
 
 @router.post(

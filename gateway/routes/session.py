@@ -9,15 +9,13 @@ from fastapi import APIRouter, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from gateway.auth import COOKIE, SESSION_S, Session
-from gateway.intake import parse, small_body
+from gateway.intake import read_body
 from gateway.openapi import LOGIN_BODY, answer, documented
 from gateway.ports import Holder
-from gateway.refusals import InvalidRequest
 from gateway.routes.answers import Json
 from gateway.schemas import Login
 from gateway.services import Authenticated, UsedServices
 from gateway.settings import Gateway
-from shared.errors import InvalidJob
 from shared.events import timestamp
 
 router = APIRouter(tags=["session"])
@@ -69,17 +67,11 @@ class SessionView(BaseModel):
 )
 async def log_in(request: Request, services: UsedServices) -> Response:
     """A cookie that stands for the key, for twelve hours at most; it ends with its key."""
-    session = await services.auth.log_in(_login(await small_body(request)).key, request.headers)
+    said = await read_body(request, Login)
+    session = await services.auth.log_in(said.key, request.headers)
     answered = Json(_document(session.holder, session, services.settings), 201)
     answered.set_cookie(value=session.secret, max_age=round(SESSION_S), **_cookie(services.settings))
     return answered
-
-
-def _login(body: bytes) -> Login:
-    try:
-        return parse(Login, body)
-    except InvalidJob as error:
-        raise InvalidRequest(error.problems) from None
 
 
 def _cookie(settings: Gateway) -> dict[str, Any]:
