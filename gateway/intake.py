@@ -1,4 +1,4 @@
-"""Reads bodies off the wire: a submit is JSON, or multipart with files. No model and no store is asked here."""
+"""Reads bodies off the wire: a submit is JSON, or multipart with files. No model or store is asked here."""
 
 from __future__ import annotations
 

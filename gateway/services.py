@@ -105,16 +105,21 @@ Operator = Annotated[Holder, Depends(_operator)]
 """Decided before anything else of the request is looked at."""
 
 
-def parse_job_id(text: str) -> UUID:
-    """A job's id.
+def parse_id(text: str, missing: str) -> UUID:
+    """An id in a path.
 
     Raises:
-        NotFound: It is no id, so no job has it.
+        NotFound: It is none, so nothing has it: `missing`.
     """
     try:
         return UUID(text)
     except ValueError:
-        raise NotFound(NO_JOB) from None
+        raise NotFound(missing) from None
+
+
+def parse_job_id(text: str) -> UUID:
+    """A job's id; raises NotFound likewise."""
+    return parse_id(text, NO_JOB)
 
 
 def _job_id(

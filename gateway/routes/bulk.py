@@ -15,8 +15,7 @@ from gateway.lists.views import BulkPageView, BulkView
 from gateway.openapi import JOB_ID, answer, documented
 from gateway.refusals import InvalidRequest
 from gateway.routes.answers import Json
-from gateway.services import Authenticated, UsedServices
-from shared.errors import NotFound
+from gateway.services import Authenticated, UsedServices, parse_id
 
 router = APIRouter(tags=["bulk"])
 
@@ -60,10 +59,7 @@ def _body(name: str, example: object, *, required: bool) -> dict[str, Any]:
 def _bulk_id(
     bulk_id: Annotated[str, Path(description="The action's id", json_schema_extra={"format": "uuid"})],
 ) -> UUID:
-    try:
-        return UUID(bulk_id)
-    except ValueError:
-        raise NotFound(NO_ACTION) from None
+    return parse_id(bulk_id, NO_ACTION)
 
 
 BulkId = Annotated[UUID, Depends(_bulk_id)]

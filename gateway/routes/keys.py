@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -14,8 +13,7 @@ from gateway.operations import effective
 from gateway.operations.keyring import NO_KEY
 from gateway.routes.answers import Json
 from gateway.schemas import NewKey
-from gateway.services import Authenticated, Operator, UsedServices
-from shared.errors import NotFound
+from gateway.services import Authenticated, Operator, UsedServices, parse_id
 
 router = APIRouter(tags=["keys"])
 
@@ -171,14 +169,7 @@ async def revoke_key(
     key_id: Annotated[str, Path(description="The key's id", json_schema_extra={"format": "uuid"})],
 ) -> Response:
     """Whoever uses it, or is logged in with it, is refused within ten seconds. Again changes nothing."""
-    return Json(await services.keyring.revoke(caller, _parsed(key_id)))
-
-
-def _parsed(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise NotFound(NO_KEY) from None
+    return Json(await services.keyring.revoke(caller, parse_id(key_id, NO_KEY)))
 
 
 @router.get(
