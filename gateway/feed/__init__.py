@@ -9,6 +9,6 @@ stand.
 from __future__ import annotations
 
 from gateway.feed.feed import Feed, Stream
-from gateway.feed.watch import Draining, StreamEnded, TooSlow
+from gateway.feed.inbox import Draining, StreamEnded, TooSlow
 
 __all__ = ["Draining", "Feed", "Stream", "StreamEnded", "TooSlow"]

@@ -14,8 +14,9 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
+from gateway.feed.inbox import Draining, StreamEnded
 from gateway.feed.tap import Tap
-from gateway.feed.watch import Draining, StreamEnded, Watch
+from gateway.feed.watch import Watch
 from gateway.lookup import NO_JOB
 from gateway.ports import Listener, Reads
 from shared.errors import NotFound, Unavailable

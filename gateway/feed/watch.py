@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
 from uuid import UUID
 
+from gateway.feed.inbox import Inbox
 from shared.events import Event, EventType
 
 CAPACITY = 256
 
 
-class StreamEnded(Exception):
-    """The stream ends before its job does; the subscriber comes back with its cursor."""
-
-
-class Draining(StreamEnded):
-    """This process is about to stop: resume elsewhere."""
-
-
-class TooSlow(StreamEnded):
-    """The subscriber does not take what it is sent."""
-
-
-class Watch:
-    """A bounded queue with a memory.
+class Watch(Inbox):
+    """Remembers what it handed out.
 
     Attributes:
         cursor: `seq` of the last state event handed out.
@@ -32,15 +19,12 @@ class Watch:
     """
 
     def __init__(self, job_id: UUID) -> None:
+        super().__init__(CAPACITY)
         self.job_id = job_id
         self.cursor = 0
         self.reading = False
         self._started = False
         self._newest = 0
-        self._queue: deque[Event] = deque()
-        self._missed = False
-        self._ended: type[StreamEnded] | None = None
-        self._wake = asyncio.Event()
 
     def start(self, cursor: int, newest: int) -> None:
         """The history is read: begin behind `cursor`; up to `newest` nothing is missing."""
@@ -49,15 +33,12 @@ class Watch:
         self.reading = False
         self._started = True
 
-    def push(self, event: Event) -> None:
-        """An event was heard. With the queue full progress is dropped, and anything else ends the stream."""
-        if len(self._queue) >= CAPACITY:
-            if event.type is not EventType.PROGRESS:
-                self.end(TooSlow)
-            return
-        self._newest = max(self._newest, event.seq)
-        self._queue.append(event)
-        self._wake.set()
+    def push(self, event: Event) -> bool:
+        """As every inbox does, and remember how far was heard."""
+        waits = super().push(event)
+        if waits:
+            self._newest = max(self._newest, event.seq)
+        return waits
 
     def judge(self, seq: int) -> bool:
         """Compare with where the job stands; True where something was missed."""
@@ -66,36 +47,9 @@ class Watch:
         self.miss()
         return True
 
-    def miss(self) -> None:
-        """Something may have been missed: read what lies behind the cursor."""
-        self._missed = True
-        self._wake.set()
-
     def fall_back(self) -> None:
         """What was heard could not be handed on in order: only what was handed out counts."""
         self._newest = self.cursor
-
-    def end(self, how: type[StreamEnded]) -> None:
-        """End the stream from outside."""
-        self._ended = how
-        self._wake.set()
-
-    async def next(self) -> Event | None:
-        """What was heard next, or None when what was missed has to be read first.
-
-        Raises:
-            StreamEnded: There will be no more of this.
-        """
-        while True:
-            if self._ended is not None:
-                raise self._ended
-            if self._missed:
-                self._missed = False
-                return None
-            if self._queue:
-                return self._queue.popleft()
-            self._wake.clear()
-            await self._wake.wait()
 
     def follows(self, event: Event) -> bool:
         """Whether the event comes right after the last one handed out, or is an old one: no gap before it."""
