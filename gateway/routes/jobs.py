@@ -100,10 +100,7 @@ async def submit(
 
 
 async def _answer(services: Services, caller: Caller, accepted: Accepted, wait_s: int) -> Response:
-    job_id = accepted.submitted.id
-    headers = {"Location": services.links.job(str(job_id))}
-    if not accepted.submitted.fresh:
-        headers["Idempotency-Replayed"] = "true"
+    job_id, headers = accepted.submitted.id, accepted_headers(services, accepted)
     if wait_s:
         headers["Preference-Applied"] = f"wait={wait_s}"
         if await services.feed.ended(caller.tenant, job_id, within_s=wait_s):
@@ -111,6 +108,12 @@ async def _answer(services: Services, caller: Caller, accepted: Accepted, wait_s
             with suppress(Unavailable):
                 return Json(await services.lookup.job(caller.tenant, job_id), HTTPStatus.OK, headers)
     return Json(await accepted_job(services, caller, accepted), HTTPStatus.ACCEPTED, headers)
+
+
+def accepted_headers(services: Services, accepted: Accepted) -> dict[str, str]:
+    """Where the job is, and whether it was there before."""
+    location = {"Location": services.links.job(str(accepted.submitted.id))}
+    return location if accepted.submitted.fresh else {**location, "Idempotency-Replayed": "true"}
 
 
 async def accepted_job(services: Services, caller: Caller, accepted: Accepted) -> dict[str, Any]:

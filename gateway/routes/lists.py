@@ -10,7 +10,7 @@ from gateway.lists.asked import CountQuery, ListQuery
 from gateway.lists.views import AttemptsView, CountsView, PageView
 from gateway.openapi import ACCEPTED, JOB_ID, LINKS, answer, documented
 from gateway.routes.answers import Json
-from gateway.routes.jobs import LOCATION, IdempotencyKey, Traceparent, accepted_job
+from gateway.routes.jobs import LOCATION, IdempotencyKey, Traceparent, accepted_headers, accepted_job
 from gateway.services import Authenticated, JobId, UsedServices
 from gateway.tracing import traceparent_of
 from gateway.views import JobView
@@ -147,14 +147,11 @@ async def retry(
     accepted = await services.retrier.retry(
         caller.tenant, job_id, idempotency_key=idempotency_key, traceparent=traceparent_of(request)
     )
-    headers = {"Location": services.links.job(str(accepted.submitted.id))}
     if accepted.submitted.fresh:
         await services.audit.record(
             caller, "job.retry", str(job_id), detail={"job": str(accepted.submitted.id)}
         )
-    else:
-        headers["Idempotency-Replayed"] = "true"
-    return Json(await accepted_job(services, caller, accepted), 202, headers)
+    return Json(await accepted_job(services, caller, accepted), 202, accepted_headers(services, accepted))
 
 
 @router.get(
