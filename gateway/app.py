@@ -31,6 +31,27 @@ from gateway.routes import (
 )
 from gateway.services import Services
 
+_ROOMS = (
+    lists,
+    failures,
+    bulk,
+    statistics,
+    jobs,
+    keys,
+    streams,
+    many,
+    live,
+    outputs,
+    models,
+    operations,
+    cost,
+    overview,
+    history,
+    audit,
+    session,
+    dashboard,
+    docs,
+)
 VERSION = "1"
 _DESCRIPTION = """
 Deep-learning algorithms as an asynchronous service: submit a job, follow it, read its outputs.
@@ -61,28 +82,7 @@ def create_api(services: Services, problems: Problems) -> FastAPI:
     )
     app.state.services = services
     problems.install(app)
-    rooms = (
-        lists,
-        failures,
-        bulk,
-        statistics,
-        jobs,
-        keys,
-        streams,
-        many,
-        live,
-        outputs,
-        models,
-        operations,
-        cost,
-        overview,
-        history,
-        audit,
-        session,
-        dashboard,
-        docs,
-    )
-    routers = [room.router for room in rooms]
+    routers = [room.router for room in _ROOMS]
     app.state.routers = routers
     for router in routers:
         app.include_router(router)
