@@ -10,7 +10,7 @@ from typing import Any, Literal
 import structlog
 
 from gateway.operations.costs import document, lines, total
-from gateway.operations.ports import By, Usage
+from gateway.operations.usage import By, Usage
 from gateway.ports import Caller
 from gateway.refusals import InvalidRequest
 from shared.errors import OutcomeUnknown, Unavailable

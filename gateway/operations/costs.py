@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
-from gateway.operations.ports import Paid, Used
+from gateway.operations.usage import Paid, Used
 from shared.tariff import money
 
 DIGITS = Decimal("1e-8")

@@ -1,11 +1,10 @@
-"""What operations need from the store. Nothing here but signatures."""
+"""What operations need from the store; for time and money see `usage`. Nothing here but signatures."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 
 class Load(Protocol):
@@ -116,7 +115,23 @@ class Present(Protocol):
         """What it told of its devices and models, as of its last heartbeat; None: nothing."""
 
 
-class Setting(Protocol):
+class Pause(Protocol):
+    """What was last said about holding something: a queue, or the scaler's hand on one's fleet."""
+
+    @property
+    def paused(self) -> bool:
+        """Nothing is started."""
+
+    @property
+    def changed_by(self) -> str:
+        """Who said so, as ``tenant/name``."""
+
+    @property
+    def changed_at(self) -> datetime:
+        """When."""
+
+
+class Setting(Pause, Protocol):
     """What an operator set of one fleet."""
 
     @property
@@ -126,34 +141,6 @@ class Setting(Protocol):
     @property
     def max(self) -> int | None:
         """Workers at most; None: as the scaler's settings say."""
-
-    @property
-    def paused(self) -> bool:
-        """The scaler changes nothing."""
-
-    @property
-    def changed_by(self) -> str:
-        """Who set it last, as ``tenant/name``."""
-
-    @property
-    def changed_at(self) -> datetime:
-        """When."""
-
-
-class Pause(Protocol):
-    """What was last said about holding a queue."""
-
-    @property
-    def paused(self) -> bool:
-        """Nothing of it is started."""
-
-    @property
-    def changed_by(self) -> str:
-        """Who said so, as ``tenant/name``."""
-
-    @property
-    def changed_at(self) -> datetime:
-        """When."""
 
 
 class Pauses(Protocol):
@@ -258,96 +245,3 @@ class Settings(Protocol):
         paused: bool | None = None,
     ) -> Setting | None:
         """Set what is said; None, with nothing changed, where the minimum would be above the maximum."""
-
-
-class Used(Protocol):
-    """What the attempts under one key used of one queue's machines."""
-
-    @property
-    def key(self) -> str:
-        """A tenant, a model, a queue, a day or a job's id."""
-
-    @property
-    def queue(self) -> str:
-        """Whose machines."""
-
-    @property
-    def jobs(self) -> int:
-        """Whose first attempt ended then."""
-
-    @property
-    def attempts(self) -> int:
-        """That ended then."""
-
-    @property
-    def machine_s(self) -> float:
-        """Their shares of the machines' time."""
-
-    @property
-    def gpu_s(self) -> float:
-        """The same of the GPUs."""
-
-    @property
-    def cost(self) -> Decimal:
-        """Of what has a price."""
-
-    @property
-    def unpriced_s(self) -> float:
-        """Of `machine_s`, what has none."""
-
-    @property
-    def wasted_attempts(self) -> int:
-        """Of them, those that were retried, given back or lost."""
-
-    @property
-    def wasted_s(self) -> float:
-        """Their part of `machine_s`."""
-
-    @property
-    def wasted_cost(self) -> Decimal:
-        """Their part of `cost`."""
-
-
-class Paid(Protocol):
-    """For what one queue's machines were paid."""
-
-    @property
-    def queue(self) -> str:
-        """Which they serve."""
-
-    @property
-    def key(self) -> str:
-        """The day where days were asked for, else the queue."""
-
-    @property
-    def machine_s(self) -> float:
-        """From launch to end."""
-
-    @property
-    def cost(self) -> Decimal:
-        """Of what has a price."""
-
-    @property
-    def unpriced_s(self) -> float:
-        """Of `machine_s`, what has none."""
-
-
-By = Literal["tenant", "model", "queue", "day"]
-
-
-class Usage(Protocol):
-    """Who used the machines, and for how long they were paid. All raise Unavailable."""
-
-    async def book(self) -> bool:
-        """Book attempts that ended; True where there may be more. Raises OutcomeUnknown."""
-
-    async def used(self, since: datetime, until: datetime, by: By, tenant: str | None) -> Sequence[Used]:
-        """By key and queue, within whole hours."""
-
-    async def paid(self, since: datetime, until: datetime, by: By) -> Sequence[Paid]:
-        """By queue, or by queue and day."""
-
-    async def dearest(
-        self, since: datetime, until: datetime, limit: int, tenant: str | None
-    ) -> tuple[Sequence[Used], bool]:
-        """The jobs that cost most, and whether others were not looked at."""

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
 from gateway.operations.costs import Line, lines, total
-from gateway.operations.ports import By
+from gateway.operations.usage import By
 from shared.adapters.store import usage
 from shared.adapters.store.pool import Database, open_database
 from shared.adapters.store.usage import UsageStore, UsedRow

@@ -19,7 +19,7 @@ from gateway.auth import Authenticator
 from gateway.operations import views
 from gateway.operations.accounts import Accounts
 from gateway.operations.costs import document, lines, total
-from gateway.operations.ports import By
+from gateway.operations.usage import By
 from gateway.origins import Origins
 from gateway.services import Services
 from gateway.settings import Gateway
