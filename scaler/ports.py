@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, Protocol
 
 from scaler.snapshot import Machine
@@ -175,30 +174,6 @@ class Depths(Protocol):
         ...
 
 
-class Metered(Protocol):
-    """A machine that is paid for, or was until a short while ago."""
-
-    @property
-    def id(self) -> str:
-        """Its worker's as well."""
-
-    @property
-    def age_s(self) -> float:
-        """Since its launch; of one that ended, how long it lived."""
-
-    @property
-    def alive(self) -> bool:
-        """It is still there."""
-
-    @property
-    def per_hour(self) -> Decimal | None:
-        """What it costs; None: nobody has told."""
-
-    @property
-    def offering(self) -> str | None:
-        """What it is, in words."""
-
-
 class Ledger(Protocol):
     """Where decisions are written down and workers are asked to drain."""
 
@@ -231,7 +206,7 @@ class Ledger(Protocol):
         """Close the rows of workers whose machine ended; returns those that were open."""
         ...
 
-    async def meter(self, queue: str, machines: Sequence[Metered]) -> None:
+    async def meter(self, queue: str, machines: Sequence[Machine]) -> None:
         """Write down for how long each machine has been paid, at which price."""
         ...
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from scaler.ports import Fleet, LastLaunch, Ledger, Metered
+from scaler.ports import Fleet, LastLaunch, Ledger
 from scaler.snapshot import Machine
 
 log = structlog.get_logger()
@@ -66,7 +66,7 @@ class DryRunLedger:
         log.info("scaler.would_bury", workers=list(ids))
         return ()
 
-    async def meter(self, queue: str, machines: Sequence[Metered]) -> None:
+    async def meter(self, queue: str, machines: Sequence[Machine]) -> None:
         """The scaler that acts does it."""
 
 

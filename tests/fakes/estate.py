@@ -20,8 +20,8 @@ from scaler.leader import Leader
 from scaler.loop import Loop
 from scaler.observer import Observer, Problems
 from scaler.offerings import Menu, Quote, Rules
-from scaler.ports import Ledger, Metered
-from scaler.snapshot import Config, Tier
+from scaler.ports import Ledger
+from scaler.snapshot import Config, Machine, Tier
 from shared.adapters.broker import QueueDepth
 from shared.adapters.store.fleet import REMEMBERED_S, BacklogRow, WorkerRow
 from shared.errors import Unavailable
@@ -67,7 +67,7 @@ class Estate:
     done: int = 0
     killed_busy: list[str] = field(default_factory=list)
     buried: list[str] = field(default_factory=list)
-    metered: dict[str, Metered] = field(default_factory=dict)
+    metered: dict[str, Machine] = field(default_factory=dict)
     """Every machine that was paid for, as it was told of last."""
     ghosts: int = 0
     """Consumers that the broker claims to see."""
@@ -186,7 +186,7 @@ class FakeRecords:
         self.estate.buried += ids
         return ids
 
-    async def meter(self, queue: str, machines: Sequence[Metered]) -> None:
+    async def meter(self, queue: str, machines: Sequence[Machine]) -> None:
         self.estate.ask("ledger")
         self.estate.metered |= {machine.id: machine for machine in machines if machine.alive}
 

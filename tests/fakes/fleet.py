@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from scaler.ports import Metered
 from scaler.snapshot import Machine
 from shared.adapters.broker import QueueDepth
 from shared.adapters.store.fleet import BacklogRow, ServedRow, WorkerRow
@@ -202,7 +201,7 @@ class FakeStore:
         self.world.buried += ids
         return ids
 
-    async def meter(self, queue: str, machines: Sequence[Metered]) -> None:
+    async def meter(self, queue: str, machines: Sequence[Machine]) -> None:
         self.world.ask("ledger")
         self.world.metered = {machine.id: machine.age_s for machine in machines}
 
