@@ -94,6 +94,28 @@ def fresh_database(dsn: str, name: str) -> Iterator[str]:
     asyncio.run(_execute(dsn, f'drop database "{name}" with (force)'))
 
 
+@contextmanager
+def package_env(servers: Mapping[str, str], name: str, *, vhost: str, redis: int) -> Iterator[dict[str, str]]:
+    """What else a module has for itself (see conftest.py), for a whole folder.
+
+    Args:
+        servers: The private ones.
+        name: The folder's.
+        vhost: Its own.
+        redis: The number of a database that no other folder has.
+    """
+    s3 = {key: value for key, value in servers.items() if key.startswith("LEVERET_S3_")}
+    s3["LEVERET_S3_BUCKET"] = f"test-{name}"
+    asyncio.run(make_bucket(s3))
+    with fresh_database(servers["LEVERET_POSTGRES_DSN"], f"test_{name}") as dsn:
+        yield {
+            "LEVERET_POSTGRES_DSN": dsn,
+            "LEVERET_RABBITMQ_URL": servers["LEVERET_RABBITMQ_URL"] + vhost,
+            "LEVERET_REDIS_URL": servers["LEVERET_REDIS_URL"].removesuffix("/0") + f"/{redis}",
+            **s3,
+        }
+
+
 def with_database(dsn: str, name: str) -> str:
     """The same server and account, another database."""
     return urlunsplit(urlsplit(dsn)._replace(path=f"/{name}"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -38,16 +37,8 @@ def built() -> None:
 @pytest.fixture(scope="package")
 def stack_env(servers: dict[str, str], migrated_template: str) -> Iterator[dict[str, str]]:
     assert migrated_template
-    s3 = {name: value for name, value in servers.items() if name.startswith("LEVERET_S3_")}
-    s3["LEVERET_S3_BUCKET"] = "test-dashboard"
-    asyncio.run(stack.make_bucket(s3))
-    with stack.fresh_database(servers["LEVERET_POSTGRES_DSN"], "test_dashboard") as dsn:
-        yield {
-            "LEVERET_POSTGRES_DSN": dsn,
-            "LEVERET_RABBITMQ_URL": servers["LEVERET_RABBITMQ_URL"] + stack.VHOSTS[-1],
-            "LEVERET_REDIS_URL": servers["LEVERET_REDIS_URL"].removesuffix("/0") + "/254",
-            **s3,
-        }
+    with stack.package_env(servers, "dashboard", vhost=stack.VHOSTS[-1], redis=254) as env:
+        yield env
 
 
 @pytest.fixture(scope="package")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -52,16 +51,8 @@ def measured() -> list[str]:
 def stack_env(servers: dict[str, str], migrated_template: str) -> Iterator[dict[str, str]]:
     """As everywhere else, but one for all modules of this folder."""
     assert migrated_template
-    s3 = {name: value for name, value in servers.items() if name.startswith("LEVERET_S3_")}
-    s3["LEVERET_S3_BUCKET"] = "test-e2e"
-    asyncio.run(stack.make_bucket(s3))
-    with stack.fresh_database(servers["LEVERET_POSTGRES_DSN"], "test_e2e") as dsn:
-        yield {
-            "LEVERET_POSTGRES_DSN": dsn,
-            "LEVERET_RABBITMQ_URL": servers["LEVERET_RABBITMQ_URL"] + stack.E2E_VHOST,
-            "LEVERET_REDIS_URL": servers["LEVERET_REDIS_URL"].removesuffix("/0") + "/255",
-            **s3,
-        }
+    with stack.package_env(servers, "e2e", vhost=stack.E2E_VHOST, redis=255) as env:
+        yield env
 
 
 @pytest.fixture(scope="package")
