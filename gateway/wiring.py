@@ -170,32 +170,13 @@ def _assemble(
     lookup = Lookup(reads, opened.bus, links)
     audit, evidence = Audit(AuditStore(opened.database)), EvidenceStore(opened.database)
     listing = ListingStore(opened.database)
-    submitter = Submitter(
-        catalog=catalog,
-        inputs=Inputs(opened.blobs, settings.s3.bucket, settings.web.allow),
-        queues=queues,
-        store=submits,
-        publisher=opened.publisher,
-        tracing=opened.tracing,
-    )
-    lists = Lists(listing, evidence)
-    desk = Desk(
-        catalog,
-        OperationsStore(opened.database),
-        OverrideStore(opened.database),
-        PauseStore(opened.database),
-        audit,
-    )
-    board = _board(settings, catalog, opened)
+    submitter = _submitter(settings, catalog, opened, queues, submits)
+    desk, board = _desk(catalog, opened, audit), _board(settings, catalog, opened)
     return Services(
         settings=settings.gateway,
         tracing=opened.tracing,
         catalog=catalog,
-        auth=Authenticator(
-            KeyStore(opened.database),
-            SessionStore(opened.database),
-            Origins(settings.gateway.base_url, settings.gateway.origins),
-        ),
+        auth=_authenticator(settings.gateway, opened),
         submitter=submitter,
         lookup=lookup,
         canceler=Canceler(CancelStore(opened.database), opened.bus, lookup),
@@ -204,7 +185,7 @@ def _assemble(
         objects=opened.blobs,
         desk=desk,
         audit=audit,
-        lists=lists,
+        lists=Lists(listing, evidence),
         retrier=Retrier(catalog, evidence, submitter),
         keyring=Keyring(KeyStore(opened.database), audit),
         tickets=Tickets(opened.bus),
@@ -217,6 +198,29 @@ def _assemble(
         statistics=Statistics(catalog, StatisticsStore(opened.database)),
         history=History(HistoryStore(opened.database), Depths(time.time)),
     )
+
+
+def _submitter(
+    settings: GatewaySettings, catalog: Shelf, opened: _Opened, queues: Queues, submits: SubmitStore
+) -> Submitter:
+    return Submitter(
+        catalog=catalog,
+        inputs=Inputs(opened.blobs, settings.s3.bucket, settings.web.allow),
+        queues=queues,
+        store=submits,
+        publisher=opened.publisher,
+        tracing=opened.tracing,
+    )
+
+
+def _desk(catalog: Shelf, opened: _Opened, audit: Audit) -> Desk:
+    database = opened.database
+    return Desk(catalog, OperationsStore(database), OverrideStore(database), PauseStore(database), audit)
+
+
+def _authenticator(settings: Gateway, opened: _Opened) -> Authenticator:
+    origins = Origins(settings.base_url, settings.origins)
+    return Authenticator(KeyStore(opened.database), SessionStore(opened.database), origins)
 
 
 def _board(settings: GatewaySettings, catalog: Shelf, opened: _Opened) -> Board:
