@@ -5,7 +5,6 @@ What is not known is None, never 0.
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from typing import Any, Protocol
 from gpu_worker.engines import Held, Load, Use
 from gpu_worker.gauges import memory_of
 from gpu_worker.nvml import Cards
+from shared.aside import Aside
 
 LOOK_S = 1.0
 """A driver that does not answer costs a beat no more than this, and its device's memory is not known."""
@@ -62,7 +62,7 @@ class Vitals:
         self._cards = cards
         self._clock = clock
         self._processor = processor()
-        self._looking: asyncio.Task[list[Look]] | None = None
+        self._looking: Aside[list[Look]] = Aside()
         self._before: tuple[float, list[float]] | None = None
 
     async def report(self) -> dict[str, Any]:
@@ -115,10 +115,9 @@ class Vitals:
 
     async def _looks(self, uses: Sequence[Use]) -> list[Look]:
         """Beside the event loop, one at a time: a card that has fallen off its bus holds whoever asks."""
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(asyncio.to_thread(self._look_at, uses))
-        await asyncio.wait({self._looking}, timeout=LOOK_S)
-        return self._looking.result() if self._looking.done() else [(None, None, None)] * len(uses)
+        with suppress(TimeoutError):
+            return await self._looking.answer(lambda: self._look_at(uses), within_s=LOOK_S)
+        return [(None, None, None)] * len(uses)
 
     def _look_at(self, uses: Sequence[Use]) -> list[Look]:
         memories = [memory_of(use, self._cards) for use in uses]

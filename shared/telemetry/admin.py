@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from shared.aside import Aside
 from shared.errors import LeveretError
 from shared.lifecycle import Lifecycle
 from shared.serving import EmbeddedServer
@@ -25,6 +26,8 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # twice as many seri
 
 Check = Callable[[], Awaitable[None]]
 CHECK_TIMEOUT_S = 3.0
+METRICS_S = 8.0
+"""A scraper gives up after ten."""
 EVERYWHERE = {"0.0.0.0", ""}
 ELSEWHERE = ("192.0.2.1", 9)
 """An address of the block for documentation: nobody's."""
@@ -37,6 +40,7 @@ def admin_app(checks: Mapping[str, Check], routes: Sequence[BaseRoute] = ()) -> 
         checks: By dependency name, a call that raises a LeveretError (or takes too long) when it is away.
         routes: What the process answers there of its own.
     """
+    asked: Aside[bytes] = Aside()  # some figures are asked of a driver
 
     async def livez(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -47,7 +51,10 @@ def admin_app(checks: Mapping[str, Check], routes: Sequence[BaseRoute] = ()) -> 
         return JSONResponse({"status": status, "failing": failing}, 503 if failing else 200)
 
     async def metrics(_: Request) -> Response:
-        page = await asyncio.to_thread(generate_latest)  # some figures are asked of a driver
+        try:
+            page = await asked.answer(generate_latest, within_s=METRICS_S)
+        except TimeoutError:
+            return Response("a driver that was asked for figures does not answer", 503)
         return Response(page, media_type=CONTENT_TYPE_LATEST)
 
     common = [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)]

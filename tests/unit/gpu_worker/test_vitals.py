@@ -18,6 +18,7 @@ from gpu_worker.engines import Held, Load, Use
 from gpu_worker.gauges import machine_bytes
 from gpu_worker.nvml import Cards
 from gpu_worker.vitals import Vitals, processor
+from shared.aside import NAME
 
 pytestmark = pytest.mark.anyio
 
@@ -126,7 +127,7 @@ async def test_a_driver_that_hangs_costs_no_heartbeat(monkeypatch: pytest.Monkey
         async with asyncio.timeout(20):
             [hung] = (await vitals.report())["devices"]
             await vitals.report()
-            threads = [thread for thread in threading.enumerate() if thread.name.startswith("asyncio_")]
+            threads = [thread for thread in threading.enumerate() if thread.name == NAME]
     finally:
         library.answers.set()
     assert (hung["kind"], hung["name"], hung["memory_used"]) == ("cuda", None, None)
