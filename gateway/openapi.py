@@ -92,7 +92,14 @@ SUCCEEDED = ACCEPTED | {
     "outputs": {"cutout": OUTPUT},
     "started_at": "2026-11-22T09:30:00.923Z",
     "finished_at": "2026-11-22T09:30:01.043Z",
-    "timings": {"queue_s": 0.8, "fetch_s": 0.03, "prepare_s": 0.01, "infer_s": 0.02, "store_s": 0.04},
+    "timings": {
+        "queue_s": 0.8,
+        "fetch_s": 0.03,
+        "turn_s": 0.02,
+        "prepare_s": 0.01,
+        "infer_s": 0.02,
+        "store_s": 0.04,
+    },
     "receipt": RECEIPT,
 }
 TERMINAL_EVENT = {

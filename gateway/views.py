@@ -102,7 +102,8 @@ class JobView(_View):
     retry_of: str | None
     queue_position: int | None
     queue_reason: str | None = Field(
-        description="Why it waits: backlog, no_worker, worker_starting, scheduled"
+        description="Why it waits: backlog, no_worker, worker_starting, scheduled, paused; in_worker: its "
+        "worker has it, and no engine there has begun with it"
     )
     estimated_start_at: AwareDatetime | None
     inputs: dict[str, Any]

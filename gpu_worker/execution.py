@@ -1,4 +1,4 @@
-"""One attempt: fetch → run (prepare, infer, finish) → store, as verbs over one record, ending in an Outcome.
+"""One attempt: fetch → run (turn, prepare, infer, finish) → store: verbs over one record, to an Outcome.
 
 Nothing here commits or acknowledges. Whatever happens on the way, an Outcome comes out: this is one of the
 three places that catch every exception, because a job that raised must still be told to have failed.
@@ -17,12 +17,13 @@ from typing import Any
 import structlog
 
 from gpu_worker.artifacts import fetch_inputs, scratch_folder, store_outputs
-from gpu_worker.engine.calls import EngineCall, Inline, OutputFile
+from gpu_worker.engine.calls import EngineCall, EngineResult, Inline, OutputFile
 from gpu_worker.engine.output import OutputTail
 from gpu_worker.gate import Gate
 from gpu_worker.hold import Hold, Stop
 from gpu_worker.outcomes import Discard, Finish, Outcome, Release, outcome_of
 from gpu_worker.ports import Engine, Objects
+from gpu_worker.turn import Turn
 from shared.catalog import Model
 from shared.errors import JobCanceled
 from shared.jobs import Claim, Ending, Evidence, State
@@ -58,6 +59,7 @@ class Execution:
     interrupting: asyncio.Task[None] | None = None
     timings: dict[str, float] = field(default_factory=dict)
     printed: OutputTail = field(default_factory=OutputTail)
+    turn: Turn = field(default_factory=Turn)
 
     @property
     def claim(self) -> Claim:
@@ -99,20 +101,32 @@ class Execution:
             priority=self.claim.priority,
             label=self.hold.trail.context,
         )
-        entering = self.gate.entered(self.claim)
-        with self.hold.trail.stage("run") as run:
-            result = await self.engine.run(
-                call, entering=entering, on_progress=self._progressed, on_begin=self.begun
-            )
-            self.hold.trail.ran(run, result)
+        result = await self._in_turn(call)
         self.hold.computed = True
-        self.timings.update(result.timings)
+        self.timings |= {**result.timings, "turn_s": self.turn.beside(result.timings)}
         self.timings["batch_size"] = result.batch_size
         return result.outputs
+
+    async def _in_turn(self, call: EngineCall) -> EngineResult:
+        entering = self.gate.entered(self.claim)
+        self.turn.wait()
+        try:
+            with self.hold.trail.stage("run") as run:
+                result = await self.engine.run(
+                    call, entering=entering, on_progress=self._progressed, on_begin=self._begins
+                )
+                self.hold.trail.ran(run, result)
+        finally:
+            self.timings["turn_s"] = self.turn.end()
+        return result
 
     async def _store(self, outputs: Mapping[str, OutputFile]) -> dict[str, dict[str, Any]]:
         with self._timed("store_s"):
             return await store_outputs(self.objects, self.claim, outputs)
+
+    def _begins(self) -> None:
+        self.turn.begin()
+        self.begun()
 
     def _progressed(self, progress: float) -> None:
         self.hold.progress = progress

@@ -46,7 +46,7 @@ COST = Counter(
     ["queue", "model", "outcome"],
 )
 
-STAGE_NAMES = ("fetch", "load", "prepare", "infer", "finish", "store")
+STAGE_NAMES = ("fetch", "turn", "load", "prepare", "infer", "finish", "store")
 _STAGE_OF = {f"{stage}_s": stage for stage in STAGE_NAMES}
 
 

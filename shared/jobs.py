@@ -151,7 +151,9 @@ class Evidence:
     log: str = ""
     """The last 64 KiB the engine wrote during the attempt."""
     timings: Mapping[str, float] = field(default_factory=dict)
-    """Seconds per stage: ``queue_s``, ``fetch_s``, ``prepare_s``, ``infer_s``, ``finish_s``, ``store_s``."""
+    """Seconds per stage: ``queue_s`` until the claim, ``fetch_s``, ``turn_s`` (in line within the worker),
+    ``load_s`` (where it had to load its model), ``prepare_s``, ``infer_s``, ``finish_s``, ``store_s``.
+    """
 
     @property
     def public_error(self) -> dict[str, Any] | None:

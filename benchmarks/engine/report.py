@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Key = tuple[int | str, str]
 
-STAGES = ("queue_s", "fetch_s", "prepare_s", "infer_s", "finish_s", "store_s")
+STAGES = ("queue_s", "fetch_s", "turn_s", "prepare_s", "infer_s", "finish_s", "store_s")
 FLAT_KB = 50.0
 """Per 1,000 jobs: 1 MB in 20,000, about what one reading differs from the next."""
 LEAST_JOBS = 10_000

@@ -68,7 +68,7 @@ _ATTEMPTS = {
             "started_at": "2026-11-22T09:30:00.800Z",
             "finished_at": "2026-11-22T09:30:03.110Z",
             "run_s": 2.31,
-            "timings": {"queue_s": 0.8, "fetch_s": 0.03, "load_s": 2.1, "prepare_s": 0.01},
+            "timings": {"queue_s": 0.8, "fetch_s": 0.03, "turn_s": 0.02, "load_s": 2.1, "prepare_s": 0.01},
             "batch_size": None,
             "error": {
                 "code": "algorithm_error",

@@ -83,7 +83,7 @@ async def test_an_image_becomes_the_cutout_that_onnx_runtime_itself_makes(
     # And a look shows the same as the push
     look = await client.job(job.id)
     assert (look.raw["state"], look.raw["attempt"], look.raw["progress"]) == ("succeeded", 1, 1.0)
-    stages = {"fetch_s", "prepare_s", "infer_s", "finish_s", "store_s", "queue_s"}
+    stages = {"fetch_s", "turn_s", "prepare_s", "infer_s", "finish_s", "store_s", "queue_s"}
     assert look.raw["timings"].keys() == stages | {"batch_size"}
     assert look.raw["outputs"].keys() == told[-1].data["outputs"].keys()
 

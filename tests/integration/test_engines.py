@@ -15,8 +15,15 @@ from gpu_worker.engine.attempt import Limits
 from gpu_worker.engine.calls import EngineCall, EngineResult, Inline
 from gpu_worker.engine.launch import Device
 from gpu_worker.engines import Engines, devices_of
+from gpu_worker.execution import Execution
+from gpu_worker.gate import Gate
+from gpu_worker.hold import Hold
+from gpu_worker.outcomes import Finish
 from shared.catalog import Model, load_model
 from shared.errors import DeviceMissing, EngineDied, Misconfigured
+from shared.jobs import State
+from tests.fakes.worker import FakeObjects
+from tests.unit.gpu_worker.claims import claim
 
 pytestmark = pytest.mark.anyio
 
@@ -41,7 +48,7 @@ def run(given):
     if given.get("exit"):
         os._exit(3)
     return {"pid": os.getpid(), "share": os.environ["LEVERET_ENGINE_SHARE"],
-            "gpu": os.environ.get("CUDA_VISIBLE_DEVICES")}
+            "gpu": os.environ.get("CUDA_VISIBLE_DEVICES"), "threads": os.environ.get("OMP_NUM_THREADS")}
 """
 
 
@@ -235,3 +242,38 @@ def test_a_gpu_for_each_engine_of_those_the_worker_sees(monkeypatch: pytest.Monk
         devices_of("cuda", 4)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     assert [device.gpu for device in devices_of("cuda", 2)] == ["0", "1"]
+
+
+IN_TURN = """
+import time
+
+def run(given):
+    time.sleep(0.3)
+    if given == "bad":
+        raise ValueError("no")
+    return given
+"""
+
+
+async def test_a_job_tells_how_long_it_waited_for_its_turn_within_the_worker(tmp_path: Path) -> None:
+    """Four slots and one engine: four plain functions run one after the other, and say so."""
+    model = write_model(tmp_path, "inturn", IN_TURN)
+    async with engines(tmp_path, Device("cpu")) as made:
+        await made.preload([model])
+
+        async def waited(given: str) -> dict[str, float]:
+            job = claim(model="inturn", inputs={"given": {"json": given}})
+            execution = Execution(
+                Hold(job), model, made, Gate(), FakeObjects(), tmp_path / "work", lambda _: None
+            )
+            outcome = await execution.run()
+            assert isinstance(outcome, Finish)
+            assert outcome.ending.state is (State.FAILED if given == "bad" else State.SUCCEEDED)
+            return dict(outcome.ending.evidence.timings)
+
+        told = await asyncio.gather(*(waited(given) for given in ("a", "b", "c", "bad")))
+
+    ranked = sorted(told, key=lambda timings: timings["turn_s"])
+    for place, timings in enumerate(ranked):  # each waited while those before it were at work
+        assert timings["turn_s"] >= 0.28 * place
+    assert ranked[-1]["turn_s"] > ranked[0]["turn_s"]

@@ -19,6 +19,7 @@ from shared.adapters.store.candidates import Candidates
 from shared.adapters.store.claims import ClaimStore
 from shared.adapters.store.listing import LOOK, MAX_LIMIT, SHOWN, ListingStore
 from shared.adapters.store.pool import Database, open_database
+from shared.adapters.store.reads import ReadStore
 from shared.adapters.store.submits import SubmitStore
 from shared.jobs import Claim, Ending, Evidence, State
 from shared.listing import Filter, first_id, last_id, moment_of
@@ -171,6 +172,27 @@ async def test_a_row_tells_why_it_waits_and_how_it_failed(empty: Database) -> No
     assert await ids(empty, fingerprint=fingerprint) == [lost]
     assert (await store.row("rival", lost)).rows == ()
     assert [row.id for row in (await store.row(None, lost)).rows] == [lost]
+
+
+async def test_a_running_job_that_no_engine_has_begun_with_says_so(empty: Database) -> None:
+    store, reads = ListingStore(empty), ReadStore(empty)
+    worker = ClaimStore(empty, worker="w1", models=["cutout@1"], slots=2)
+    claim = await worker.claim(await submitted(empty))
+    assert isinstance(claim, Claim)
+
+    async def told() -> list[str | None]:
+        job = await reads.job("acme", claim.id)
+        assert job is not None
+        return [job.queue_reason, (await store.row("acme", claim.id)).rows[0].queue_reason]
+
+    # Given a claim of this moment: what is fetched and begun with at once never shows as waiting
+    assert await told() == [None, None]
+    # When it has stood for a while
+    await empty.write("update jobs set started_at = started_at - interval '2 s' where id = $1", claim.id)
+    assert await told() == ["in_worker", "in_worker"]
+    # Then it does no longer as soon as an engine begins with it
+    await worker.enter(claim)
+    assert await told() == [None, None]
 
 
 async def test_pages_join_without_gap_or_repeat_while_jobs_arrive(empty: Database) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gateway.client.records import Event, JobView
 
 _PIPE_WIDTH = 1000
-_STAGES = ("queue_s", "fetch_s", "load_s", "prepare_s", "infer_s", "finish_s", "store_s")
+_STAGES = ("queue_s", "fetch_s", "turn_s", "load_s", "prepare_s", "infer_s", "finish_s", "store_s")
 
 
 def console() -> Console:

@@ -19,7 +19,7 @@ BEYOND = UUID(int=2**128 - 1)
 COLUMNS = """
     j.id, s.tenant, s.model, s.model_version, j.queue, j.state, j.priority, j.attempt, j.max_attempts,
     j.worker, j.cancel_requested, j.progress, s.created_at, j.run_at, j.queued_at, j.started_at,
-    j.finished_at, s.retry_of, j.seq"""
+    j.finished_at, s.retry_of, j.seq, j.entered"""
 
 # As the indexes `jobs_listed` and `jobs_live` say it: the planner takes them only for the very words.
 ENDED_ROWS = "j.state in ('succeeded', 'failed', 'canceled', 'expired')"

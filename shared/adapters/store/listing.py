@@ -33,6 +33,8 @@ select l.*, f.fingerprint, e.data -> 'error' ->> 'code' as error_code,
                 where w.queue = l.queue and w.state in ('starting', 'ready')
                   and w.heartbeat_at > clock_timestamp() - interval '30 s'
                 having count(*) > 0), 'no_worker')
+            when l.state = 'running' and not l.entered
+                 and l.started_at < clock_timestamp() - interval '1 s' then 'in_worker'
        end as queue_reason,
        clock_timestamp() as at
 from ({listed}) l
@@ -125,5 +127,5 @@ def _before(wanted: Filter, before: UUID | None) -> Filter:
 
 def _row(record: asyncpg.Record) -> Row:
     fields = dict(record)
-    del fields["at"]
+    del fields["at"], fields["entered"]
     return Row(**fields | {"state": State(fields["state"])})

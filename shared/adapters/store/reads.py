@@ -33,6 +33,8 @@ select j.id, s.tenant, s.model, s.model_version, j.queue, j.state, j.seq, j.prio
                 where w.queue = j.queue and w.state in ('starting', 'ready')
                   and w.heartbeat_at > clock_timestamp() - interval '30 s'
                 having count(*) > 0), 'no_worker')
+            when j.state = 'running' and not j.entered
+                 and j.started_at < clock_timestamp() - interval '1 s' then 'in_worker'
        end as queue_reason,
        (select {RECEIPT} from (
             select count(*) as attempts, $3::text as currency,

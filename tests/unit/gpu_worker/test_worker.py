@@ -104,7 +104,7 @@ async def test_a_queued_job_is_run_committed_and_announced(house: House) -> None
     assert house.objects.stored == {f"s3://leveret/acme/{row.claim.id}/1/text.txt": b"done"}
     assert row.evidence is not None
     assert row.evidence.log == "printed\n"
-    assert set(row.evidence.timings) == {"queue_s", "fetch_s", "infer_s", "store_s", "batch_size"}
+    assert set(row.evidence.timings) == {"queue_s", "fetch_s", "turn_s", "infer_s", "store_s", "batch_size"}
     assert house.worker.busy == 0
     assert list(house.scratch.iterdir()) == []
 
