@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from gpu_worker.engine.job import (
 from gpu_worker.engine.spec import SpecError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
 _HERE = str(Path(__file__).parent)
@@ -29,6 +31,15 @@ _MAX_TRACEBACK = 16_000
 _MAX_FRAMES = 20
 _MAX_SECONDS = 1e18
 _GPU_FAILED = re.compile("CUDA|CUDNN|CUBLAS|cuda runtime", re.IGNORECASE)
+_OF_THE_DRIVER = re.compile(
+    r"CUDA (driver )?error: |cudaError[A-Z]|CUDA_ERROR_[A-Z]"
+    r"|(CUDNN|CUBLAS|CUFFT|CUSOLVER|CUSPARSE)_STATUS_[A-Z]"
+)
+"""As the driver and its libraries name what went wrong, whoever repeats it."""
+_FRAMEWORKS = frozenset(
+    {"cupy", "cupy_backends", "jax", "jaxlib", "numba", "pycuda", "tensorflow", "tensorrt", "torch"}
+)
+_DEEP = 8
 
 _KINDS: tuple[tuple[type[BaseException], str], ...] = (
     (BadInputError, "bad_input"),
@@ -68,11 +79,32 @@ def _seconds(error: Retry) -> float | None:
 
 
 def _kind(error: BaseException) -> str:
-    if type(error).__module__.partition(".")[0] in {"onnxruntime", "torch"} and _GPU_FAILED.search(
-        text_of(error)
-    ):
+    if _is_the_devices(error):
         return "device"
-    return next((kind for type_, kind in _KINDS if isinstance(error, type_)), "algorithm")
+    kind = next((kind for type_, kind in _KINDS if isinstance(error, type_)), "algorithm")
+    if kind == "algorithm" and any(_is_the_devices(cause) for cause in _causes(error)):
+        return "device"  # told in other words: the context is as broken as before
+    return kind
+
+
+def _is_the_devices(error: BaseException) -> bool:
+    """Whether a GPU or its driver failed: most such errors fail every later job of the process as well."""
+    module = type(error).__module__.partition(".")[0]
+    if module in {"onnxruntime", "torch"}:
+        return _GPU_FAILED.search(text_of(error)) is not None
+    if module in _FRAMEWORKS or (module == "builtins" and not _FRAMEWORKS.isdisjoint(sys.modules)):
+        return isinstance(error, Exception) and _OF_THE_DRIVER.search(text_of(error)) is not None
+    return False
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """What it was raised from, or while; the nearest first."""
+    for _ in range(_DEEP):
+        cause = error.__cause__ or error.__context__
+        if cause is None:
+            return
+        yield cause
+        error = cause
 
 
 def trimmed(error: BaseException) -> str:
