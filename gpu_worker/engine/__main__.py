@@ -20,7 +20,10 @@ def main(arguments: list[str]) -> int:
     from gpu_worker.engine.keeper import keep  # noqa: PLC0415  idem
 
     keep(chosen.fd)
-    from gpu_worker.engine.service import serve  # noqa: PLC0415  after the fork: the keeper needs none of it
+    from gpu_worker.engine.device import share_cores  # noqa: PLC0415  the keeper needs none of it
+
+    share_cores()
+    from gpu_worker.engine.service import serve  # noqa: PLC0415  idem
 
     serve(chosen.fd, chosen.device)
     return 0

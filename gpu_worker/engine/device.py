@@ -10,6 +10,8 @@ from pathlib import Path
 from gpu_worker.engine.job import DeviceMissingError
 from gpu_worker.engine.launch import SHARE
 
+_POOLS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
+"""What OpenMP, OpenBLAS, MKL and PyTorch read, and TensorFlow."""
 _CGROUP = Path("/sys/fs/cgroup")
 _OWN_CGROUP = Path("/proc/self/cgroup")
 
@@ -29,6 +31,17 @@ def require(device: str) -> None:
     count = ctypes.c_int(0)
     if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value == 0:
         raise DeviceMissingError("device cuda: the NVIDIA driver finds no usable GPU")
+
+
+def share_cores() -> None:
+    """Keep libraries that open threads of their own to this process's share of the cores, before they load.
+
+    Each of several engines would else take all of them, and so would one in a container with a quota. What
+    the worker's own environment says stays as it is.
+    """
+    if (threads := cpu_threads()) < len(os.sched_getaffinity(0)):
+        for name in _POOLS:
+            os.environ.setdefault(name, str(threads))
 
 
 def cpu_threads() -> int:
