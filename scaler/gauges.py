@@ -6,6 +6,7 @@ import math
 
 from prometheus_client import Counter, Gauge
 
+from scaler.departures import longest_s
 from scaler.snapshot import Backlog, Config, Decision, Snapshot, Tier, Unknown
 from scaler.spending import Spending
 
@@ -25,6 +26,12 @@ LIMIT = Gauge("leveret_scaler_limit_workers", "Workers at least and at most", ["
 LOOKED = Gauge(
     "leveret_scaler_last_look_timestamp_seconds", "When the leader last looked; 0: it does not lead"
 )
+LEAVING = Gauge(
+    "leveret_scaler_longest_leaving_seconds",
+    "For how long the worker that has been leaving longest is about it; NaN when unknown",
+    ["queue"],
+)
+PATIENCE = Gauge("leveret_scaler_leaving_patience_seconds", "In which a worker should have left", ["queue"])
 ALARMS = Gauge("leveret_scaler_alarms", "Contradictions somebody should look at", ["queue"])
 COST = Gauge(
     "leveret_scaler_cost_per_hour",
@@ -43,6 +50,7 @@ def show(queue: str, snapshot: Snapshot, decision: Decision, spent: Spending | N
     HAVE.labels(queue).set(decision.have)
     FAILED_LAUNCHES.labels(queue).set(snapshot.failures.count)
     ALARMS.labels(queue).set(len(decision.alarms))
+    LEAVING.labels(queue).set(_known(longest_s(snapshot)))
     SERVICE.labels(queue).set(_known(snapshot.pace.service_s))
     BOOT.labels(queue).set(_known(snapshot.pace.boot_s))
     for tier in Tier:
@@ -65,6 +73,7 @@ def show_limits(queue: str, config: Config) -> None:
         OBJECTIVE.labels(queue, tier.value).set(wait_s)
     LIMIT.labels(queue, "min").set(config.min)
     LIMIT.labels(queue, "max").set(config.max)
+    PATIENCE.labels(queue).set(config.patience_s)
 
 
 def looked() -> None:
@@ -91,6 +100,8 @@ _OF_A_LEADER = (
         FAILED_LAUNCHES,
         OBJECTIVE,
         LIMIT,
+        LEAVING,
+        PATIENCE,
         ALARMS,
         COST,
         UNPRICED,

@@ -10,8 +10,10 @@ from typing import Any
 import structlog
 
 from scaler import gauges
+from scaler.departures import Departures
 from scaler.launches import Launches
 from scaler.leader import Leader
+from scaler.looks import Look, seen
 from scaler.observer import Problems, Sight
 from scaler.orders import Order
 from scaler.policy import decide
@@ -57,12 +59,20 @@ class Keeper:
         self._clock = clock
         self._problems = problems
         self._launches = Launches(queue)
+        self._departures = Departures()
         self._second = SecondLook(config.stale_s)
         gauges.expect(queue)
         self._written: Decision | None = None
         self._answered = ""
         self._unended = ""
+        self._failed = ""
+        self._look: Look | None = None
         self.alarms: tuple[str, ...] = ()
+
+    def fail(self, why: str) -> None:
+        """The last turn came to no end of its own; what it had begun is decided anew at the next one."""
+        log.warning("scaler.failed", fleet=self.queue, to="keep", why=why)
+        self._failed = why
 
     async def keep(self, sight: Sight, taken_at: float, order: Order = ACT) -> Decision:
         """One turn; returns what was decided. What fails is logged and tried again at the next one."""
@@ -77,8 +87,15 @@ class Keeper:
         gauges.show_limits(self.queue, config)
         self._raise_alarms(decision.alarms)
         await self._tried("meter", self._meter(snapshot))
+        self._look = seen(decision, config, ordered=order.ordered(self._config))
+        await self._tried("tell", self._ledger.see(self.queue, self._look))
         if dead := _dead_with_open_row(snapshot):
             await self._tried("bury", self._bury(dead))
+        await self._carry_out(snapshot, decision)
+        self._failed = ""
+        return decision
+
+    async def _carry_out(self, snapshot: Snapshot, decision: Decision) -> None:
         if decision.acts:
             await self._tried("act", self._act(snapshot, decision))
         elif _leaves_undone(decision):
@@ -86,12 +103,11 @@ class Keeper:
         else:
             self._written = None
             log.debug("scaler.looked", fleet=self.queue, want=decision.want, reason=decision.reason)
-        return decision
 
     async def _bury(self, dead: Sequence[str]) -> None:
         """Everybody else who counts workers goes by the rows."""
-        if await self._leader.confirm():
-            log.info("scaler.buried", fleet=self.queue, workers=list(await self._ledger.bury(dead)))
+        await self._leader.confirm()
+        log.info("scaler.buried", fleet=self.queue, workers=list(await self._ledger.bury(dead)))
 
     async def _meter(self, snapshot: Snapshot) -> None:
         """What the machines cost counts from their launch on, whether or not a worker was ever heard of."""
@@ -102,13 +118,13 @@ class Keeper:
     async def _note(self, snapshot: Snapshot, decision: Decision) -> None:
         """Only the first of a series is worth a line."""
         before = self._written
-        if before is None or before.acts or (before.want is None) is not (decision.want is None):
+        if before is None or before.acts or _series(before) != _series(decision):
             await self._write(snapshot, decision, "")
 
     async def _snapshot(self, sight: Sight, taken_at: float) -> Snapshot:
         found = await self._problems.known(f"fleet {self.queue}", self._fleet.machines)
         machines = found if isinstance(found, Unknown) else tuple(found)
-        workers = sight.workers_of(self.queue)
+        workers = self._departures.watch(sight.workers_of(self.queue), self._clock.now())
         self._launches.watch(machines, workers, self._clock.now())
         return Snapshot(
             taken_at=taken_at,
@@ -123,7 +139,8 @@ class Keeper:
     def _warned(self, decision: Decision) -> Decision:
         """With the fleet's own alarms, and a launch cut down to what failures before it advise."""
         unended = [f"machines that are over can't be ended: {self._unended}"] if self._unended else []
-        alarms = (*decision.alarms, *self._launches.alarms, *self._fleet.alarms(), *unended)
+        failed = [f"its last turn came to no end: {self._failed}"] if self._failed else []
+        alarms = (*decision.alarms, *self._launches.alarms, *self._fleet.alarms(), *unended, *failed)
         most = self._launches.most
         if most is None or decision.launch <= most:
             return replace(decision, alarms=alarms)
@@ -140,11 +157,14 @@ class Keeper:
             decision, token = replace(decision, launch=count, reason=why), earlier.token
         if not self._repeats(decision):
             await self._write(snapshot, decision, token)
-        if decision.drain and await self._leader.confirm():
+        if decision.drain:
+            await self._leader.confirm()
             await self._ledger.drain(decision.drain)
-        if decision.terminate and await self._leader.confirm():
+        if decision.terminate:
+            await self._leader.confirm()
             await self._terminate(decision.terminate)
-        if decision.launch and await self._leader.confirm():
+        if decision.launch:
+            await self._leader.confirm()
             await self._launch(decision.launch, token)
 
     async def _terminate(self, over: Sequence[str]) -> None:
@@ -213,7 +233,11 @@ class Keeper:
             want=decision.want,
             have=decision.have,
             reason=decision.reason,
-            snapshot={**asdict(snapshot), "spending": _shown(spending(snapshot, decision, self._config))},
+            snapshot={
+                **asdict(snapshot),
+                "spending": _shown(spending(snapshot, decision, self._config)),
+                "look": self._look and asdict(self._look),
+            },
             actions={**actions, "token": token} if decision.launch else actions,
         )
         self._written = decision
@@ -239,8 +263,12 @@ def _dead_with_open_row(snapshot: Snapshot) -> Sequence[str]:
 
 
 def _leaves_undone(decision: Decision) -> bool:
-    """Whether somebody will ask why: it holds, or a worker is missing that can't be started now."""
-    return decision.want is None or decision.want > decision.have
+    """Whether somebody will ask why: it holds, a worker is missing that can't be started, or one stays."""
+    return decision.want is None or decision.want > decision.have or bool(decision.late)
+
+
+def _series(decision: Decision) -> tuple[bool, tuple[str, ...]]:
+    return decision.want is None, decision.late
 
 
 def _actions(decision: Decision) -> Mapping[str, Any]:

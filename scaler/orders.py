@@ -32,11 +32,18 @@ class Order:
             low, high = (low, low) if self.max is None else (high, high)
         return replace(config, min=low, max=high)
 
+    def ordered(self, config: Config) -> tuple[bool, bool]:
+        """Whether it is behind the minimum, and the maximum: one may have had to make way for the other."""
+        limited = self.limit(config)
+        low, high = self.min is not None, self.max is not None
+        return low or limited.min != config.min, high or limited.max != config.max
+
     def judge(self, decision: Decision) -> Decision:
         """The decision, or that it is held."""
         if not self.hold:
             return decision
-        return Decision(want=None, have=decision.have, reason=f"hold: {self.hold}", alarms=decision.alarms)
+        why = f"hold: {self.hold}"
+        return replace(decision, want=None, reason=why, bound=None, launch=0, drain=(), terminate=())
 
 
 class StandingOrders:

@@ -18,11 +18,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from scaler.credit import Need, Times, boot_deadline_s, needs, times
-from scaler.roles import SERVING, Role, Roster, assess
+from scaler.roles import SERVING, Role, Roster, assess, overdue_words
 from scaler.snapshot import (
     Backlog,
+    Bound,
     Broker,
     Config,
+    Crew,
     Decision,
     Demand,
     Failures,
@@ -119,10 +121,11 @@ class _Case:
 
 
 def _decide(case: _Case) -> Decision:
-    asked = needs(case.demand, case.roster, case.expected, case.config)
+    needed = needs(case.demand, case.roster, case.expected, case.config)
     most = max(
-        asked, key=lambda need: (need.add, need.place == "last", need.waiting - need.credit), default=None
+        needed, key=lambda need: (need.add, need.place == "last", need.waiting - need.credit), default=None
     )
+    asked = _asked(case, most.add if most else 0)
     target = _target(case, most.add if most else 0)
     launch = _launch(case, target - case.have)
     drain = _drain(case)
@@ -130,9 +133,13 @@ def _decide(case: _Case) -> Decision:
     return Decision(
         want=want,
         have=case.have,
+        asked=asked,
+        bound=_bound(case, asked, want),
+        crew=_crew(case.roster),
         launch=launch,
         drain=drain,
         terminate=case.roster.over,
+        late=case.roster.late,
         reason="; ".join(_reason(case, most, want=want, launch=launch, drain=drain)),
         alarms=(*case.roster.alarms, *_stuck(case), *_shut(case)),
     )
@@ -160,6 +167,30 @@ def _target(case: _Case, add: int) -> int:
     useful = max(case.have, config.min, math.ceil(case.jobs / config.slots))
     floor = max(config.min, 1 if case.jobs else 0)
     return min(config.max, useful, max(floor, case.have + add))
+
+
+def _asked(case: _Case, add: int) -> int:
+    """What the jobs alone ask for: where none waits, those at work; else never less than are there."""
+    if not case.demand.waiting:
+        return max(case.roster.count(Role.BUSY), 1 if case.demand.running else 0)
+    return max(1, case.have + add)
+
+
+def _bound(case: _Case, asked: int, want: int) -> Bound | None:
+    """The limit by which another number is wanted; that an idle worker is kept for a while is none."""
+    if asked > case.config.max:
+        return Bound.MAX
+    if want < asked:
+        return Bound.JOBS
+    return Bound.MIN if asked < want <= case.config.min else None
+
+
+def _crew(roster: Roster) -> Crew:
+    return Crew(
+        serving=roster.count(Role.IDLE, Role.BUSY),
+        starting=roster.count(Role.BOOTING),
+        leaving=roster.count(Role.LEAVING, Role.OVER),
+    )
 
 
 def _launch(case: _Case, missing: int) -> int:
@@ -190,6 +221,8 @@ def _reason(case: _Case, most: Need | None, *, want: int, launch: int, drain: Se
     if most:
         yield _credit(most, case.expected)
     yield f"{want} of at most {case.config.max} wanted"
+    if case.roster.late:
+        yield f"{listed(case.roster.late)} {overdue_words(case.config)}"
     if launch:
         yield f"starting {launch}"
     elif case.have < want:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
+from scaler.looks import Look
 from scaler.snapshot import Machine
 
 
@@ -208,6 +209,10 @@ class Ledger(Protocol):
 
     async def meter(self, queue: str, machines: Sequence[Machine]) -> None:
         """Write down for how long each machine has been paid, at which price."""
+        ...
+
+    async def see(self, queue: str, look: Look) -> None:
+        """Write down how many are wanted and there."""
         ...
 
 

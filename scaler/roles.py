@@ -13,9 +13,6 @@ from dataclasses import dataclass
 from scaler.snapshot import Broker, Config, Machine, Unknown, Worker, WorkerState
 from scaler.words import listed
 
-LONG_S = 3600.0
-"""An operator's drain waits for the job in hand, however long it is meant to take."""
-
 
 class Role(enum.Enum):
     """What one is to the fleet."""
@@ -52,10 +49,15 @@ class Hand:
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """Every living machine or worker by id, with the contradictions that came up."""
+    """Every living machine or worker by id, with the contradictions that came up.
+
+    Attributes:
+        late: Those that were asked to leave too long ago and are still there.
+    """
 
     hands: Mapping[str, Hand]
     alarms: tuple[str, ...] = ()
+    late: tuple[str, ...] = ()
 
     def of(self, *roles: Role) -> Iterable[Hand]:
         """Those in any of these roles."""
@@ -104,7 +106,8 @@ def assess(
     others = [worker for name, worker in records.items() if name not in own]
     heard = {worker.id: _foreign(worker, config) for worker in others if _is_heard(worker, broker, config)}
     hands |= {name: hand for name, hand in heard.items() if hand.role in SERVING}
-    return Roster(hands, tuple(_contradictions(hands, records, sight)))
+    late = _late(hands, records, config)
+    return Roster(hands, tuple(_contradictions(hands, records, sight, late)), late)
 
 
 def _own(machine: Machine, record: Worker | None, sight: _Sight) -> Hand:
@@ -133,7 +136,8 @@ def _role(machine: Machine, record: Worker | None, sight: _Sight) -> Role:
 
 def _heard_role(machine: Machine, record: Worker | None, sight: _Sight) -> Role:
     if record is None or record.state is WorkerState.STARTING:
-        return Role.OVER if machine.age_s > sight.deadline_s else Role.BOOTING
+        given_up = machine.refused or machine.age_s > sight.deadline_s
+        return Role.OVER if given_up else Role.BOOTING
     return Role.OVER if _is_over(record, sight) else _serving(record, sight.config)
 
 
@@ -162,17 +166,23 @@ def _serving(record: Worker, config: Config) -> Role:
     return Role.BUSY if record.busy or record.idle_s is None else Role.IDLE
 
 
-def _contradictions(hands: Mapping[str, Hand], records: Mapping[str, Worker], sight: _Sight) -> Iterable[str]:
-    yield from _never_left(hands, records)
+def _late(hands: Mapping[str, Hand], records: Mapping[str, Worker], config: Config) -> tuple[str, ...]:
+    """Nobody at work is ended, so one that never leaves is paid for until somebody looks."""
+    leaving = [records[name] for name, hand in hands.items() if hand.role is Role.LEAVING and name in records]
+    return tuple(sorted(w.id for w in leaving if w.leaving_s is not None and w.leaving_s > config.patience_s))
+
+
+def _contradictions(
+    hands: Mapping[str, Hand], records: Mapping[str, Worker], sight: _Sight, late: tuple[str, ...]
+) -> Iterable[str]:
+    if late:
+        yield f"{listed(late)} {overdue_words(sight.config)}"
     ready = [name for name, hand in hands.items() if hand.role is Role.IDLE]
     settled = [name for name in ready if records[name].since_s > sight.config.lost_s]
     if sight.deserted and settled:
         yield f"{listed(settled)} reports ready, but the broker has no consumer on this queue"
 
 
-def _never_left(hands: Mapping[str, Hand], records: Mapping[str, Worker]) -> Iterable[str]:
-    """Nobody at work is ended, so one that holds on to its job for ever is paid for until somebody looks."""
-    leaving = [records[name] for name, hand in hands.items() if hand.role is Role.LEAVING and name in records]
-    late = [w.id for w in leaving if w.busy and w.state is WorkerState.DRAINING and w.since_s > LONG_S]
-    if late:
-        yield f"{listed(late)} has a job and has been leaving for more than an hour"
+def overdue_words(config: Config) -> str:
+    """What is wrong with one that is late."""
+    return f"was asked to leave more than {config.patience_s / 60:.0f} min ago and is still there"

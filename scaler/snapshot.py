@@ -89,6 +89,7 @@ class Worker:
         since_s: How long it has been in this state.
         idle_s: How long it has had nothing to do; None while it has.
         heartbeat_s: Age of its last sign of life.
+        leaving_s: For how long it has been asked to leave; None where it may stay.
     """
 
     id: str
@@ -99,6 +100,7 @@ class Worker:
     since_s: float = 0.0
     idle_s: float | None = None
     heartbeat_s: float = 0.0
+    leaving_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +114,7 @@ class Machine:
         exit: What is known of its end, in words.
         inherited: It ended under an earlier scaler, which has judged its launch.
         paid: False for one that is asked for and not there yet.
+        refused: It was asked for and will not come: nothing is to be waited for.
         per_hour: What it costs; None: nobody has told.
         offering: What it is, in words, where there are several kinds.
     """
@@ -123,6 +126,7 @@ class Machine:
     exit: str = ""
     inherited: bool = False
     paid: bool = True
+    refused: bool = False
     per_hour: Decimal | None = None
     offering: str | None = None
 
@@ -203,10 +207,14 @@ class Config:
     """A draining worker without a job is given up after this; above the worker's own drain deadline."""
     leave_s: float = 30.0
     """What a machine may take to end once its worker has said goodbye."""
+    patience_s: float = 900.0
+    """A worker that was asked to leave should have done so by then, whatever it had in hand."""
     silent_s: float = 30.0
     """A worker that is no machine of the fleet is no capacity after three heartbeats that did not come."""
     lost_s: float = 90.0
     stale_s: float = 60.0
+    gap_s: float = 90.0
+    """Of a longer time between two looks nobody says how many workers were there."""
     launch_step: int = 5
     backoff_s: float = 2.0
     backoff_cap_s: float = 300.0
@@ -221,24 +229,50 @@ class Config:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Crew:
+    """Who is there: machines of the fleet, and workers that somebody else started."""
+
+    serving: int = 0
+    starting: int = 0
+    leaving: int = 0
+
+
+class Bound(enum.StrEnum):
+    """What keeps a fleet from the number that its jobs ask for."""
+
+    MAX = "max"
+    MIN = "min"
+    JOBS = "jobs"
+    """No more workers than there are jobs for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """What to do now, and why.
 
     Attributes:
         want: Workers aimed at, or None: hold, nothing is decided.
         have: Workers that serve or are about to.
+        asked: Workers that the jobs ask for, before any limit; None: it is not known.
+        bound: The limit that made `want` another number.
+        crew: Who is there; None: it is not known.
         launch: Machines to start.
         drain: Workers to ask to leave, by id.
         terminate: Machines whose worker is gone, never came or is lost, by id.
+        late: Workers that were asked to leave too long ago and are still there, by id.
         alarms: Contradictions somebody should look at, in words.
     """
 
     want: int | None
     have: int
     reason: str
+    asked: int | None = None
+    bound: Bound | None = None
+    crew: Crew | None = None
     launch: int = 0
     drain: tuple[str, ...] = ()
     terminate: tuple[str, ...] = ()
+    late: tuple[str, ...] = ()
     alarms: tuple[str, ...] = ()
 
     @property

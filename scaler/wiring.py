@@ -7,7 +7,7 @@ standby may go on, and the fleets' own workers drain last, while everything they
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from decimal import Decimal
@@ -44,6 +44,13 @@ BOOT_PRIOR_S = {"process": 10.0}
 """What a launch is taken to last until one was seen: a process of this machine …"""
 CLOUD_BOOT_PRIOR_S = 240.0
 """… and a machine that a cloud has to find, start and load with an image."""
+PATIENCE_S = 900.0
+"""What a worker gets at least to leave, where no job of its models may take as long."""
+GAP_S = 10.0
+"""Looks less than this apart leave no gap in the fleet's history, however often there is one."""
+
+Queues = Mapping[str, float]
+"""The catalog's, each with the longest time in seconds that a job of its models may take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,13 +90,13 @@ async def serve(settings: ScalerSettings, lifecycle: Lifecycle) -> None:
         loop = _loop(settings, queues, opened, authority)
         await _serve_admin(settings.scaler, lifecycle, opened)
         most = {queue: settings.scaler.of(queue).max for queue in queues}
-        log.info("scaler.ready", queues=queues, fleet=settings.scaler.fleet, max=most)
+        log.info("scaler.ready", queues=list(queues), fleet=settings.scaler.fleet, max=most)
         await loop.run(lifecycle.draining)
         log.info("scaler.stopping")
 
 
 async def _open(
-    settings: ScalerSettings, queues: tuple[str, ...], lifecycle: Lifecycle, stack: AsyncExitStack
+    settings: ScalerSettings, queues: Iterable[str], lifecycle: Lifecycle, stack: AsyncExitStack
 ) -> _Opened:
     """The fleets first: their workers drain last, while PostgreSQL is not needed any more."""
     clock = MonotonicClock()
@@ -106,15 +113,24 @@ async def _open(
 async def _authority(settings: ScalerSettings, store: FleetStore, stack: AsyncExitStack) -> _Authority:
     """A dry run writes nothing down and takes no lock."""
     if is_dry(settings.scaler):
-        return _Authority(DryRunLedger(store), Leader(AlwaysLeads()))
+        return _Authority(DryRunLedger(store), Leader(AlwaysLeads(), acts=False))
     return _Authority(store, Leader(await stack.enter_async_context(open_leadership(settings.postgres))))
 
 
-def _loop(settings: ScalerSettings, queues: tuple[str, ...], opened: _Opened, authority: _Authority) -> Loop:
+def _loop(settings: ScalerSettings, queues: Queues, opened: _Opened, authority: _Authority) -> Loop:
     """Looks at all queues at once, and keeps each one's fleet."""
     configs, problems = _configs(settings, queues), Problems()
     observer = Observer(opened.store, opened.publisher, problems, opened.clock, Learning(configs))
-    keepers = [
+    keepers = _keepers(configs, opened, authority, problems)
+    orders = StandingOrders(OverrideStore(opened.database), problems)
+    interval_s = settings.scaler.interval_s
+    return Loop(keepers, observer, authority.leader, opened.clock, interval_s=interval_s, orders=orders)
+
+
+def _keepers(
+    configs: Mapping[str, Config], opened: _Opened, authority: _Authority, problems: Problems
+) -> Sequence[Keeper]:
+    return [
         Keeper(
             queue,
             fleet,
@@ -126,9 +142,6 @@ def _loop(settings: ScalerSettings, queues: tuple[str, ...], opened: _Opened, au
         )
         for queue, fleet in opened.fleets.items()
     ]
-    orders = StandingOrders(OverrideStore(opened.database), problems)
-    interval_s = settings.scaler.interval_s
-    return Loop(keepers, observer, authority.leader, opened.clock, interval_s=interval_s, orders=orders)
 
 
 async def _serve_admin(section: ScalerSection, lifecycle: Lifecycle, opened: _Opened) -> None:
@@ -137,13 +150,16 @@ async def _serve_admin(section: ScalerSection, lifecycle: Lifecycle, opened: _Op
     await serve_admin(lifecycle, section.admin_host, section.admin_port, checks, routes)
 
 
-def config_of(section: ScalerSection, *, slots: int = 1, per_hour: Decimal | None = None) -> Config:
+def config_of(
+    section: ScalerSection, *, slots: int = 1, per_hour: Decimal | None = None, longest_s: float = 0.0
+) -> Config:
     """A fleet's limits and objectives from the settings.
 
     Args:
         section: With the queue's own in place of the common ones.
         slots: Of a worker.
         per_hour: What one worker more costs.
+        longest_s: What the slowest of its models may take for a job; the slots' jobs may run one by one.
     """
     return Config(
         min=section.min,
@@ -160,15 +176,22 @@ def config_of(section: ScalerSection, *, slots: int = 1, per_hour: Decimal | Non
         idle_s=section.idle_s,
         boot_s=section.boot_s,
         drain_s=section.drain_s,
+        patience_s=max(PATIENCE_S, slots * longest_s),
         stale_s=max(60.0, 3 * section.interval_s),
+        gap_s=max(GAP_S, 3 * section.interval_s),
     )
 
 
-def _configs(settings: ScalerSettings, queues: Iterable[str]) -> Mapping[str, Config]:
+def _configs(settings: ScalerSettings, queues: Queues) -> Mapping[str, Config]:
     section = settings.scaler
     return {
-        queue: config_of(section.of(queue), slots=_slots(section, queue), per_hour=price_of(section, queue))
-        for queue in queues
+        queue: config_of(
+            section.of(queue),
+            slots=_slots(section, queue),
+            per_hour=price_of(section, queue),
+            longest_s=longest_s,
+        )
+        for queue, longest_s in queues.items()
     }
 
 
@@ -178,11 +201,11 @@ def _slots(section: ScalerSection, queue: str) -> int:
     return max(1, int(told)) if told.isdecimal() else 1
 
 
-async def _queues(settings: ScalerSettings) -> tuple[str, ...]:
+async def _queues(settings: ScalerSettings) -> Queues:
     try:
-        queues = (await read_once(settings)).queues
+        catalog = await read_once(settings)
     except CatalogError as error:
         raise Misconfigured(str(error)) from error
-    for queue in sorted(settings.scaler.queues.keys() - set(queues)):
+    for queue in sorted(settings.scaler.queues.keys() - set(catalog.queues)):
         log.warning("scaler.limits_without_queue", queue=queue)  # misspelt, or its last model has left
-    return queues
+    return {q: max(m.timeout_s for m in catalog.models if m.queue == q) for q in catalog.queues}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from gateway.audit import Audit, name_of
@@ -14,6 +14,7 @@ from gateway.operations.figures import (
     queue_document,
     worker_document,
 )
+from gateway.operations.history import history_document
 from gateway.operations.ports import Holds, Load, Pace, Pause, Present, Records, Setting, Settings
 from gateway.ports import Caller, Models
 from gateway.refusals import LimitsCrossed, WorkerLeaving
@@ -135,8 +136,31 @@ class Desk:
         """The fleet of every queue of the catalog, and any other of which something was set."""
         settings = await self._settings.overrides()
         queues = sorted(self._offered() | settings.keys())
+        return await self._fleets(queues, settings)
+
+    async def _fleets(self, queues: Sequence[str], settings: Mapping[str, Setting]) -> list[dict[str, Any]]:
         latest = {decision.queue: decision for decision in await self._records.latest(queues)}
-        return [fleet_document(queue, settings.get(queue), latest.get(queue)) for queue in queues]
+        looks = {look.queue: look for look in await self._records.looks(queues)}
+        workers = _by_queue(await self._records.workers())
+        return [
+            fleet_document(
+                queue,
+                setting=settings.get(queue),
+                latest=latest.get(queue),
+                look=looks.get(queue),
+                workers=workers[queue],
+            )
+            for queue in queues
+        ]
+
+    async def history(self, queue: str, *, since_s: float) -> dict[str, Any]:
+        """How many workers a fleet wanted and had lately, and which limits held.
+
+        Raises:
+            NotFound: Nobody knows of such a queue.
+        """
+        await self._check(queue)
+        return history_document(queue, await self._records.spans(queue, since_s=since_s))
 
     async def decisions(self, queue: str, *, before: int | None, limit: int) -> dict[str, Any]:
         """A page of decisions, newest first, and where the next one begins.
@@ -172,11 +196,8 @@ class Desk:
             raise LimitsCrossed(CROSSED)
         said = {} if paused is None else {"paused": paused}
         await self._audit.record(caller, "fleet.set", queue, detail={**(limits or {}), **said})
-        return await self._fleet(queue, setting)
-
-    async def _fleet(self, queue: str, setting: Setting) -> dict[str, Any]:
-        latest = await self._records.latest([queue])
-        return fleet_document(queue, setting, latest[0] if latest else None)
+        [fleet] = await self._fleets([queue], {queue: setting})
+        return fleet
 
     async def _check(self, queue: str) -> None:
         if queue not in self._offered() and not (_sound(queue) and await self._records.knows(queue)):

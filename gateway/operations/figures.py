@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from gateway.operations.history import Looked, limits_document, look_document, there_document
 from gateway.operations.ports import Decided, Load, Pace, Pause, Present, Setting
 from shared.events import timestamp
 from shared.jobs import PRIORITY_CLASSES, class_of
@@ -201,11 +202,29 @@ def setting_document(setting: Setting | None) -> dict[str, Any]:
     }
 
 
-def fleet_document(queue: str, setting: Setting | None, latest: Decided | None) -> dict[str, Any]:
-    """One fleet as `GET /v1/scaler` shows it."""
+def fleet_document(
+    queue: str,
+    *,
+    setting: Setting | None,
+    latest: Decided | None,
+    look: Looked | None,
+    workers: Iterable[Present],
+) -> dict[str, Any]:
+    """One fleet as `GET /v1/scaler` shows it.
+
+    Args:
+        queue: Whose.
+        setting: What an operator set.
+        latest: The last decision.
+        look: What the scaler found last.
+        workers: The queue's own.
+    """
     return {
         "queue": queue,
         **setting_document(setting),
+        "there": there_document(crew_document(workers), look),
+        "limits": limits_document(look),
+        "look": look_document(look),
         "latest": decision_document(latest) if latest else None,
     }
 

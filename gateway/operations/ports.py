@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
+from gateway.operations.history import Looked
+
 
 class Load(Protocol):
     """The live jobs of one queue and priority."""
@@ -225,6 +227,12 @@ class Records(Protocol):
 
     async def latest(self, queues: Sequence[str]) -> Sequence[Decided]:
         """The last decision on each of these fleets."""
+
+    async def looks(self, queues: Sequence[str]) -> Sequence[Looked]:
+        """What the scaler found last of each of these fleets."""
+
+    async def spans(self, queue: str, *, since_s: float) -> Sequence[Looked]:
+        """What it found of one fleet within these seconds, oldest first."""
 
     async def knows(self, queue: str) -> bool:
         """Whether any row tells of such a queue."""

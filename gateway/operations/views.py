@@ -193,10 +193,71 @@ class ExplainedView(DecisionView):
     )
 
 
+class ThereView(_View):
+    """Who is there now."""
+
+    serving: int = Field(description="Take jobs, or would")
+    starting: int = Field(description="Were started and are not ready")
+    draining: int = Field(description="Finish what they hold, or were asked to")
+
+
+Whose = Literal["settings", "order"]
+
+
+class InForceView(_View):
+    """Limits as they held at a look, and whether an operator's order or the scaler's settings said so."""
+
+    min: int
+    max: int
+    min_by: Whose
+    max_by: Whose
+
+
+class WantedView(_View):
+    """A number of workers, before and after the limits."""
+
+    want: int | None = Field(description="Workers aimed at; null: something was unknown, or it is paused")
+    asked: int | None = Field(description="Workers that the jobs ask for, before any limit; null: not known")
+    bound: Literal["max", "min", "jobs"] | None = Field(
+        description="Which limit made `want` another number; `jobs`: no more workers than there are jobs for"
+    )
+
+
+class LookView(WantedView):
+    """The scaler's last look."""
+
+    at: AwareDatetime
+    since: AwareDatetime = Field(description="Since when every look has found the same")
+    fresh: bool = Field(description="False: it does not look any more")
+
+
+class SpanView(WantedView, InForceView):
+    """What one look after the other found without a change."""
+
+    at: AwareDatetime = Field(description="The first of these looks")
+    until: AwareDatetime = Field(
+        description="The last of them; it held until the next span, if no gap is there"
+    )
+    gap_before: bool = Field(description="Nobody looked between the span before and this one")
+    serving: int | None
+    starting: int | None
+    leaving: int | None
+
+
+class FleetHistoryView(_View):
+    """How many workers a fleet wanted and had, oldest first; it is kept for eight days."""
+
+    queue: str
+    spans: list[SpanView]
+
+
 class FleetView(LimitsView):
     """A queue's fleet."""
 
     queue: str
+    there: ThereView
+    limits: InForceView | None = Field(description="In force; null: no scaler ever looked")
+    look: LookView | None = Field(description="The scaler's last one; null: none ever looked")
     latest: DecisionView | None = Field(description="The last decision that changed something, or that held")
 
 

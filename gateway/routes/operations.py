@@ -10,6 +10,7 @@ from gateway.intake import read_body
 from gateway.openapi import JOB_ID, LIMITS_BODY, answer, documented
 from gateway.operations.views import (
     DecisionsView,
+    FleetHistoryView,
     FleetsView,
     FleetView,
     QueuesView,
@@ -110,7 +111,36 @@ _INPUTS = {
     "broker": {"ready": 12, "consumers": 2, "deserted": False},
     "pace": {"service_s": 28.7, "boot_s": 181.0},
 }
-_FLEET = {"queue": "images", **_SET, **_SET_AT, "latest": _DECISION}
+_LIMITS = {"min": 0, "max": 8, "min_by": "settings", "max_by": "order"}
+_LOOK: dict[str, Any] = {
+    "at": "2026-11-22T09:30:00.000Z",
+    "since": "2026-11-22T09:29:30.000Z",
+    "fresh": True,
+    "want": 8,
+    "asked": 11,
+    "bound": "max",
+}
+_FLEET = {
+    "queue": "images",
+    **_SET,
+    **_SET_AT,
+    "there": {"serving": 6, "starting": 2, "draining": 0},
+    "limits": _LIMITS,
+    "look": _LOOK,
+    "latest": _DECISION,
+}
+_SPAN: dict[str, Any] = {
+    "at": "2026-11-22T09:29:30.000Z",
+    "until": "2026-11-22T09:30:00.000Z",
+    "gap_before": False,
+    "want": 8,
+    "asked": 11,
+    "bound": "max",
+    "serving": 6,
+    "starting": 2,
+    "leaving": 0,
+    **_LIMITS,
+}
 
 QueueName = Annotated[str, Path(description="The queue's name")]
 Cursor = Annotated[
@@ -203,8 +233,31 @@ async def undrain_worker(
     responses=documented({200: answer("By queue", FleetsView, {"fleets": [_FLEET]})}, *_ERRORS),
 )
 async def list_fleets(services: UsedServices, caller: Operator) -> Response:  # noqa: ARG001  the role counts
-    """What was set of each queue's fleet, and the last decision on it."""
+    """Who is there, which limits hold and whose they are, what is wanted, and the last decision on each."""
     return Json({"fleets": await services.desk.fleets()})
+
+
+@router.get(
+    "/v1/scaler/{queue}/history",
+    summary="See how many there were",
+    responses=documented(
+        {200: answer("Oldest first", FleetHistoryView, {"queue": "images", "spans": [_SPAN]})},
+        *_ERRORS,
+        "not_found",
+        "invalid_request",
+    ),
+)
+async def read_history(
+    services: UsedServices,
+    caller: Operator,  # noqa: ARG001  the role counts
+    queue: QueueName,
+    since_s: Annotated[float, Query(ge=60, le=8 * 86400, description="Of the last so many seconds")] = 3600.0,
+) -> Response:
+    """How many workers a fleet wanted and had, as the scaler found at every look: spans without a change.
+
+    The newest 2000 at most. Where nobody looked there is a gap.
+    """
+    return Json(await services.desk.history(queue, since_s=since_s))
 
 
 @router.get(

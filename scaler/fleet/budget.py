@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 
 from scaler.ports import Clock
 
 MINUTE_S, HOUR_S = 60.0, 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """So many may be done; they count as done at that moment."""
+
+    count: int
+    at: float
 
 
 class Budget:
@@ -27,18 +37,23 @@ class Budget:
 
     def take(self, wanted: int) -> int:
         """How many of these may be done now; they count as done."""
+        return self.reserve(wanted).count
+
+    def reserve(self, wanted: int) -> Grant:
+        """The same, where some of it may not happen."""
         now = self._clock.now()
         self._forget(now)
         granted = max(0, min(wanted, self._room(now)))
         self._done.extend([now] * granted)
         if granted < wanted:
             self._refused_at = now
-        return granted
+        return Grant(granted, now)
 
-    def give_back(self, count: int) -> None:
-        """So many of those that were granted last did not happen."""
-        for _ in range(min(count, len(self._done))):
-            self._done.pop()
+    def give_back(self, grant: Grant, count: int) -> None:
+        """So many of these did not happen. What other queues were granted meanwhile stays as it is."""
+        for _ in range(min(count, grant.count)):
+            with suppress(ValueError):  # forgotten: it is too long ago to count
+                self._done.remove(grant.at)
 
     def recall(self, ages_s: Iterable[float]) -> None:
         """Count what was done before this process began, so long ago: a restart is no new budget."""

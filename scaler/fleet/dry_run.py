@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 
+from scaler.looks import Look
 from scaler.ports import Fleet, LastLaunch, Ledger
 from scaler.snapshot import Machine
 
@@ -68,6 +69,9 @@ class DryRunLedger:
 
     async def meter(self, queue: str, machines: Sequence[Machine]) -> None:
         """The scaler that acts does it."""
+
+    async def see(self, queue: str, look: Look) -> None:
+        """Likewise."""
 
 
 class AlwaysLeads:

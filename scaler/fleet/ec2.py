@@ -167,14 +167,14 @@ class Ec2Fleet:
             OutcomeUnknown: It may have happened; the same token finds out.
             Unavailable: Refused for a reason that no other offering mends, or the budget is spent.
         """
-        granted = self._means.launches.take(count)
-        if not granted:
+        granted = self._means.launches.reserve(count)
+        if not granted.count:
             raise Unavailable(self._means.launches.alarm or "no launch is allowed now")
         started: list[str] = []
         try:
-            await self._start(granted, token, started)
+            await self._start(granted.count, token, started)
         finally:  # what starts without an answer is counted as soon as it is on the list
-            self._means.launches.give_back(granted - len(started))
+            self._means.launches.give_back(granted, granted.count - len(started))
         return started
 
     async def terminate(self, ids: Sequence[str]) -> None:

@@ -6,6 +6,11 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
+from scaler.ports import Clock
+
+FRESH_S = 10.0
+"""All queues look at the same moment, or within the time that a question may take. What is older belongs to
+an earlier turn, in which one of them may not have come to look."""
 QUEUE_TAG = "leveret:queue"
 LAUNCH_TAG = "leveret:launch"
 """The token of the decision that asked for it."""
@@ -67,11 +72,14 @@ class Inventory:
 
     Args:
         queues: Those that have a fleet.
+        clock: By which a list is an old one.
     """
 
-    def __init__(self, lister: Lister, queues: Collection[str]) -> None:
+    def __init__(self, lister: Lister, queues: Collection[str], clock: Clock) -> None:
         self._lister = lister
         self._queues = frozenset(queues)
+        self._clock = clock
+        self._asked_at = 0.0
         self._found: Sequence[Instance] | None = None
         self._shown: set[str] = set()
         self._turn = asyncio.Lock()
@@ -83,12 +91,17 @@ class Inventory:
             Unavailable: The cloud did not list them. An older list is never shown in its place.
         """
         async with self._turn:
-            if self._found is None or queue in self._shown:
-                self._found = None
-                self._found = await self._lister.instances()
-                self._shown.clear()
+            found = await self._current(queue)
             self._shown.add(queue)
-            return [each for each in self._found if each.tags.get(QUEUE_TAG) == queue and not _unknown(each)]
+            return [each for each in found if each.tags.get(QUEUE_TAG) == queue and not _unknown(each)]
+
+    async def _current(self, queue: str) -> Sequence[Instance]:
+        old = self._clock.now() - self._asked_at > FRESH_S
+        if self._found is None or old or queue in self._shown:
+            self._found, self._asked_at = None, self._clock.now()
+            self._found = await self._lister.instances()
+            self._shown.clear()
+        return self._found
 
     def strangers(self, queue: str) -> Sequence[str]:
         """Living instances with our tag that no fleet of ours asked for, by id; nobody here ends them.

@@ -8,6 +8,7 @@ ReplicaSet"). Therefore a pod is taken away only while no other one would be tak
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -29,6 +30,11 @@ DESIRED = "leveret.dev/desired"
 """What KEDA is told."""
 LEAVES, STAYS = "-1000", "1000"
 REMEMBERED_S = 600.0
+REFUSED_S = 60.0
+"""Kubernetes makes a pod within seconds. One that it has not made by then, it may not make (a quota, say)."""
+TOLD_REFUSED_S = 300.0
+"""Whoever else scales has first to come round to it."""
+NOT_MADE = "Kubernetes does not make all pods that were asked for: a quota?"
 TRIES = 4
 """Somebody else may change the Deployment at the same moment, but not for ever."""
 HOPELESS = frozenset(
@@ -73,6 +79,7 @@ class KubernetesFleet:
         self._looked_at: float | None = None
         self._born: dict[str, float] = {}
         self._unborn: dict[str, float] = {}
+        self._numbers = itertools.count()
         self._ended: dict[str, tuple[float, Machine]] = {}
         self._trouble: set[str] = set()
         self._waiting = False
@@ -88,12 +95,10 @@ class KubernetesFleet:
         now = self._clock.now()
         self._remember(pods, now)
         self._trouble = {pod.trouble for pod in pods if pod.trouble in HOPELESS}
-        missing = self._desired(workload) - sum(not pod.deleting for pod in pods)
-        names = [self._unborn_name(number) for number in range(max(0, missing))]
-        self._unborn = {name: self._unborn.get(name, now) for name in names}
+        self._expect(self._desired(workload) - sum(not pod.deleting for pod in pods))
         return [
             *(self._machine(pod, now) for pod in pods),
-            *(Machine(id=name, age_s=now - since, paid=False) for name, since in self._unborn.items()),
+            *(self._unmade(name, now) for name in self._unborn),
             *(machine for _, machine in self._ended.values()),
         ]
 
@@ -102,15 +107,17 @@ class KubernetesFleet:
 
         Raises:
             OutcomeUnknown: It may have happened; the same token finds out.
-            Unavailable: Refused, changed by somebody else all the time, or the budget is spent.
+            Unavailable: Refused, the budget is spent, or pods that were asked for before are not made.
         """
+        if self._refused:
+            raise Unavailable(NOT_MADE)
         granted = self._terms.launches.take(count)
         if not granted:
             raise Unavailable(self._terms.launches.alarm or "no launch is allowed now")
         for _ in range(TRIES):
             target = await self._claimed(granted, token)
             if target is None or (target and await self._reach(target, token)):
-                return [self._unborn_name(number) for number in range(granted)]
+                return self._conceive(granted)
         raise OutcomeUnknown(f"deployment {self._terms.deployment} changed at every try")
 
     async def terminate(self, ids: Sequence[str]) -> None:
@@ -129,6 +136,8 @@ class KubernetesFleet:
         """What somebody should look at, in words."""
         told = [self._terms.launches.alarm, self._terms.ends.alarm]
         told += [f"pods do not start: {trouble}" for trouble in sorted(self._trouble)]
+        if self._refused:
+            told.append(NOT_MADE)
         if self._waiting:
             told.append("no pod is taken away while others are not ready, for those would go first")
         return [alarm for alarm in told if alarm]
@@ -181,9 +190,11 @@ class KubernetesFleet:
         pods = [pod for pod in listed if not pod.ended and not pod.deleting]
         leaving = self._leaving(pods, ids)
         missing = max(0, self._desired(workload) - len(pods))
-        unborn = min(missing, len(ids.intersection(self._unborn)))
+        dropped = self._dropped(ids, missing, waited_for=bool(leaving))
+        if len(dropped) < missing:
+            leaving = frozenset()  # while more pods are asked for than there are, none is taken away
         # By what is there, not by what is asked for: the same turn twice takes nobody away twice.
-        target = len(pods) - len(leaving) + missing - unborn
+        target = len(pods) - len(leaving) + missing - len(dropped)
         fewer = self._desired(workload) - target
         if fewer <= 0:
             return True
@@ -191,7 +202,28 @@ class KubernetesFleet:
         if not granted:
             raise Unavailable(self._terms.ends.alarm or "no end is allowed now")
         await self._price(pods, leaving)
-        return await self._set(workload, target + fewer - granted)
+        done = await self._set(workload, target + fewer - granted)
+        if done:
+            self._give_up(dropped[:granted])
+        return done
+
+    def _dropped(self, ids: frozenset[str], missing: int, *, waited_for: bool) -> Sequence[str]:
+        """Pods that were asked for and are not to be waited for any longer.
+
+        While they are asked for, no pod that has drained can go: so those that were refused make way.
+        """
+        now = self._clock.now()
+        given_up = [n for n in self._unborn if n in ids or (waited_for and self._is_refused(n, now))]
+        return given_up[:missing]
+
+    def _give_up(self, names: Sequence[str]) -> None:
+        """Told as machines that ended, so that the next launches are spaced out."""
+        now = self._clock.now()
+        for name in names:
+            lived_s = now - self._unborn.pop(name)
+            why = "Kubernetes made no pod of it"
+            ended = Machine(id=name, age_s=lived_s, alive=False, paid=False, exit=why)
+            self._ended[name] = (now, ended)
 
     def _leaving(self, pods: Sequence[PodView], ids: frozenset[str]) -> frozenset[str]:
         """Those of the ids that can be taken away without taking another: not before an unready one."""
@@ -240,8 +272,28 @@ class KubernetesFleet:
         """One that was not there at the last look is not older than that, whatever two clocks say."""
         return pod.age_s if self._looked_at is None else min(pod.age_s, now - self._looked_at)
 
-    def _unborn_name(self, number: int) -> str:
-        return f"{self._terms.deployment}-unborn-{number}"
+    def _conceive(self, count: int) -> Sequence[str]:
+        """Names for pods that Kubernetes has still to make and to name."""
+        names = [f"{self._terms.deployment}-unborn-{next(self._numbers)}" for _ in range(count)]
+        self._unborn |= dict.fromkeys(names, self._clock.now())
+        return names
+
+    def _expect(self, missing: int) -> None:
+        """So many are still to be made; those that were asked for last are made last."""
+        self._unborn = dict(itertools.islice(self._unborn.items(), max(0, missing)))
+        self._conceive(max(0, missing) - len(self._unborn))
+
+    def _unmade(self, name: str, now: float) -> Machine:
+        age_s = now - self._unborn[name]
+        return Machine(id=name, age_s=age_s, paid=False, refused=self._is_refused(name, now))
+
+    @property
+    def _refused(self) -> bool:
+        now = self._clock.now()
+        return any(self._is_refused(name, now) for name in self._unborn)
+
+    def _is_refused(self, name: str, now: float) -> bool:
+        return now - self._unborn[name] > (TOLD_REFUSED_S if self._terms.told else REFUSED_S)
 
 
 _Rank = tuple[bool, bool, bool]

@@ -113,10 +113,17 @@ class ProcessFleet:
         return True
 
     async def _in_turn(self, work: Callable[[], T]) -> T:
-        """One at a time and off the loop: it is all files and system calls."""
+        """One at a time and off the loop: it is all files and system calls.
+
+        A thread can't be called off: who is, waits for its end, for the next one may not begin beside it.
+        """
         async with self._turn:
-            with _translated():
-                return await asyncio.to_thread(work)
+            working = asyncio.create_task(asyncio.to_thread(work))
+            try:
+                with _translated():
+                    return await asyncio.shield(working)
+            finally:
+                await asyncio.wait({working})
 
     def _list(self) -> Sequence[Machine]:
         price = self._per_hour

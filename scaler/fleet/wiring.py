@@ -97,7 +97,7 @@ async def _open_ec2(section: ScalerSection, queues: tuple[str, ...], clock: Cloc
     async with open_ec2(
         owner=section.name, subnets=section.zones, region=section.region, endpoint=section.endpoint
     ) as cloud:
-        inventory = Inventory(cloud, queues)
+        inventory = Inventory(cloud, queues, clock)
 
         def fleet(queue: str) -> Fleet:
             menu, template = menu_of(section, queue), section.template.replace("{queue}", queue)

@@ -17,6 +17,7 @@ from scaler.fleet.ec2 import Ec2Fleet, Means
 from scaler.fleet.inventory import Inventory
 from scaler.keeper import Keeper
 from scaler.leader import Leader
+from scaler.looks import Look
 from scaler.loop import Loop
 from scaler.observer import Observer, Problems
 from scaler.offerings import Menu, Quote, Rules
@@ -69,6 +70,7 @@ class Estate:
     buried: list[str] = field(default_factory=list)
     metered: dict[str, Machine] = field(default_factory=dict)
     """Every machine that was paid for, as it was told of last."""
+    looks: list[Look] = field(default_factory=list)
     ghosts: int = 0
     """Consumers that the broker claims to see."""
 
@@ -190,6 +192,10 @@ class FakeRecords:
         self.estate.ask("ledger")
         self.estate.metered |= {machine.id: machine for machine in machines if machine.alive}
 
+    async def see(self, queue: str, look: Look) -> None:
+        self.estate.ask("ledger")
+        self.estate.looks.append(look)
+
     def _row(self, worker: FakeWorker) -> WorkerRow:
         now = self.estate.clock.now()
         return WorkerRow(
@@ -238,7 +244,7 @@ class Scaler:
             launches=Budget("launches", {MINUTE_S: per_minute, HOUR_S: per_hour}, clock),
             ends=Budget("terminations", {MINUTE_S: per_minute}, clock),
         )
-        self.fleet = Ec2Fleet(QUEUE, estate.cloud, Inventory(estate.cloud, [QUEUE]), means, clock)
+        self.fleet = Ec2Fleet(QUEUE, estate.cloud, Inventory(estate.cloud, [QUEUE], clock), means, clock)
         ledger: Ledger = self.records
         self.keeper = Keeper(
             QUEUE, self.fleet, config, ledger=ledger, leader=leader, clock=clock, problems=problems

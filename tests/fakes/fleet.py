@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from scaler.looks import Look
 from scaler.snapshot import Machine
 from shared.adapters.broker import QueueDepth
 from shared.adapters.store.fleet import BacklogRow, ServedRow, WorkerRow
@@ -45,6 +46,7 @@ class World:
     metered: dict[str, float] = field(default_factory=dict)
     """For how long each machine has been paid, by the last turn."""
     served: list[ServedRow] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
 
     def ask(self, part: str) -> None:
         if part in self.away:
@@ -204,6 +206,10 @@ class FakeStore:
     async def meter(self, queue: str, machines: Sequence[Machine]) -> None:
         self.world.ask("ledger")
         self.world.metered = {machine.id: machine.age_s for machine in machines}
+
+    async def see(self, queue: str, look: Look) -> None:
+        self.world.ask("ledger")
+        self.world.looks.append(look)
 
 
 class FakeBroker:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
+from shared.adapters.store.looks import LookRow
 from shared.adapters.store.operations import DecisionRow, LoadRow, PaceRow, PresentRow
 from shared.adapters.store.overrides import Override
 from shared.adapters.store.pauses import Pause
@@ -56,6 +58,21 @@ def decided(id: int, queue: str = "quick", want: int | None = 1) -> DecisionRow:
     )
 
 
+def looked(at_s: float = 0.0, *, for_s: float = 30.0, age_s: float = 1.0, **told: Any) -> LookRow:
+    """A span that began so long after NOW."""
+    at = NOW + timedelta(seconds=at_s)
+    known: dict[str, Any] = {"want": 1, "asked": 1, "bound": None, "serving": 1, "starting": 0, "leaving": 0}
+    limits: dict[str, Any] = {"min": 0, "max": 4, "min_ordered": False, "max_ordered": False}
+    return LookRow(
+        id=1,
+        at=at,
+        until=at + timedelta(seconds=for_s),
+        gap_s=90.0,
+        age_s=age_s,
+        **({"queue": "quick"} | known | limits | told),
+    )
+
+
 @dataclass
 class FakeOperations:
     """Records and settings in one.
@@ -70,6 +87,7 @@ class FakeOperations:
     decided_rows: list[DecisionRow] = field(default_factory=list)
     set_rows: dict[str, Override] = field(default_factory=dict)
     pause_rows: dict[str, Pause] = field(default_factory=dict)
+    look_rows: list[LookRow] = field(default_factory=list)
     asked: int = 0
 
     async def loads(self) -> Sequence[LoadRow]:
@@ -127,6 +145,15 @@ class FakeOperations:
         self.asked += 1
         newest = {row.queue: row for row in sorted(self.decided_rows, key=lambda row: row.id)}
         return [newest[queue] for queue in queues if queue in newest]
+
+    async def looks(self, queues: Sequence[str]) -> Sequence[LookRow]:
+        self.asked += 1
+        newest = {row.queue: row for row in self.look_rows}
+        return [newest[queue] for queue in queues if queue in newest]
+
+    async def spans(self, queue: str, *, since_s: float) -> Sequence[LookRow]:
+        self.asked += 1
+        return [row for row in self.look_rows if row.queue == queue]
 
     async def knows(self, queue: str) -> bool:
         self.asked += 1

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from scaler.fleet.budget import MINUTE_S, Budget
-from scaler.fleet.kubernetes import COST, KubernetesFleet, Terms
+from scaler.fleet.kubernetes import COST, NOT_MADE, KubernetesFleet, Terms
+from scaler.snapshot import Machine
 from shared.adapters import kubernetes as adapter
 from shared.adapters.kubernetes import Kubernetes, open_kubernetes
 from shared.errors import Misconfigured, OutcomeUnknown, Unavailable
@@ -181,16 +182,63 @@ async def test_a_pod_that_never_got_a_node_can_be_taken_away(given: Given) -> No
 async def test_pods_that_a_quota_forbids_can_be_given_up(given: Given) -> None:
     await given.pods(1)
     given.server.stuck = True
-    await given.fleet.launch(2, token="t")
-    given.clock.advance(700)
-    unborn = [m.id for m in await given.fleet.machines() if "unborn" in m.id]
-    given.clock.advance(700)
-    assert [m.age_s for m in await given.fleet.machines() if "unborn" in m.id] == [700, 700]
+    unborn = await given.fleet.launch(2, token="t")
+    given.clock.advance(59)
+    assert [(m.age_s, m.refused) for m in await unmade(given)] == [(59, False), (59, False)]
+    given.clock.advance(2)
+    assert [(m.id, m.refused) for m in await unmade(given)] == [(name, True) for name in unborn]
+    assert given.fleet.alarms() == [NOT_MADE]
 
+    # Then nothing more is asked for, and what was refused is told as launches that came to nothing
+    with pytest.raises(Unavailable, match="a quota"):
+        await given.fleet.launch(1, token="u")
     await given.fleet.terminate(unborn)
 
     assert given.server.replicas == 1
-    assert len(await given.fleet.machines()) == 1
+    assert [(m.alive, m.paid) for m in await unmade(given)] == [(False, False), (False, False)]
+    assert given.fleet.alarms() == []
+
+
+async def unmade(given: Given) -> list[Machine]:
+    return [machine for machine in await given.fleet.machines() if "unborn" in machine.id]
+
+
+async def test_a_drained_pod_goes_though_a_quota_refuses_others(given: Given) -> None:
+    drained, _ = await given.pods(2)
+    given.server.stuck = True
+    await given.fleet.launch(3, token="t")
+
+    # While pods may be on their way nothing is undone: a number above what is there would take nobody away
+    await given.fleet.terminate([drained.name])
+    given.server.reconcile()
+    assert (given.server.replicas, given.server.taken) == (5, [])
+
+    given.clock.advance(61)
+    await given.fleet.machines()
+    await given.fleet.terminate([drained.name])
+    given.server.reconcile()
+    assert (given.server.replicas, given.server.taken) == (1, [drained.name])
+
+
+async def test_pods_that_come_late_are_no_refusal(given: Given) -> None:
+    given.server.stuck = True
+    await given.fleet.launch(2, token="t")
+    given.clock.advance(40)
+    given.server.stuck = False
+    given.server.reconcile()
+    given.clock.advance(40)
+
+    assert {m.id for m in await given.fleet.machines()} == set(given.server.pods)
+    assert given.fleet.alarms() == []
+
+
+async def test_with_keda_it_is_waited_for_longer(given: Given) -> None:
+    fleet = given.another(told=True)
+    await fleet.launch(1, token="t")
+    given.clock.advance(200)
+    assert [m.refused for m in await fleet.machines()] == [False]
+    given.clock.advance(200)
+    assert [m.refused for m in await fleet.machines()] == [True]
 
 
 async def test_pods_that_are_on_their_way_out_are_no_capacity_and_then_told_of(given: Given) -> None:

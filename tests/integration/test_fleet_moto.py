@@ -49,7 +49,7 @@ def fleet(ec2: Ec2) -> Ec2Fleet:
     clock = FakeClock()
     budget = Budget("changes", {MINUTE_S: 100}, clock)
     means = Means(menu=MENU, rules=Rules(), template="leveret-images", launches=budget, ends=budget)
-    return Ec2Fleet("images", ec2, Inventory(ec2, ["images"]), means, clock)
+    return Ec2Fleet("images", ec2, Inventory(ec2, ["images"], clock), means, clock)
 
 
 async def test_machines_are_launched_listed_and_ended() -> None:

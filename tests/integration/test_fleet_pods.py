@@ -183,6 +183,26 @@ async def test_a_scaler_that_is_replaced_goes_on_with_the_same_pods(rig: Rig) ->
     await run_dry(rig, 60)
 
 
+async def test_what_a_quota_refuses_is_taken_back_within_two_minutes_and_asked_for_less_and_less(
+    rig: Rig,
+) -> None:
+    """Before, the number stayed for ten minutes, and the next launch came at once."""
+    rig.server.stuck = True
+    rig.estate.submit(8)
+
+    for _ in range(60):  # half an hour
+        await rig.turns(1)
+        waits = [m.age_s for m in await rig.keeper._fleet.machines() if m.alive]
+        assert max(waits, default=0.0) <= 120
+
+    launches = [decision for decision in rig.estate.decisions if decision["actions"]["launch"]]
+    assert 2 <= len(launches) <= 12
+    assert "3 launches in a row or more came to nothing" in rig.keeper.alarms
+
+    rig.server.stuck = False
+    await run_dry(rig, 8)
+
+
 async def test_keda_follows_the_number_and_takes_nobody_busy(rig: Rig) -> None:
     rig.loop, rig.keeper = rig.scaler(told=True)
     rig.estate.submit(60)

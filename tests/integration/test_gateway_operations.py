@@ -32,7 +32,7 @@ async def operator(gateway: GatewayProcess, behind: Backstage) -> AsyncIterator[
 
 @pytest.fixture(autouse=True)
 async def _clean(behind: Backstage) -> None:
-    for table in ("jobs", "attempts", "workers", "fleets", "decisions"):
+    for table in ("jobs", "attempts", "workers", "fleets", "decisions", "fleet_looks"):
         await behind.database.write(f"delete from {table}")  # noqa: S608  the names are above
 
 

@@ -148,6 +148,7 @@ PROBES = [
     Probe("POST", "/v1/workers/{worker_id}/drain", 403, 200),
     Probe("POST", "/v1/workers/{worker_id}/undrain", 403, 200),
     Probe("GET", "/v1/scaler", 403, 200),
+    Probe("GET", "/v1/scaler/{queue}/history", 403, 200),
     Probe("GET", "/v1/scaler/{queue}/decisions", 403, 200),
     Probe("PUT", "/v1/scaler/{queue}", 403, 200, lambda _: {"max": 3}),
     Probe("POST", "/v1/scaler/{queue}/pause", 403, 200),

@@ -6,12 +6,15 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import asyncpg
 import pytest
 from pydantic import SecretStr
 
+from scaler.looks import Look
 from shared.adapters.store.fleet import FleetStore, Leadership
+from shared.adapters.store.operations import OperationsStore
 from shared.adapters.store.pool import Database, open_database
 from shared.errors import Unavailable
 from shared.settings import Postgres
@@ -41,6 +44,7 @@ async def database(settings: Postgres) -> AsyncIterator[Database]:
         await opened.write("delete from jobs")
         await opened.write("delete from attempts")
         await opened.write("delete from workers")
+        await opened.write("delete from fleet_looks")
         yield opened
 
 
@@ -239,3 +243,51 @@ async def test_sessions_ended_under_the_pool_are_only_unavailable(
             with contextlib.suppress(Unavailable):
                 await database.read("select 1")
         await admin.close()
+
+
+LOOK = Look(
+    want=2,
+    asked=6,
+    bound="max",
+    serving=1,
+    starting=1,
+    leaving=0,
+    min=0,
+    max=2,
+    min_ordered=False,
+    max_ordered=True,
+    gap_s=10.0,
+)
+
+
+async def test_looks_without_a_change_are_one_span_and_a_gap_begins_another(
+    database: Database, store: FleetStore
+) -> None:
+    read = OperationsStore(database)
+    for look in (LOOK, LOOK, replace(LOOK, serving=2, starting=0), replace(LOOK, want=None, bound=None)):
+        await store.see("images", look)
+    await store.see("quick", LOOK)
+
+    first, second, third = await read.spans("images", since_s=60)
+    assert first.at < first.until < second.at == second.until < third.at
+    assert (first.want, first.asked, first.bound, first.serving, first.starting) == (2, 6, "max", 1, 1)
+    assert (second.serving, third.want, third.bound, third.max_ordered) == (2, None, None, True)
+    assert [row.queue for row in await read.looks(["quick", "images", "none"])] == ["quick", "images"]
+
+    # When nobody looked for longer than the gap, the same is a span of its own
+    await database.write("update fleet_looks set at = at - interval '1 min', until = until - interval '11 s'")
+    await store.see("quick", LOOK)
+    assert len(await read.spans("quick", since_s=60)) == 2
+    [latest] = await read.looks(["quick"])
+    assert latest.age_s < 10
+
+
+async def test_spans_of_long_ago_are_forgotten(database: Database, store: FleetStore) -> None:
+    await store.see("images", LOOK)
+    await database.write(
+        "update fleet_looks set at = at - interval '9 days', until = until - interval '9 days'"
+    )
+
+    await store.see("images", LOOK)
+
+    assert [row["n"] for row in await database.read("select count(*)::int as n from fleet_looks")] == [1]

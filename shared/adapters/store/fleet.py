@@ -13,6 +13,7 @@ from typing import Any
 
 import asyncpg
 
+from shared.adapters.store.looks import Seen, see
 from shared.adapters.store.metering import Metered, meter
 from shared.adapters.store.pool import CONNECTION_LOST, Database
 from shared.errors import Unavailable
@@ -195,6 +196,10 @@ class FleetStore:
         """Write down for how long each machine has been paid, at which price."""
         if machines:
             await meter(self._database, queue, machines)
+
+    async def see(self, queue: str, look: Seen) -> None:
+        """Write down how many are wanted and there; looks without a change are one row."""
+        await see(self._database, queue, look)
 
     async def record(
         self,

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from shared.adapters.store.looks import LookRow, latest_looks, spans
 from shared.adapters.store.pool import Database
 
 RATE_S = 300.0
@@ -260,6 +261,14 @@ class OperationsStore:
     async def latest(self, queues: Sequence[str]) -> list[DecisionRow]:
         """The last decision on each of these fleets, without its inputs."""
         return [DecisionRow(**dict(row)) for row in await self._database.read(LATEST, list(queues))]
+
+    async def looks(self, queues: Sequence[str]) -> list[LookRow]:
+        """What the scaler found last of each of these fleets."""
+        return await latest_looks(self._database, queues)
+
+    async def spans(self, queue: str, *, since_s: float) -> list[LookRow]:
+        """What it found of one fleet within these seconds, oldest first."""
+        return await spans(self._database, queue, since_s)
 
     async def knows(self, queue: str) -> bool:
         """Whether jobs, workers, decisions or settings tell of such a queue."""

@@ -68,6 +68,8 @@ LOOKED = f"leveret_scaler_last_look_timestamp_seconds{{{SCALER}}}"
 WANT = f'leveret_scaler_want_workers{{{SCALER},queue="images"}}'
 FAILED_LAUNCHES = f'leveret_scaler_failed_launches{{{SCALER},queue="images"}}'
 ALARMS = f'leveret_scaler_alarms{{{SCALER},queue="images"}}'
+LEAVING = f'leveret_scaler_longest_leaving_seconds{{{SCALER},queue="images"}}'
+PATIENCE = f'leveret_scaler_leaving_patience_seconds{{{SCALER},queue="images"}}'
 OBJECTIVE = f'leveret_scaler_objective_seconds{{{SCALER},queue="images",class="normal"}}'
 PAUSED = f'leveret_gateway_queue_paused{{{GATEWAY},queue="images"}}'
 DEAD = f"leveret_gateway_dead_letters{{{GATEWAY}}}"
@@ -256,6 +258,27 @@ CASES = [
     Case("LeveretLaunchesFailing", "two did", {FAILED_LAUNCHES: "2x40"}),
     Case("LeveretScalerAlarms", "a machine can't be ended", {ALARMS: "0x10 1x30"}, fires=IMAGES),
     Case("LeveretScalerAlarms", "the next try ended it", {ALARMS: "0x10 1x10 0x20"}),
+    Case(
+        "LeveretWorkerNeverLeaves",
+        "one is asked and stays",
+        {LEAVING: "0x10 0+60x30", PATIENCE: "900x40"},
+        fires=IMAGES,
+    ),
+    Case(
+        "LeveretWorkerNeverLeaves",
+        "its jobs may take as long",
+        {LEAVING: "0x10 0+60x30", PATIENCE: "7200x40"},
+    ),
+    Case(
+        "LeveretWorkerNeverLeaves",
+        "one after the other leaves",
+        {LEAVING: "0+60x9 0+60x9 0+60x9 0+60x9", PATIENCE: "900x40"},
+    ),
+    Case(
+        "LeveretWorkerNeverLeaves",
+        "nobody knows who is there",
+        {LEAVING: f"0x10 {UNKNOWN}", PATIENCE: "900x40"},
+    ),
     Case("LeveretDeadLetters", "one was put aside", {DEAD: "0x20 1x20"}, fires={}),
     Case("LeveretDeadLetters", "none was", {DEAD: "0x40"}),
     Case("LeveretGatewayDefects", "one request met one", {DEFECTS: "0x20 1x20"}, fires={}),

@@ -19,13 +19,13 @@ from gateway.app import create_app
 from gateway.audit import Audit
 from gateway.auth import Authenticator
 from gateway.lists import views as list_views
-from gateway.operations import figures, views
+from gateway.operations import figures, history, views
 from gateway.operations.desk import Desk
 from gateway.services import Services
 from gateway.settings import Gateway
 from shared.catalog import load_catalog
 from tests.fakes.audit import FakeEntries
-from tests.fakes.operations import FakeOperations, decided, load, pace, present
+from tests.fakes.operations import FakeOperations, decided, load, looked, pace, present
 from tests.gateway_process import write_catalog
 
 USER, OPERATOR = (f"lev_{letter * 43}" for letter in "uo")
@@ -37,6 +37,7 @@ ROUTES = [
     ("POST", "/v1/workers/{}/drain"),
     ("POST", "/v1/workers/{}/undrain"),
     ("GET", "/v1/scaler"),
+    ("GET", "/v1/scaler/{}/history"),
     ("GET", "/v1/scaler/{}/decisions"),
     ("PUT", "/v1/scaler/{}"),
     ("POST", "/v1/scaler/{}/pause"),
@@ -284,6 +285,60 @@ def test_a_page_that_cannot_be_is_refused(house: House, params: dict[str, Any], 
 
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
     assert answer.json()["errors"][0]["path"] == path
+
+
+def test_a_fleet_tells_who_is_there_which_limits_hold_and_what_is_wanted(house: House) -> None:
+    house.rows.look_rows[:] = [
+        looked(want=2, asked=6, bound="max", serving=1, starting=1, max=2, max_ordered=True)
+    ]
+    house.rows.present_rows.update(w1=present("w1"), w2=present("w2", drain=True))
+
+    found = house.ask("GET", "/v1/scaler").json()
+    views.FleetsView.model_validate(found)
+
+    fleets = {fleet["queue"]: fleet for fleet in found["fleets"]}
+    quick = fleets["quick"]
+    assert quick["limits"] == {"min": 0, "max": 2, "min_by": "settings", "max_by": "order"}
+    assert {name: quick["look"][name] for name in ("want", "asked", "bound", "fresh")} == {
+        "want": 2,
+        "asked": 6,
+        "bound": "max",
+        "fresh": True,
+    }
+    assert (quick["there"]["serving"], quick["there"]["draining"]) == (1, 1)
+    assert (fleets["default"]["limits"], fleets["default"]["look"]) == (None, None)
+    assert fleets["default"]["there"] == {"serving": 0, "starting": 0, "draining": 0}
+
+
+@pytest.mark.parametrize(
+    ("look", "starting"),
+    [
+        ({"serving": 1, "starting": 2}, 2),  # machines that nobody has heard of yet
+        ({"serving": 0, "starting": 1}, 0),  # it has become ready since
+        ({"serving": None, "starting": None}, 0),
+        ({"serving": 1, "starting": 2, "age_s": 100.0}, 0),  # the scaler does not look any more
+    ],
+)
+def test_who_starts_is_told_by_the_scaler_as_long_as_it_looks(look: dict[str, Any], starting: int) -> None:
+    crew = figures.crew_document([present("w1")])
+
+    there = history.there_document(crew, looked(**look))
+
+    assert there == {"serving": 1, "starting": starting, "draining": 0}
+
+
+def test_a_fleets_history_shows_where_nobody_looked(house: House) -> None:
+    assert house.ask("GET", "/v1/scaler/quick/history").json() == {"queue": "quick", "spans": []}
+    house.rows.look_rows[:] = [looked(), looked(60), looked(600, want=None), looked(0, queue="default")]
+
+    found = house.ask("GET", "/v1/scaler/quick/history", params={"since_s": 3600}).json()
+    views.FleetHistoryView.model_validate(found)
+
+    assert [(span["want"], span["gap_before"]) for span in found["spans"]] == [
+        (1, False),
+        (1, False),
+        (None, True),
+    ]
 
 
 def test_a_queue_that_nobody_knows_has_no_fleet(house: House) -> None:

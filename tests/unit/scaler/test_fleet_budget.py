@@ -30,8 +30,20 @@ def test_the_rest_is_refused_and_told() -> None:
 def test_what_did_not_happen_is_given_back() -> None:
     budget = Budget("launches", {MINUTE_S: 3}, FakeClock())
 
-    budget.take(3)
-    budget.give_back(2)
+    budget.give_back(budget.reserve(3), 2)
+
+    assert budget.take(3) == 2
+
+
+def test_what_one_queue_gives_back_is_not_what_another_was_granted_meanwhile() -> None:
+    clock = FakeClock()
+    budget = Budget("launches", {MINUTE_S: 3}, clock)
+    slow = budget.reserve(2)
+    clock.advance(50)
+    assert budget.take(1) == 1
+
+    budget.give_back(slow, 2)
+    clock.advance(15)
 
     assert budget.take(3) == 2
 

@@ -9,6 +9,7 @@ from typing import cast
 
 import pytest
 import structlog
+from prometheus_client import REGISTRY
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
@@ -203,3 +204,14 @@ async def test_a_dry_run_of_processes_touches_no_process(section: ScalerSection)
     assert isinstance(fleet, DryRunFleet)
     assert await fleet.machines() == ()
     assert desired == set()
+
+
+async def test_a_dry_run_does_not_say_that_it_leads() -> None:
+    leader = Leader(AlwaysLeads(), acts=False)
+
+    with structlog.testing.capture_logs() as lines:
+        assert await leader.lead()
+        await leader.confirm()
+
+    assert [line["event"] for line in lines] == ["scaler.only_looking"]
+    assert REGISTRY.get_sample_value("leveret_scaler_leader") == 0

@@ -169,7 +169,7 @@ async def test_a_lost_answer_is_asked_for_again_and_launches_once() -> None:
 
 async def test_the_cloud_is_asked_once_a_turn_for_all_queues() -> None:
     estate = Estate()
-    inventory = Inventory(estate.cloud, ["one", "two", "three"])
+    inventory = Inventory(estate.cloud, ["one", "two", "three"], estate.clock)
 
     for _ in range(4):
         for queue in ("one", "two", "three"):
@@ -180,7 +180,7 @@ async def test_the_cloud_is_asked_once_a_turn_for_all_queues() -> None:
 
 async def test_a_list_that_failed_is_not_replaced_by_an_older_one() -> None:
     estate = Estate()
-    inventory = Inventory(estate.cloud, ["one", "two"])
+    inventory = Inventory(estate.cloud, ["one", "two"], estate.clock)
     await inventory.of("one")
     estate.cloud.away = {"list"}
 

@@ -11,8 +11,10 @@ from scaler.policy import backoff_s, decide
 from scaler.snapshot import (
     UNKNOWN,
     Backlog,
+    Bound,
     Broker,
     Config,
+    Crew,
     Decision,
     Demand,
     Failures,
@@ -250,13 +252,52 @@ def test_a_drain_that_hangs_is_ended_but_never_under_a_job() -> None:
     assert not decided(workers=(busy,), machines=machines("a")).terminate
 
 
-def test_one_that_leaves_for_ever_with_a_job_is_never_ended_but_told() -> None:
-    late = decided(machines=machines("a"), workers=(in_state("a", WorkerState.DRAINING, 3700, busy=1),))
-    usual = decided(machines=machines("a"), workers=(in_state("a", WorkerState.DRAINING, 900, busy=1),))
+@pytest.mark.parametrize(
+    "worker",
+    [
+        in_state("a", WorkerState.DRAINING, 950, busy=1, leaving_s=950.0),
+        ready("a", drain=True, leaving_s=950.0),  # it was asked, and never heard of it
+    ],
+)
+def test_one_that_never_leaves_is_not_ended_but_told_and_named(worker: Worker) -> None:
+    late = decided(machines=machines("a"), workers=(worker,))
+    usual = decided(machines=machines("a"), workers=(replace(worker, leaving_s=850.0),))
+    patient = decided(machines=machines("a"), workers=(worker,), config=Config(patience_s=7200))
 
-    assert late.terminate == ()
-    assert late.alarms == ("a has a job and has been leaving for more than an hour",)
-    assert usual.alarms == ()
+    assert (late.terminate, late.late) == ((), ("a",))
+    assert late.alarms == ("a was asked to leave more than 15 min ago and is still there",)
+    assert "a was asked to leave more than 15 min ago" in late.reason
+    assert usual.alarms == patient.alarms == usual.late == patient.late == ()
+
+
+@pytest.mark.parametrize(
+    ("config", "parts", "asked", "want", "bound"),
+    [
+        (Config(max=4), {"demand": demand(waiting=9, oldest_s=480)}, 9, 4, Bound.MAX),
+        (Config(max=40), {"demand": demand(waiting=9, oldest_s=480)}, 9, 9, None),
+        (Config(min=2, max=4), {}, 0, 2, Bound.MIN),
+        (Config(max=4), {"workers": (ready("a", idle_s=5),), "machines": machines("a")}, 0, 1, None),
+    ],
+)
+def test_it_is_told_what_the_jobs_ask_for_and_which_limit_holds(
+    config: Config, parts: dict[str, Any], asked: int, want: int, bound: Bound | None
+) -> None:
+    decision = decided(config, **parts)
+
+    assert (decision.asked, decision.want, decision.bound) == (asked, want, bound)
+
+
+def test_it_is_told_who_serves_starts_and_leaves() -> None:
+    here = (
+        ready("a", busy=1),
+        ready("b"),
+        in_state("c", WorkerState.DRAINING),
+        in_state("d", WorkerState.STARTING),
+    )
+    known = decided(workers=here, machines=machines("a", "b", "c", "d", "e"))
+
+    assert known.crew == Crew(serving=2, starting=2, leaving=1)
+    assert decided(workers=UNKNOWN).crew is None
 
 
 def test_a_silent_worker_is_no_capacity_and_ends_only_when_the_broker_agrees() -> None:

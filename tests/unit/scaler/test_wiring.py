@@ -111,7 +111,8 @@ def test_a_queue_has_limits_and_workers_of_its_own(monkeypatch: pytest.MonkeyPat
     # And it is known how many jobs a worker will take before one was heard of
     monkeypatch.setenv("LEVERET_WORKER_SLOTS", "2")
     assert {
-        name: config.slots for name, config in _configs(ScalerSettings(scaler=section), NAMES).items()
+        name: config.slots
+        for name, config in _configs(ScalerSettings(scaler=section), dict.fromkeys(NAMES, 60.0)).items()
     } == {
         "quick": 16,
         "images": 2,
