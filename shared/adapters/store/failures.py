@@ -29,6 +29,7 @@ select heads.* from (values ('failed'), ('expired')) as listed(state) cross join
 ) heads
 """
 
+# Each part is made once: joined without that, a plan may count all rows again for each group.
 LOOK = """
 with w as materialized (
     select now() as at, now() - make_interval(secs => $1) as since, $1 / $2::int as bucket_s
@@ -44,12 +45,12 @@ with w as materialized (
 ), head as (
     select distinct on (fingerprint) fingerprint, code, type, message, job_id, at from lately
     order by fingerprint, at desc, job_id desc
-), total as (
+), total as materialized (
     select fingerprint, count(*)::int as count, min(at) as first_at,
            count(*) filter (where retried)::int as retried,
            (array_agg(job_id order by at desc, job_id desc) filter (where not retried))[1] as open_job
     from lately group by fingerprint
-), points as (
+), points as materialized (
     select fingerprint, jsonb_object_agg(bucket, n) as points
     from (select fingerprint, bucket, count(*) as n from lately group by fingerprint, bucket) each
     group by fingerprint
@@ -59,7 +60,7 @@ with w as materialized (
     from lately
     cross join lateral (values ('models', model), ('queues', queue), ('workers', worker)) k(kind, name)
     where name is not null group by fingerprint, kind, name
-), names as (
+), names as materialized (
     select fingerprint, jsonb_object_agg(kind, listed) as names
     from (select fingerprint, kind,
                  jsonb_agg(jsonb_build_object('name', name, 'count', n) order by place) as listed
