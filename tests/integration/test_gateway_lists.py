@@ -17,7 +17,7 @@ from gateway import views as job_views
 from gateway.client.cli.app import run
 from gateway.lists import views
 from gateway.routes.history import HistoryView
-from shared.adapters.store.history import HISTORY, LOOK, HistoryStore
+from shared.adapters.store.history import CLOSE_LOOK, HISTORY, LOOK, MINE, HistoryStore
 from shared.adapters.store.workers import WorkerIdentity, WorkerStore
 from shared.jobs import Ending, Evidence, State
 from tests.gateway_process import Backstage, GatewayProcess, api, submit
@@ -425,9 +425,12 @@ async def test_a_step_of_many_is_looked_at_in_part_and_by_its_index(
     await behind.database.write("analyze attempts")
     steps = await HistoryStore(behind.database).steps(None, None, step_s=60.0, count=60)
     assert (max(step.n for step in steps), [step.more for step in steps].count(True)) == (LOOK, 1)
-    [[plan]] = await behind.database.read("explain (format json) " + HISTORY.format(mine=""), 60.0, 60, LOOK)
-    assert "attempts_lately" in str(plan)
-    assert "Seq Scan" not in str(plan)
+    for mine, values in (("", ()), (MINE, ("lists", None))):
+        sql = "explain (format json) " + HISTORY.format(look=CLOSE_LOOK, mine=mine)
+        [[plan]] = await behind.database.read(sql, 60.0, 60, *values)
+        assert "Backward" in str(plan)
+        assert "attempts_lately" in str(plan)
+        assert "Seq Scan" not in str(plan)
 
 
 async def test_the_command_lists_explains_and_repeats(

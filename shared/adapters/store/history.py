@@ -14,7 +14,8 @@ CLOSE_LOOK = 300
 """Where each one's tenant and model have to be looked up."""
 EXPIRIES = 20_000
 
-# A step's newest come from the index by time, so a busy week costs what a busy hour does.
+# A step's newest come from the index by time, so a busy week costs what a busy hour does. The limit is no
+# parameter, so that the plan knows how few rows it needs.
 HISTORY = """
 with clock as (
     select floor(extract(epoch from clock_timestamp()) / $1::float8)::bigint as last
@@ -25,7 +26,7 @@ with clock as (
         select job_id, outcome, started_at, finished_at, timings from attempts
         where finished_at >= to_timestamp(s.step * $1::float8)
           and finished_at < to_timestamp((s.step + 1) * $1::float8)
-        order by finished_at desc limit $3
+        order by finished_at desc limit {look}
     ) a
 ), told as (
     select l.step, l.outcome, (l.timings ->> 'queue_s')::float8 as wait,
@@ -51,8 +52,8 @@ from steps s left join seen e on e.step = s.step left join measured m on m.step 
 order by s.step
 """
 
-_MINE = """cross join lateral (select model, tenant from specs where id = l.job_id offset 0) o
-where ($4::text is null or o.tenant = $4) and ($5::text is null or o.model = $5)"""
+MINE = """cross join lateral (select model, tenant from specs where id = l.job_id offset 0) o
+where ($3::text is null or o.tenant = $3) and ($4::text is null or o.model = $4)"""
 
 EXPIRED = """
 select floor(extract(epoch from at) / $1::float8)::bigint as step, count(*)::int as count
@@ -103,8 +104,8 @@ class HistoryStore:
         """
         mine = tenant is not None or model is not None
         look = CLOSE_LOOK if mine else LOOK
-        sql = HISTORY.format(mine=_MINE if mine else "")
-        rows = await self._database.read(sql, step_s, count, look, *((tenant, model) if mine else ()))
+        sql = HISTORY.format(look=look, mine=MINE if mine else "")
+        rows = await self._database.read(sql, step_s, count, *((tenant, model) if mine else ()))
         expired = await self._expired(tenant, model, step_s, rows[0]["step"])
         return [_step(dict(row), look, expired) for row in rows]
 
