@@ -90,39 +90,47 @@ class Resources:
 
 async def serve(settings: WorkerSettings, lifecycle: Lifecycle) -> None:
     """Run the worker until it is asked to drain, then let go of everything in good order."""
-    me, tariff = _identity(settings), _tariff(settings)
+    me = _identity(settings)
     structlog.contextvars.bind_contextvars(worker=me.id, queue=me.queue)
-    models = Repertoire(me.queue)
     async with AsyncExitStack() as stack:
         departure = await _departure(settings, lifecycle, stack)
         opened = await _open(settings, me, stack, departure)
-        consumer = _consumer(settings, me)
-        me = await _serve_admin(settings, lifecycle, me, opened, consumer)
-        leases = Leases(LeaseStore(opened.private))
-        roll = WorkerStore(opened.private, me, tariff)
-        await roll.sweep()
-        heartbeat = Heartbeat(
-            roll, leases, retire=partial(departure.retire, "scaler"), vitals=Vitals(opened.engines, Cards())
-        )
-        worker = _worker(
-            opened, me, models, leases, heartbeat, tariff=tariff, consumer=consumer, lifecycle=lifecycle
-        )
-        lifecycle.spawn("heartbeat", heartbeat.run)
-        lifecycle.spawn("leases", leases.run)
-        lifecycle.spawn("nudges", partial(opened.bus.listener().run, Nudges(leases)))
-        _show(me, opened, leases)
-        await departure.unless_asked(_stock(settings, opened, models, lifecycle))
-        consuming = lifecycle.spawn("consumer", consumer.run)
-        heartbeat.enter("ready")
-        log.info("worker.ready", device=me.device, slots=me.slots, models=list(models))
-        server = Server(consumer, worker, Handover(leases), on_leave=lambda: heartbeat.enter("draining"))
-        await server.run(departure)
-        consuming.cancel()
-        lifecycle.cancel_side_tasks()
-        await heartbeat.leave()
+        await _work(settings, lifecycle, me, opened, departure)
     log.info("worker.stopped")
     if departure.failure is not None:
         raise departure.failure
+
+
+async def _work(
+    settings: WorkerSettings,
+    lifecycle: Lifecycle,
+    me: WorkerIdentity,
+    opened: Resources,
+    departure: Departure,
+) -> None:
+    consumer = _consumer(settings, me)
+    me = await _serve_admin(settings, lifecycle, me, opened, consumer)
+    models, tariff = Repertoire(me.queue), _tariff(settings)
+    leases, roll = Leases(LeaseStore(opened.private)), WorkerStore(opened.private, me, tariff)
+    await roll.sweep()
+    heartbeat = Heartbeat(
+        roll, leases, retire=partial(departure.retire, "scaler"), vitals=Vitals(opened.engines, Cards())
+    )
+    worker = _worker(
+        opened, me, models, leases, heartbeat, tariff=tariff, consumer=consumer, lifecycle=lifecycle
+    )
+    lifecycle.spawn("heartbeat", heartbeat.run)
+    lifecycle.spawn("leases", leases.run)
+    lifecycle.spawn("nudges", partial(opened.bus.listener().run, Nudges(leases)))
+    _show(me, opened, leases)
+    await departure.unless_asked(_stock(settings, opened, models, lifecycle))
+    lifecycle.spawn("consumer", consumer.run)
+    heartbeat.enter("ready")
+    log.info("worker.ready", device=me.device, slots=me.slots, models=list(models))
+    server = Server(consumer, worker, Handover(leases), on_leave=lambda: heartbeat.enter("draining"))
+    await server.run(departure)
+    lifecycle.cancel_side_tasks()
+    await heartbeat.leave()
 
 
 async def _open(
