@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.catalog.code import code_mistakes
-from shared.catalog.index import INDEX_FILE, Digests, differences
+from shared.catalog.index import INDEX_FILE, LEADS_OUT, Digests, differences, links_out
 from shared.catalog.loading import (
     MODEL_FILE,
     file_mistakes,
@@ -46,7 +46,7 @@ def check_catalog(path: Path) -> Report:
     """
     if not path.is_dir():
         raise CatalogError(Mistake(str(path), "no such folder; name a model's folder or a catalog"))
-    root = path.resolve()
+    root = path.absolute() if path.is_symlink() else path.resolve()
     if (root / MODEL_FILE).exists():
         return _report(root.parent, [root], {})
     return _report(root, list(model_folders(root)), None)
@@ -61,9 +61,12 @@ def _report(root: Path, folders: list[Path], names: Mapping[str, Digests] | None
     except CatalogError as error:
         mistakes += error.mistakes
     models: list[Model] = []
+    called: list[str] = []
     for folder in folders:
         mistakes += _check_folder(folder, index.get(folder.name), models)
-    mistakes += place_mistakes(models)
+        called += [folder.name] * (len(models) - len(called))
+    mistakes += place_mistakes(zip(called, models, strict=True))
+    mistakes += _lost(root) if names is None else ()
     mistakes += _absent(root, folders, index if names is None else names)
     return Report(tuple(models), tuple(mistakes))
 
@@ -78,8 +81,20 @@ def _check_folder(folder: Path, digests: Digests | None, models: list[Model]) ->
         return
     models.append(model)
     yield from file_mistakes(model)
+    yield from _empty(model)
+    yield from _links(model)
     yield from code_mistakes(model)
     yield from _interpreter(model)
+
+
+def _empty(model: Model) -> Iterator[Mistake]:
+    if model.path is not None and model.path.is_file() and not model.path.stat().st_size:
+        yield Mistake(str(model.path), "empty; an ONNX graph was expected")
+
+
+def _links(model: Model) -> Iterator[Mistake]:
+    for name in links_out(model.folder) if model.digests is None else ():
+        yield Mistake(str(model.folder / name), LEADS_OUT)
 
 
 def _unpinned(folder: Path, digests: Digests) -> Iterator[Mistake]:
@@ -92,6 +107,13 @@ def _interpreter(model: Model) -> Iterator[Mistake]:
     if model.interpreter is not None and not os.access(model.interpreter, os.X_OK):
         text = f"there is no program {model.interpreter} on this machine; the worker's needs it"
         yield Mistake(str(model.folder / MODEL_FILE), text, "interpreter", fatal=False)
+
+
+def _lost(root: Path) -> Iterator[Mistake]:
+    """Links of which nothing else would tell: a catalog without them looks well."""
+    for entry in sorted(root.iterdir()):
+        if entry.is_symlink() and not entry.exists():
+            yield Mistake(str(entry), f"a link to {entry.readlink()}, which is not there")
 
 
 def _absent(root: Path, folders: list[Path], index: Mapping[str, Digests]) -> Iterator[Mistake]:

@@ -80,14 +80,37 @@ def _in_definition(model: Model, source: Path, found: Definition | None) -> Iter
             methods = dict(_top_level(found.body))
             if "infer" not in methods and not found.bases:
                 yield Mistake(where, f"class {found.name} has no method infer(items)")
+            yield from _calls(source, methods)
             prepare = methods.get("prepare")
             if isinstance(prepare, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield from _signature(model, f"{source}:{prepare.lineno}", prepare, bound=True)
         case ast.FunctionDef() | ast.AsyncFunctionDef():
             if model.backend == "onnx":
                 yield Mistake(where, 'backend "onnx" needs a class, whose load(model) gets model.session')
-            else:
-                yield from _signature(model, where, found, bound=False)
+                return
+            if model.batching.max_batch_size > 1:
+                yield Mistake(where, "[batching] wants a class with infer(items), not a plain function")
+            yield from _signature(model, where, found, bound=False)
+
+
+_CALLED_WITH = {"__init__": 0, "load": 1, "warm_up": 0}
+"""So many arguments beside `self`, before the first job."""
+
+
+def _calls(source: Path, methods: dict[str, Definition | None]) -> Iterator[Mistake]:
+    for name, given in _CALLED_WITH.items():
+        method = methods.get(name)
+        if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef) and not _takes(method, given):
+            said = "model" if given else ""
+            yield Mistake(f"{source}:{method.lineno}", f"{name}() cannot be called as {name}({said})")
+
+
+def _takes(method: ast.FunctionDef | ast.AsyncFunctionDef, given: int) -> bool:
+    said = method.args
+    most = len(said.posonlyargs) + len(said.args)
+    least = most - len(said.defaults)
+    by_name = any(default is None for default in said.kw_defaults)
+    return least <= given + 1 and (given + 1 <= most or said.vararg is not None) and not by_name
 
 
 def _signature(

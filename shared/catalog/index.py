@@ -107,9 +107,21 @@ def verify_folder(folder: Path, digests: Digests) -> None:
 def differences(folder: Path, digests: Digests) -> Iterator[tuple[str, str]]:
     """Every file that is not as it is pinned, with what is wrong with it (reads them all)."""
     found = digests_of(folder)
+    yield from ((name, LEADS_OUT) for name in links_out(folder))
     for name in sorted(found.keys() | digests.keys()):
         if complaint := _compare(found.get(name), digests.get(name)):
             yield name, complaint
+
+
+LEADS_OUT = "a link to a folder outside of the model's, so what lies there cannot be pinned: put a copy there"
+
+
+def links_out(folder: Path) -> Iterator[str]:
+    """Folders in a model's folder that are links and lead out of it: no digest covers what is in them."""
+    here = folder.resolve()
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink() and path.is_dir() and not path.resolve().is_relative_to(here):
+            yield path.relative_to(folder).as_posix()
 
 
 def _compare(found: str | None, pinned: str | None) -> str | None:

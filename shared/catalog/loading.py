@@ -66,17 +66,24 @@ def load_catalog(path: Path | str) -> Catalog:
     if not root.is_dir():
         raise CatalogError(f"{root}: no such folder; set LEVERET_CATALOG_PATH to the folder of model folders")
     index = index_of(root)
-    return catalog_of(load_model(folder, index.get(folder.name)) for folder in model_folders(root))
+    folders = list(model_folders(root))
+    models = [load_model(folder, index.get(folder.name)) for folder in folders]
+    return catalog_of(models, [folder.name for folder in folders])
 
 
-def catalog_of(models: Iterable[Model]) -> Catalog:
+def catalog_of(models: Iterable[Model], names: Iterable[str] | None = None) -> Catalog:
     """These models as one catalog.
+
+    Args:
+        models: In any order.
+        names: What each one's folder is called there, where that may be a link.
 
     Raises:
         CatalogError: A folder has a name that is not its model's, or a version exists twice.
     """
     found = tuple(models)
-    if mistakes := list(place_mistakes(found)):
+    called = [model.folder.name for model in found] if names is None else names
+    if mistakes := list(place_mistakes(zip(called, found, strict=True))):
         raise CatalogError(*mistakes)
     return Catalog(found)
 
@@ -133,14 +140,14 @@ def index_of(root: Path) -> dict[str, Digests]:
         raise CatalogError(Mistake(str(root / INDEX_FILE), str(error).partition(": ")[2])) from error
 
 
-def place_mistakes(models: Iterable[Model]) -> Iterator[Mistake]:
-    """What is wrong with where models lie, by their folders' names."""
+def place_mistakes(models: Iterable[tuple[str, Model]]) -> Iterator[Mistake]:
+    """What is wrong with where models lie, by their folders' names in the catalog: those of links, say."""
     seen: set[str] = set()
-    for model in models:
-        if model.folder.name not in {model.name, model.ref}:
-            yield Mistake(
-                str(model.folder), f"holds {model.ref}; name the folder `{model.name}` or `{model.ref}`"
-            )
+    for name, model in models:
+        if name not in {model.name, model.ref}:
+            linked = f" (it is linked as {name!r})" if name != model.folder.name else ""
+            text = f"holds {model.ref}; name the folder `{model.name}` or `{model.ref}`{linked}"
+            yield Mistake(str(model.folder), text)
         if model.ref in seen:
             text = f"{model.ref} exists twice; raise `version` in one of them"
             yield Mistake(str(model.folder / MODEL_FILE), text, "version")

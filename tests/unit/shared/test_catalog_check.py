@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.catalog import CatalogError, check_catalog, write_index
+from shared.catalog import CatalogError, check_catalog, load_catalog, load_model, write_index
 from shared.catalog.__main__ import main
+from shared.catalog.index import read_index
 
 TOML = """
 name = "{name}"
@@ -32,7 +33,7 @@ def make(
     folder.mkdir()
     text = TOML.format(name=name, handler=handler, backend=backend)
     if backend == "onnx":
-        (folder / "model.onnx").touch()
+        (folder / "model.onnx").write_bytes(b"graph")
         text = f'file = "model.onnx"{text}'
     (folder / "model.toml").write_text(text)
     (folder / "code.py").write_text(code)
@@ -86,6 +87,18 @@ def test_every_mistake_of_every_model_is_told(tmp_path: Path) -> None:
             "class run:\n    def prepare(self, image): ...\n    def infer(self, items): ...\n",
             "code.py:2: prepare() has no parameter 'size'",
         ),
+        (
+            "class run:\n    def load(self): ...\n    def infer(self, items): ...\n",
+            "code.py:2: load() cannot be called as load(model)",
+        ),
+        (
+            "class run:\n    def __init__(self, size): ...\n    def infer(self, items): ...\n",
+            "code.py:2: __init__() cannot be called as __init__()",
+        ),
+        (
+            "class run:\n    def warm_up(self, *, n): ...\n    def infer(self, items): ...\n",
+            "code.py:2: warm_up() cannot be called as warm_up()",
+        ),
     ],
 )
 def test_code_that_does_not_fit_is_told_by_its_line(tmp_path: Path, code: str, said: str) -> None:
@@ -106,6 +119,9 @@ def test_code_that_does_not_fit_is_told_by_its_line(tmp_path: Path, code: str, s
         "run = lambda image, size: image",
         "class run(Base): ...",
         "class run:\n    def infer(self, items): ...",
+        "class run:\n    def load(self, *_): ...\n    def infer(self, items): ...",
+        "class run:\n    def __init__(self, n=3): ...\n    def infer(self, items): ...",
+        "class run:\n    @staticmethod\n    def load(model): ...\n    def infer(self, items): ...",
         "def __getattr__(name): ...",
     ],
 )
@@ -130,6 +146,67 @@ def test_a_missing_graph_hides_nothing_else(tmp_path: Path) -> None:
     one, two = told(folder)
     assert one == "model.toml: file: there is no 'model.onnx' in this folder; put it there"
     assert two.startswith('code.py:1: backend "onnx" needs a class')
+
+
+def test_a_plain_function_shares_no_batch(tmp_path: Path) -> None:
+    folder = make(tmp_path)
+    with (folder / "model.toml").open("a") as toml:
+        toml.write("[batching]\nmax_batch_size = 4\n")
+    (mistake,) = told(folder)
+    assert mistake == "code.py:1: [batching] wants a class with infer(items), not a plain function"
+
+
+def test_an_empty_graph_is_told(tmp_path: Path) -> None:
+    folder = make(tmp_path, code="class run:\n    def infer(self, items): ...\n", backend="onnx")
+    (folder / "model.onnx").write_bytes(b"")
+    assert told(folder) == ["model.onnx: empty; an ONNX graph was expected"]
+
+
+def test_a_model_may_be_linked_into_the_catalog_and_is_called_as_the_link(tmp_path: Path) -> None:
+    work, catalog = tmp_path / "work", tmp_path / "models"
+    work.mkdir()
+    catalog.mkdir()
+    folder = make(work).rename(work / "draft-3")
+    (catalog / "fit").symlink_to(folder)
+    write_index(catalog)
+    for path in (catalog, catalog / "fit"):
+        assert check_catalog(path).mistakes == ()
+        assert check_catalog(path).models[0].digests is not None
+    assert load_catalog(catalog).find("fit@1") is not None
+    # And what it leads to is compared with what was pinned
+    (folder / "code.py").write_text(CODE + "\n")
+    (mistake,) = check_catalog(catalog).mistakes
+    assert "the index pins" in str(mistake)
+
+
+def test_a_link_by_another_name_and_one_that_leads_nowhere_are_told(tmp_path: Path) -> None:
+    work, catalog = tmp_path / "work", tmp_path / "models"
+    work.mkdir()
+    catalog.mkdir()
+    (catalog / "fits").symlink_to(make(work))
+    (catalog / "gone").symlink_to(tmp_path / "nowhere")
+    one, two = map(str, check_catalog(catalog).mistakes)
+    assert one.endswith("holds fit@1; name the folder `fit` or `fit@1` (it is linked as 'fits')")
+    assert two == f"{catalog}/gone: a link to {tmp_path}/nowhere, which is not there"
+
+
+def test_a_linked_folder_within_a_model_must_not_lead_out_of_it(tmp_path: Path) -> None:
+    folder = make(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "code.py").touch()
+    (folder / "real").mkdir()
+    (folder / "inside").symlink_to(folder / "real")
+    assert told(folder) == []
+    (folder / "tools").symlink_to(tmp_path / "elsewhere")
+    (mistake,) = told(folder)
+    assert mistake.startswith("tools: a link to a folder outside of the model's")
+    # And an engine does not load what the index cannot pin
+    write_index(tmp_path)
+    (mistake,) = told(folder)
+    assert mistake.startswith("tools: a link to a folder outside of the model's")
+    model = load_model(folder, read_index(tmp_path)["fit"])
+    with pytest.raises(CatalogError, match="a link to a folder outside"):
+        model.verify()
 
 
 def test_what_only_the_worker_can_know_is_no_error(tmp_path: Path) -> None:
