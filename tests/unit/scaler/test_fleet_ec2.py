@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from decimal import Decimal
 from typing import Any
@@ -288,3 +289,16 @@ async def test_a_doomed_machine_with_room_below_the_maximum_is_replaced_before_i
 
     assert len(set(given.estate.cloud.instances_by_id) - before) == 1
     assert len(given.estate.cloud.alive) == 3
+
+async def test_two_queues_at_once_share_one_budget() -> None:
+    estate = Estate(habits=calm())
+    first, second = Scaler(estate, per_minute=4).fleet, Scaler(estate).fleet
+    second._queue = "quick"
+    second._means = first._means
+
+    started = await asyncio.gather(
+        first.launch(3, token="t"), second.launch(3, token="u"), return_exceptions=True
+    )
+
+    assert sum(len(each) for each in started if not isinstance(each, BaseException)) == 4
+    assert len(estate.cloud.launched_at) == 4
