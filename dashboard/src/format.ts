@@ -51,9 +51,10 @@ export function bytes(value: Maybe): string {
   return `${figures(value / 1024 ** step)} ${BYTES[step]}`;
 }
 
-/** Used of total in one unit: 18.2/24 GiB. */
+/** Used of total in one unit, 18.2/24 GiB; a little of much in its own, 21.4 MiB/24 GiB. */
 export function bytesOf(used: Maybe, total: Maybe): string {
   if (!known(used) || !known(total) || total <= 0) return known(used) ? bytes(used) : NONE;
+  if (used < total / 100) return `${bytes(used)}/${bytes(total)}`;
   const step = Math.min(BYTES.length - 1, Math.floor(Math.log2(total) / 10));
   return `${figures(used / 1024 ** step)}/${figures(total / 1024 ** step)} ${BYTES[step]}`;
 }

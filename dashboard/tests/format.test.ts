@@ -23,6 +23,7 @@ test("bytes and rates", () => {
   assert.equal(bytes(19_540_000), "18.6 MiB");
   assert.equal(bytes(812), "812 B");
   assert.equal(bytesOf(18.2 * 1024 ** 3, 24 * 1024 ** 3), "18.2/24 GiB");
+  assert.equal(bytesOf(21.4 * 1024 ** 2, 24 * 1024 ** 3), "21.4 MiB/24 GiB");
   assert.deepEqual([12.4, 0.5, 0.001].map((x) => rate(x)), ["12.4 jobs/s", "30 jobs/min", "3.6 jobs/h"]);
 });
 

@@ -307,12 +307,23 @@ export interface WorkerRow {
   heartbeat_s: number;
   /** Added by the page: when it got the row. */
   read_at?: number;
-  devices?: DeviceRow[];
-  models?: { name: string; version: string; bytes?: number | null }[];
+  /** Both null where it told nothing of them. */
+  devices: DeviceRow[] | null;
+  models: LoadedRow[] | null;
+}
+
+export interface LoadedRow {
+  name: string;
+  version: string;
+  engines: number;
+  load_s: number | null;
+  memory: number | null;
 }
 
 export interface DeviceRow {
-  name: string;
+  device: string;
+  kind: string;
+  name: string | null;
   utilisation: number | null;
   memory_used: number | null;
   memory_total: number | null;

@@ -56,6 +56,8 @@ function Spread({ of }: { of: Percentiles | undefined }): JSX.Element {
   );
 }
 
+const COLD = "Loads of the model in this time: by a worker at its start, by an engine anew, or by an attempt that needed it";
+
 const COLUMNS: Column<Row>[] = [
   { name: "model", label: "Model", first: true, cell: ({ model }) => <a href={href(["models", model.name])}>{model.name}@{model.version}</a> },
   { name: "about", label: "", wide: true, cell: ({ model }) => <Clipped text={model.description} class="muted" /> },
@@ -65,7 +67,7 @@ const COLUMNS: Column<Row>[] = [
   { name: "load", label: "Load p50/p95/p99", right: true, cell: ({ statistics }) => <Spread of={statistics?.load} /> },
   { name: "run", label: "Run p50/p95/p99", right: true, cell: ({ statistics }) => <Spread of={statistics?.run} /> },
   { name: "errors", label: "Errors", right: true, first: true, cell: ({ model, statistics }) => <a href={href(["failures"], { model: model.name })}>{percent(statistics?.error_rate)}</a> },
-  { name: "cold", label: "Cold starts", right: true, cell: ({ statistics }) => count(statistics?.cold_starts) },
+  { name: "cold", label: "Cold starts", right: true, cell: ({ statistics }) => <span title={COLD}>{count(statistics?.cold_starts)}</span> },
   { name: "memory", label: "Memory", right: true, cell: ({ statistics }) => bytes(statistics?.memory) },
 ];
 
@@ -188,7 +190,7 @@ function Statistics({ statistics }: { statistics: ModelStatistics | undefined })
         </tbody>
       </table>
       <p class="muted">
-        Errors {percent(statistics?.error_rate)} · cold starts {count(statistics?.cold_starts)} · batch (median) {count(statistics?.batch_size_p50)}
+        Errors {percent(statistics?.error_rate)} · <span title={COLD}>cold starts {count(statistics?.cold_starts)}</span> · memory {bytes(statistics?.memory)} · batch (median) {count(statistics?.batch_size_p50)}
       </p>
     </section>
   );

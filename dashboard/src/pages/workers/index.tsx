@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { drainWorker, listWorkers, undrainWorker } from "../../api/operations.ts";
 import type { DeviceRow, WorkerRow } from "../../api/types.ts";
-import { bytesOf, duration, NONE, percent, plural, shortId, since } from "../../format.ts";
+import { bytesOf, duration, percent, plural, shortId, since } from "../../format.ts";
 import { now } from "../../clock.ts";
 import { useRows } from "../../live/rows.ts";
 import { Blank, Clipped, Loaded } from "../../parts/basics.tsx";
@@ -12,6 +12,7 @@ import { Bullet } from "../../parts/chart.tsx";
 import { Mark, type Shown } from "../../parts/state.tsx";
 import { act } from "../../parts/toasts.tsx";
 import { go, href, route } from "../../router.ts";
+import { heldModels, shownDevices } from "./told.ts";
 
 export function Workers(): JSX.Element {
   const workers = useRows("workers", listWorkers);
@@ -76,11 +77,12 @@ function Card({ row, done }: { row: WorkerRow; done: () => void }): JSX.Element 
       <p class="muted">
         <a href={href(["queues"], { at: row.queue })}>{row.queue}</a> · {row.host} · {row.device} · up {duration(Math.floor(since(row.started_at, now.value) ?? 0))}
       </p>
-      {(row.devices?.length ? row.devices : [UNKNOWN]).map((device, index) => (
-        <Device key={index} device={row.silent ? { ...device, utilisation: null, memory_used: null } : device} />
+      {shownDevices(row).map((device) => (
+        <Device key={device.device} device={device} />
       ))}
+      {!row.devices && <p class="muted">What its devices do is not known.</p>}
       <p class="muted loaded">
-        Loaded <Clipped text={row.models?.length ? row.models.map((model) => `${model.name}@${model.version}`).join(", ") : NONE} />
+        Holds <span title={heldModels(row)}>{heldModels(row)}</span>
       </p>
       <Held row={row} />
       <p class="foot">
@@ -91,15 +93,21 @@ function Card({ row, done }: { row: WorkerRow; done: () => void }): JSX.Element 
   );
 }
 
-const UNKNOWN: DeviceRow = { name: "", utilisation: null, memory_used: null, memory_total: null };
-
 function Device({ device }: { device: DeviceRow }): JSX.Element {
   return (
     <div class="device">
-      <span>{device.name}</span>
-      <span class="muted">busy</span> <b>{percent(device.utilisation)}</b>
-      <span class="muted">memory</span> <b>{bytesOf(device.memory_used, device.memory_total)}</b>
-      <Bullet used={device.memory_used} total={device.memory_total} label={`Memory of ${device.name}`} />
+      <span class="named">
+        {device.device} {device.name && <Clipped text={device.name} class="muted" />}
+      </span>
+      <span class="figure" title="Of the time between its last two heartbeats: an engine's device stage was at work">
+        <span class="muted">busy</span> <b>{percent(device.utilisation)}</b>
+      </span>
+      <span class="figure" title={device.kind === "cpu" ? "What its engines hold, of the machine's or its container's" : "What is taken of the GPU's, by whomever"}>
+        <span class="muted">memory</span> <b>{bytesOf(device.memory_used, device.memory_total)}</b>
+      </span>
+      {device.memory_used !== null && device.memory_total !== null && (
+        <Bullet used={device.memory_used} total={device.memory_total} label={`Memory of ${device.device}`} />
+      )}
     </div>
   );
 }
