@@ -134,12 +134,19 @@ async def test_priority_retries_and_the_end_are_filters_too(empty: Database) -> 
     assert await ids(empty, priority=2, states=frozenset({State.QUEUED})) == [low]
     assert await ids(empty, priority=2, queue="images") == [low]
     assert await ids(empty, priority=2, states=frozenset({State.FAILED, State.QUEUED})) == [low]
+    assert await ids(empty, priority=5, queue="images", states=frozenset({State.FAILED})) == [
+        other,
+        again,
+        first,
+    ]
     assert await ids(empty, retried=True) == [first]
     assert await ids(empty, retried=False) == [other, again, high, low]
     assert await ids(empty, retried=False, states=frozenset({State.FAILED})) == [other, again]
     hour_ago = datetime.now(UTC) - timedelta(hours=1)
     assert await ids(empty, ended_after=hour_ago) == [again, first]
     assert await ids(empty, ended_before=hour_ago) == [other]
+    counts = await ListingStore(empty).counts(Filter(tenant="acme", priority=9, queue="images"))
+    assert {state: count.n for state, count in counts.items() if count.n} == {State.QUEUED: 1}
     counts = await ListingStore(empty).counts(Filter(tenant="acme", retried=False))
     assert (counts[State.FAILED].n, counts[State.QUEUED].n) == (2, 2)
 
@@ -278,6 +285,7 @@ FILTERS: list[dict[str, Any]] = [
     {"priority": 6, "states": frozenset({State.QUEUED})},
     {"priority": 9, "states": frozenset({State.QUEUED, State.RUNNING}), "queue": "q1"},
     {"priority": 6, "queue": "q1"},
+    {"priority": 6, "queue": "q1", "states": frozenset({State.SUCCEEDED})},
     {"retried": True},
     {"retried": False, "fingerprint": "f7"},
     {"retried": False, "states": frozenset({State.FAILED}), "tenant": "small"},

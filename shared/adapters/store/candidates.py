@@ -192,7 +192,7 @@ class Candidates:
         """By queue and state, and what lives by priority: few combinations, so their heads are merged."""
         states, named = self._wanted.states or frozenset(State), self._wanted.queue
         queue = f"(select {self._value(named, 'text')} as queue)" if named else None
-        only = self._wanted.priority
+        only = self._wanted.priority if states & LIVE else None
         priorities = PRIORITIES if only is None else f"(select {self._value(only, 'int')})"
         span, branches = self._range("j.id"), []
         for template, queues, its in (
