@@ -17,11 +17,13 @@ from tests.e2e.processes import House, WorkerProcess
 
 pytestmark = [pytest.mark.anyio, pytest.mark.stack]
 
-INKED = """(canvas, [red, green, blue]) => {
+INKED = """([canvas, [red, green, blue]]) => {
     const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height)
     const near = (place, part) => Math.abs(data[place] - part) < 4
     return data.some((_, at) => at % 4 === 0 && near(at, red) && near(at + 1, green) && near(at + 2, blue))
 }"""
+SOON_MS = 30_000
+"""What is counted for all who look is counted once in some seconds."""
 FAILED = [143, 29, 11]
 """What failed, in light colours; nothing else of a chart is drawn in it."""
 PERCENTILES = re.compile(r"p50.*p95.*p99", re.DOTALL)
@@ -40,7 +42,7 @@ async def test_the_overview_says_what_is_wrong_what_waits_and_what_failed(
     await visitor.see("")
     # Then the page says so, with the page that tells more, and what helps
     worst = page.locator(".health, .findings").filter(has_text="quick")
-    await expect(worst.first).to_be_visible()
+    await expect(worst.first).to_be_visible(timeout=SOON_MS)
     await expect(page.get_by_label("Backlog", exact=True)).to_contain_text("quick · 5")
     errors = page.get_by_label("Top errors")
     await expect(errors.locator("li").filter(has_text="picky").first).to_contain_text("algorithm_error")
@@ -68,13 +70,14 @@ async def test_what_happened_is_drawn_over_time(
     for path, charts in {"": 4, "models/picky": 3}.items():
         await visitor.see(path)
         over = page.get_by_label("Over time")
-        await expect(over.locator("figure")).to_have_count(charts)
+        await expect(over.locator("figure")).to_have_count(charts, timeout=SOON_MS)
         waits = over.locator("figure").filter(has=page.locator("b", has_text=re.compile("^Wait$")))
         await expect(waits).to_contain_text(PERCENTILES)
         await expect(over.locator("figure").filter(has_text="Outcomes")).to_contain_text("failed")
         drawn = over.get_by_role("img", name="How attempts ended").locator("canvas")
         await expect(drawn).to_be_visible()
-        assert await drawn.evaluate(INKED, FAILED), path
+        canvas = await drawn.element_handle()
+        await page.wait_for_function(INKED, arg=[canvas, FAILED], timeout=SOON_MS)
         await visitor.shot(f"over-time-{path}")
     # And of another window, which the address holds
     await over.get_by_role("combobox").select_option("10 min")
