@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from gpu_worker.engine.ask import Ask
-from gpu_worker.engine.calls import EngineCall, failure_of
+from gpu_worker.engine.calls import EngineCall, LoadReport, failure_of
 from gpu_worker.engine.process import EngineProcess
 from gpu_worker.engine.protocol import Frame
+from shared.catalog import Model
 from shared.errors import EngineDied, JobCanceled
 
 
@@ -84,6 +87,49 @@ class Attempt:
         """Leave here if it was canceled."""
         if self.canceled:
             raise JobCanceled("canceled before it ran")
+
+
+class LeftLoads:
+    """Loads whose job was taken away: to end them would cost the others in their process what they did.
+
+    Args:
+        loaded: Told the report when such a load has ended well.
+    """
+
+    def __init__(self, loaded: Callable[[Model, LoadReport], None]) -> None:
+        self._loaded = loaded
+        self._loads: set[asyncio.Task[LoadReport]] = set()
+
+    async def see_through(
+        self, model: Model, load: Coroutine[Any, Any, LoadReport], others: Callable[[], bool]
+    ) -> LoadReport:
+        """Await a load; with its caller taken away it is ended, or goes on where there are others."""
+        task = asyncio.create_task(load, name=f"load {model.ref}")
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if others() or task.done():
+                self._loads.add(task)
+                task.add_done_callback(partial(self._over, model))
+            else:
+                task.cancel()
+                await asyncio.wait({task})
+            raise
+
+    async def ended(self) -> None:
+        """Wait until none is left."""
+        while self._loads:
+            await asyncio.wait(self._loads)
+
+    def end(self) -> None:
+        """End them, and the process with one that has begun."""
+        for load in self._loads:
+            load.cancel()
+
+    def _over(self, model: Model, load: asyncio.Task[LoadReport]) -> None:
+        self._loads.discard(load)
+        if not load.cancelled() and load.exception() is None:  # one that failed is told to its next job
+            self._loaded(model, load.result())
 
 
 def done_of(reply: Frame) -> Frame:

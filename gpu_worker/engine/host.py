@@ -1,7 +1,8 @@
 """The worker's engine: one process for one interpreter and device, kept alive, loaded and bounded in time.
 
     run:     (start) → (load) → run; as many at once as there are jobs, the process orders them by priority
-    cancel:  a graph is told to stop and has a grace; Python code is killed at once
+    cancel:  a graph is told to stop and has a grace; Python code is killed at once, but a load that others
+             would lose their work with goes on without the job that wanted it
     death:   who was at work in it fails with EngineDied; who stood in line runs in the next process
     budget:  models that were used longest ago leave for the one that comes, never one in use
     recycle: after so many jobs, or above so much memory, a process ends when it is empty
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpu_worker.engine.ask import Ask
-from gpu_worker.engine.attempt import Attempt, Limits, bounded, came_up, done_of, left, within
+from gpu_worker.engine.attempt import Attempt, LeftLoads, Limits, bounded, came_up, done_of, left, within
 from gpu_worker.engine.calls import (
     EngineCall,
     EngineResult,
@@ -69,6 +70,7 @@ class EngineHost:
         self._process: EngineProcess | None = None
         self._loaded = Loaded(self.limits.models_mb)
         self._attempts: dict[str, Attempt] = {}
+        self._left_loads = LeftLoads(self._took_in)
         self._inside = 0
         self._empty = asyncio.Event()
         self._jobs = 0
@@ -159,6 +161,8 @@ class EngineHost:
             raise
         finally:
             del self._attempts[call.run_id]
+            if attempt.canceled and not self._attempts:
+                self._left_loads.end()  # nobody is left for whose sake they went on
             attempt.ended.set()
 
     async def cancel(self, run_id: str) -> bool:
@@ -176,6 +180,7 @@ class EngineHost:
 
     async def stop(self, deadline_s: float = 5) -> None:
         """Let the process leave by itself within the deadline, then kill it; removes its private files."""
+        self._left_loads.end()
         process, self._process = self._process, None
         if process is not None:
             await left(process, deadline_s)
@@ -230,6 +235,7 @@ class EngineHost:
             return self._process, self._loaded[model.ref]
         on_begin = attempt.on_begin if attempt else None
         async with self._turn:
+            await self._left_loads.ended()
             while True:
                 process = await self._up(log)
                 if attempt is not None:
@@ -237,10 +243,14 @@ class EngineHost:
                 if model.ref in self._loaded:
                     return process, self._loaded[model.ref]
                 if await self._made_room(process, model):
-                    report = await self._load(process, model, log, on_begin)
-                    self._loaded.add(model.ref, report)
-                    self._on_load(model, report)
+                    load = self._load(process, model, log, on_begin)
+                    others = (lambda: self.busy > 1) if attempt else (lambda: False)
+                    self._took_in(model, await self._left_loads.see_through(model, load, others))
                     await self._made_room(process, model)
+
+    def _took_in(self, model: Model, report: LoadReport) -> None:
+        self._loaded.add(model.ref, report)
+        self._on_load(model, report)
 
     async def _made_room(self, process: EngineProcess, model: Model) -> bool:
         """False where a model did not leave: it went with its process."""

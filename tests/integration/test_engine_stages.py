@@ -574,6 +574,66 @@ async def test_canceling_one_whose_model_waits_to_be_loaded_disturbs_nobody(
     assert host.starts == 1
 
 
+UNTIL = """
+import time
+from pathlib import Path
+class Work:
+    def prepare(self, given):
+        print("computing")
+        while not Path(given).exists():
+            time.sleep(0.01)
+        return given
+    def infer(self, items): return items
+"""
+
+
+async def test_canceling_one_whose_model_is_being_loaded_disturbs_nobody(
+    host: EngineHost, tmp_path: Path
+) -> None:
+    """The load is at the device, where only an end of the process would stop it: it goes on for nobody."""
+    go = tmp_path / "go"
+    left = Runs(host, write_model(tmp_path, UNTIL, name="left"), tmp_path / "left")
+    right = Runs(host, write_model(tmp_path, TURNS, name="right"), tmp_path / "right")
+    at_work = await left.first_is_computed(str(go))
+    begun = asyncio.Event()
+    waiting = right.start(0, begun=begun)
+    await begun.wait()
+
+    assert await host.cancel("right-0")
+
+    with pytest.raises(JobCanceled):
+        await waiting
+    assert not at_work.done()
+    go.touch()
+    assert made(await at_work) == str(go)
+    assert made(await right.start(0)) == 0
+    assert host.starts == 1
+
+
+async def test_a_load_that_nobody_waits_for_any_more_ends_with_its_process(
+    host: EngineHost, tmp_path: Path
+) -> None:
+    hangs = "import time\nwhile True: time.sleep(0.1)\n"
+    left = Runs(host, write_model(tmp_path, TURNS, name="left"), tmp_path / "left")
+    right = Runs(host, write_model(tmp_path, hangs, name="right"), tmp_path / "right")
+    assert made(await left.start(0)) == 0
+    begun = asyncio.Event()
+    waiting = right.start(0, begun=begun)
+    await begun.wait()
+    behind = left.start(0)  # it stands in line behind the load
+    await asyncio.sleep(0)
+
+    assert await host.cancel("right-0")
+    assert host.alive
+    assert await host.cancel("left-1")
+
+    for task in (waiting, behind):
+        with pytest.raises(JobCanceled):
+            await task
+    assert made(await left.start(0)) == 0
+    assert host.starts == 2
+
+
 PREPARES = """
 import threading, time
 class Work:
