@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from gateway.operations.figures import crew_document, decision_document, leaving, silent
-from gateway.operations.ports import Load, Pause, Pauses, Present, Setting
-from gateway.overview.health import MAX_FINDINGS, Finding, growing, judge, seconds
-from gateway.overview.ports import Answering, Crew, Failure, Figures, Fleets, Lately
-from gateway.overview.ring import SIZE, STEP_S, Ring, step_at
+from gateway.operations.figures import crew_document, decision_document, silent
+from gateway.operations.ports import Load, Pause, Pauses, Present
+from gateway.overview.document import GAPS, Document, Seen, finding_document, oldest, seen_document
+from gateway.overview.health import MAX_FINDINGS, growing, judge
+from gateway.overview.ports import Answering, Crew, Figures, Fleets
+from gateway.overview.ring import MINUTE, SIZE, STEP_S, WINDOW_S, Ring, step_at
 from gateway.overview.signs import FailureSigns, QueueSigns, Signs, WorkerSigns
 from gateway.ports import Models
 from shared.errors import LeveretError
@@ -22,13 +23,7 @@ from shared.events import timestamp
 
 FRESH_S = 4.0
 """Who asks again sooner is shown the same."""
-WINDOW_S = 60.0
 PING_S = 1.0
-SLOW_START_S = 180.0
-"""A worker that starts for so long is worth a look."""
-MINUTE = round(WINDOW_S / STEP_S)
-
-Document = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,17 +49,6 @@ class Around:
     broker: Answering
     repaired: Callable[[], int]
     currency: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
-    """One look."""
-
-    lately: Lately
-    loads: Sequence[Load]
-    errors: Sequence[Failure]
-    workers: Sequence[Present]
-    cost: Document
 
 
 class Board:
@@ -105,30 +89,25 @@ class Board:
         lately = await self._figures.lately(tenant)
         step, ring = step_at(lately.now), self._ring(tenant)
         await self._fill(ring, tenant, step)
-        seen = _Seen(
+        private = tenant is not None
+        seen = Seen(
             lately=lately,
             loads=await self._figures.loads(tenant),
             errors=await self._figures.errors(tenant),
             workers=await self._around.crew.workers(),
-            cost=await self._cost(step, private=tenant is not None),
+            cost=await self._cost(step, private=private),
         )
-        _put_now(ring, step, seen)
+        ring.put("oldest_wait_s", step, oldest(seen.loads) or 0.0)
+        ring.put("devices_busy", step, float(seen.busy))
         signs = await self._signs(tenant, ring, seen, rows_s=self._clock() - began)
-        shown = [_finding(each, private=tenant is not None) for each in judge(signs)]
+        shown = [finding_document(each, private=private) for each in judge(signs)]
         return {
             "at": timestamp(datetime.fromtimestamp(lately.now, UTC)),
             "scope": "all" if tenant is None else "tenant",
             "health": shown[0],
             "findings": shown[1:MAX_FINDINGS],
-            "stats": _stats(ring, step, seen, private=tenant is not None),
-            "step_s": STEP_S,
-            "window_s": WINDOW_S,
-            "n": {"p95_wait_s": lately.waits, "failure_ratio": lately.ended},
-            "backlog": _backlog(seen.loads),
-            "totals": _totals(seen.loads),
-            "errors": [_error(each) for each in seen.errors],
-            "unwell": [] if tenant is not None else _unwell(seen.workers),
-            "decisions": [] if tenant is not None else await self._decisions(),
+            **seen_document(seen, ring, step, private=private),
+            "decisions": [] if private else await self._decisions(),
         }
 
     def _ring(self, tenant: str | None) -> Ring:
@@ -154,9 +133,9 @@ class Board:
             ring.put("p95_wait_s", row.step, row.p95_wait_s)
         ring.filled_to = step - 1
 
-    async def _signs(self, tenant: str | None, ring: Ring, seen: _Seen, *, rows_s: float) -> Signs:
+    async def _signs(self, tenant: str | None, ring: Ring, seen: Seen, *, rows_s: float) -> Signs:
         step, private = step_at(seen.lately.now), tenant is not None
-        ratio = seen.lately.failed / seen.lately.ended if seen.lately.ended else None
+        ratio = seen.failure_ratio
         before = ring.mean("failure_ratio", range(step - SIZE, step - MINUTE))
         alarming = growing(ratio, before, seen.lately.ended)
         return Signs(
@@ -186,7 +165,7 @@ class Board:
             command=command if tenant is not None else f"{command} --everybody",
         )
 
-    async def _queues(self, seen: _Seen, *, private: bool) -> list[QueueSigns]:
+    async def _queues(self, seen: Seen, *, private: bool) -> list[QueueSigns]:
         offered = {model.queue for model in self._around.catalog.models}
         fleets = {} if private else await self._around.fleets.overrides()
         pauses = await self._around.pauses.pauses()
@@ -208,7 +187,7 @@ class Board:
     async def _cost(self, step: int, *, private: bool) -> Document:
         """What the machines cost an hour; null where one has no price, or none is there."""
         if private:
-            return {"value": None, "currency": None, "points": _gaps()}
+            return {"value": None, "currency": None, "points": GAPS}
         costs = await self._figures.costs(step_s=STEP_S, first=step - SIZE, last=step)
         points = [costs.get(each) for each in range(step - SIZE, step)]
         currency = self._around.currency if any(point is not None for point in costs.values()) else None
@@ -236,59 +215,8 @@ async def _answers(server: Answering) -> bool | None:
     return True
 
 
-def _put_now(ring: Ring, step: int, seen: _Seen) -> None:
-    ring.put("oldest_wait_s", step, _oldest(seen.loads) or 0.0)
-    ring.put("devices_busy", step, float(_busy(seen.workers)))
-
-
-def _stats(ring: Ring, step: int, seen: _Seen, *, private: bool) -> Document:
-    minute = range(step - MINUTE, step)
-    values = {
-        "arrivals_per_s": ring.mean("arrivals_per_s", minute),
-        "completions_per_s": ring.mean("completions_per_s", minute),
-        "oldest_wait_s": _oldest(seen.loads),
-        "p95_wait_s": seen.lately.p95_wait_s,
-        "failure_ratio": seen.lately.failed / seen.lately.ended if seen.lately.ended else None,
-    }
-    stats: Document = {
-        name: {"value": _rounded(value), "points": [_rounded(point) for point in ring.points(name, step)]}
-        for name, value in values.items()
-    }
-    stats["devices_busy"] = _devices(ring, step, seen, private=private)
-    stats["cost_per_h"] = seen.cost
-    return stats
-
-
-def _devices(ring: Ring, step: int, seen: _Seen, *, private: bool) -> Document:
-    if private:
-        return {"value": None, "total": None, "points": _gaps()}
-    points = ring.points("devices_busy", step)
-    return {"value": _busy(seen.workers), "total": len(_heard(seen.workers)), "points": points}
-
-
-def _gaps() -> list[None]:
-    return [None] * SIZE
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
-
-
-def _heard(workers: Iterable[Present]) -> list[Present]:
-    """Those that have their device and were heard of; one that starts does not work yet."""
-    return [worker for worker in workers if worker.state != "starting" and not silent(worker)]
-
-
-def _busy(workers: Iterable[Present]) -> int:
-    return sum(1 for worker in _heard(workers) if worker.busy or worker.jobs)
-
-
-def _oldest(loads: Iterable[Load]) -> float | None:
-    return max((load.oldest_s for load in loads if load.oldest_s is not None), default=None)
-
-
 def _waiting(loads: Sequence[Load]) -> Mapping[str, Any]:
-    return {"waiting": sum(load.waiting for load in loads), "oldest_s": _oldest(loads)}
+    return {"waiting": sum(load.waiting for load in loads), "oldest_s": oldest(loads)}
 
 
 def _ready(workers: Sequence[Present]) -> Mapping[str, Any]:
@@ -296,7 +224,7 @@ def _ready(workers: Sequence[Present]) -> Mapping[str, Any]:
     return {"ready": crew["ready"], "starting": crew["starting"]}
 
 
-def _holder(said: Pause | Setting | None, *, private: bool) -> str | None:
+def _holder(said: Pause | None, *, private: bool) -> str | None:
     """Who paused something; a tenant need not know which operator."""
     if said is None or not said.paused:
         return None
@@ -305,72 +233,3 @@ def _holder(said: Pause | Setting | None, *, private: bool) -> str | None:
 
 def _silence(worker: Present) -> WorkerSigns:
     return WorkerSigns(id=worker.id, silent_s=worker.heartbeat_s, jobs=len(worker.jobs))
-
-
-def _backlog(loads: Iterable[Load]) -> list[Document]:
-    ordered = sorted(loads, key=lambda load: (load.queue, -load.priority))
-    return [
-        {
-            "queue": load.queue,
-            "priority": load.priority,
-            "waiting": load.waiting,
-            "running": load.running,
-            "oldest_s": _rounded(load.oldest_s),
-        }
-        for load in ordered
-        if load.waiting or load.running
-    ]
-
-
-def _totals(loads: Sequence[Load]) -> Document:
-    return {name: sum(getattr(load, name) for load in loads) for name in ("waiting", "running", "scheduled")}
-
-
-def _error(failure: Failure) -> Document:
-    return {
-        "code": failure.code,
-        "model": failure.model,
-        "count": failure.count,
-        "last_at": timestamp(failure.last_at),
-        "message": failure.message,
-    }
-
-
-def _unwell(workers: Iterable[Present]) -> list[Document]:
-    found = ((worker, _why_unwell(worker)) for worker in workers)
-    return [
-        {
-            "id": worker.id,
-            "queue": worker.queue,
-            "why": why[0],
-            "sentence": why[1],
-            "heartbeat_s": round(worker.heartbeat_s, 3),
-            "jobs": [job["id"] for job in worker.jobs],
-        }
-        for worker, why in found
-        if why is not None
-    ]
-
-
-def _why_unwell(worker: Present) -> tuple[str, str] | None:
-    if silent(worker):
-        return "silent", f"Not heard of for {seconds(worker.heartbeat_s)}."
-    if leaving(worker):
-        return "draining", "Finishes what it holds and leaves."
-    since_s = (datetime.now(UTC) - worker.since).total_seconds()
-    if worker.state == "starting" and since_s > SLOW_START_S:
-        return "starting_long", f"Has been starting for {seconds(since_s)}."
-    return None
-
-
-def _finding(finding: Finding, *, private: bool) -> Document:
-    hidden = private and not finding.own
-    return {
-        "level": finding.level,
-        "code": finding.code,
-        "sentence": finding.sentence,
-        "cause": finding.cause,
-        "command": None if hidden else finding.command,
-        "page": "jobs" if hidden else finding.page,
-        "subject": finding.subject,
-    }

@@ -53,7 +53,7 @@ class Lately(Protocol):
         """Nineteen in twenty of these were no longer."""
 
 
-class Failure(Protocol):
+class Alike(Protocol):
     """Attempts that failed alike."""
 
     @property
@@ -66,39 +66,27 @@ class Failure(Protocol):
 
     @property
     def count(self) -> int:
-        """How often, within the hour."""
+        """How often."""
+
+    @property
+    def message(self) -> str:
+        """The last one's."""
+
+
+class Failure(Alike, Protocol):
+    """Within the last hour."""
 
     @property
     def last_at(self) -> datetime:
         """The last one."""
 
-    @property
-    def message(self) -> str:
-        """The last one's."""
 
-
-class Failing(Protocol):
-    """What failed most often, all of it alike."""
+class Failing(Alike, Protocol):
+    """Within the last minute, more than any others."""
 
     @property
     def fingerprint(self) -> str:
-        """Of its group."""
-
-    @property
-    def code(self) -> str:
-        """The error's."""
-
-    @property
-    def model(self) -> str:
-        """Its name."""
-
-    @property
-    def count(self) -> int:
-        """How often, within the last minute."""
-
-    @property
-    def message(self) -> str:
-        """The last one's."""
+        """Of their group."""
 
 
 class Figures(Protocol):

@@ -7,6 +7,10 @@ from collections.abc import Iterable
 
 STEP_S = 5.0
 SIZE = 120
+WINDOW_S = 60.0
+"""What counts as lately."""
+MINUTE = round(WINDOW_S / STEP_S)
+"""Its steps."""
 
 
 def step_at(epoch_s: float) -> int:
