@@ -115,9 +115,10 @@ async def leveret_env(ported: GatewayProcess, behind: Backstage, books: Books) -
 async def test_the_port_does_what_the_celery_application_did(
     shop: Any, celery_env: dict[str, str], leveret_env: dict[str, str], measured: list[str]
 ) -> None:
-    # When both sides are asked the same, with both of them on the same servers
-    before = await asked(BEFORE, KEY, celery_env)
-    after = await asked(AFTER, f"s3://{SHOP}/{KEY}", leveret_env)
+    # When both sides are asked the same, at the same time and on the same servers
+    before, after = await asyncio.gather(
+        asked(BEFORE, KEY, celery_env), asked(AFTER, f"s3://{SHOP}/{KEY}", leveret_env)
+    )
     # Then the masks are the same
     masks = [await read(shop, told.pop("mask")) for told in (before, after)]
     one, other = (np.asarray(Image.open(io.BytesIO(mask)).convert("L")) for mask in masks)
