@@ -53,8 +53,17 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
         HERE / "models" / "picky",
     ):
         shutil.copytree(model, root / model.name, ignore=no_caches)
+    _crowded(root / "gated", root / "crowded")
     write_index(root)
     return root
+
+
+def _crowded(gated: Path, folder: Path) -> None:
+    """The same in a queue of its own, for a worker with more slots than engines."""
+    shutil.copytree(gated, folder)
+    toml = (gated / "model.toml").read_text()
+    toml = toml.replace('name = "gated"', 'name = "crowded"').replace('"steady"', '"crowded"')
+    (folder / "model.toml").write_text(toml)
 
 
 @pytest.fixture(scope="package")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 
+import httpx2
 import pytest
 from PIL import Image
 from playwright.async_api import expect
@@ -55,3 +57,29 @@ async def test_a_run_is_seen_while_it_runs(visitor: Visitor, steady: WorkerProce
     gate.open()
     await visitor.step("Result", "succeeded")
     await expect(page.locator(".side").last).to_contain_text("<b>bold</b>")
+
+
+async def test_a_job_that_waits_within_its_worker_says_so(
+    visitor: Visitor, house: House, http: httpx2.AsyncClient, gate: Gate
+) -> None:
+    page = visitor.page
+    with house.worker("crowded", slots="2"):
+        said = {"model": "crowded", "inputs": {"note": {"json": 1}}, "params": gate.params}
+        jobs = [(await http.post("/v1/jobs", json=said)).raise_for_status().json()["id"] for _ in range(2)]
+        await gate.until_runs(1)
+        await visitor.go(f"jobs/{await waiting(http, jobs)}")
+
+        await expect(page.locator(".why")).to_contain_text("Waits within worker-crowded")
+        gate.open()
+        await expect(page.locator("h1")).to_contain_text("succeeded")
+        await expect(page.locator(".phase .parts")).to_contain_text("waits its turn")
+
+
+async def waiting(http: httpx2.AsyncClient, jobs: list[str]) -> str:
+    """The one that no engine has begun with."""
+    async with asyncio.timeout(60):
+        while True:
+            for job in jobs:
+                if (await http.get(f"/v1/jobs/{job}")).json()["queue_reason"] == "in_worker":
+                    return job
+            await asyncio.sleep(0.1)

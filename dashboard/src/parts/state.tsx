@@ -56,6 +56,7 @@ export const REASONS: Record<string, string> = {
   waiting_on_dependency: "waits for another job",
   scheduled: "its time has not come",
   paused: "the queue is paused",
+  in_worker: "its worker is at work on others, or fetches its inputs",
 };
 
 export function reason(code: string | null | undefined): string {

@@ -11,6 +11,7 @@ import { Failed } from "../../parts/basics.tsx";
 import { useResource } from "../../parts/resource.ts";
 import { Mark, type Shown } from "../../parts/state.tsx";
 import { href } from "../../router.ts";
+import { STAGES } from "./timeline.tsx";
 
 const MARKS: Record<string, Shown> = { running: "running", succeeded: "succeeded", failed: "failed", worker_lost: "failed", canceled: "canceled", waiting: "retrying", released: "draining" };
 
@@ -31,6 +32,11 @@ export function Attempts({ id, version }: { id: string; version: string }): JSX.
   );
 }
 
+function stageName(timing: string): string {
+  const stage = timing.replace(/_s$/, "");
+  return STAGES[stage] ?? stage;
+}
+
 function One({ id, attempt, open }: { id: string; attempt: Attempt; open: boolean }): JSX.Element {
   return (
     <details class="attempt" open={open}>
@@ -44,7 +50,7 @@ function One({ id, attempt, open }: { id: string; attempt: Attempt; open: boolea
       <p class="parts muted">
         {Object.entries(attempt.timings).map(([name, s]) => (
           <span key={name}>
-            {name.replace(/_s$/, "")} <b>{duration(s)}</b>
+            {stageName(name)} <b>{duration(s)}</b>
           </span>
         ))}
       </p>

@@ -98,6 +98,7 @@ const curl = (job: Job): string => `curl -H "Authorization: Bearer $LEVERET_API_
 function why(job: Job): JSX.Element | string {
   if (job.state === "queued") return `Waits${job.queue_position ? ` at place ${job.queue_position}` : ""} in ${job.queue}: ${reason(job.queue_reason) || "reason not known"}.`;
   if (job.state === "waiting") return `${job.attempt > 0 ? `Attempt ${job.attempt} of ${job.max_attempts} failed; the next` : "It"} starts ${ago(job.run_at, now.value)}.`;
+  if (job.state === "running" && job.queue_reason) return `${job.cancel_requested ? "Asked to stop. " : ""}Waits within ${job.worker ?? "its worker"}, attempt ${job.attempt} of ${job.max_attempts}: ${reason(job.queue_reason)}.`;
   if (job.state === "running") return `${job.cancel_requested ? "Asked to stop. " : ""}Runs on ${job.worker ?? "a worker"}, attempt ${job.attempt} of ${job.max_attempts}${job.progress > 0 ? `, ${Math.round(job.progress * 100)} % done` : ""}.`;
   if (job.state === "succeeded") return `Done ${ago(job.finished_at, now.value)}${job.worker ? ` on ${job.worker}` : ""}${job.attempt > 1 ? `, at attempt ${job.attempt}` : ""}.`;
   if (job.state === "failed") return `Failed ${ago(job.finished_at, now.value)} after ${job.attempt} of ${job.max_attempts} attempts.`;

@@ -5,7 +5,8 @@ import type { Job } from "../../api/types.ts";
 import { exactNow, now } from "../../clock.ts";
 import { duration, NONE, since } from "../../format.ts";
 
-const STAGES = ["fetch", "load", "prepare", "infer", "finish", "store"];
+/** In the order of the work, and how they are called; a wait between two stages is told with that before the first. */
+export const STAGES: Record<string, string> = { fetch: "fetch", turn: "waits its turn", load: "load", prepare: "prepare", infer: "infer", finish: "finish", store: "store" };
 
 export function Timeline({ job }: { job: Job }): JSX.Element {
   const ticking = !job.finished_at;
@@ -29,12 +30,14 @@ function ran(job: Job, at: number): number | null {
 }
 
 interface Part {
+  stage: string;
   name: string;
   s: number;
 }
 
 function stages(job: Job): Part[] {
-  return STAGES.filter((name) => (job.timings[`${name}_s`] ?? 0) > 0).map((name) => ({ name, s: job.timings[`${name}_s`]! }));
+  const parts = Object.entries(STAGES).map(([stage, name]) => ({ stage, name, s: job.timings[`${stage}_s`] ?? 0 }));
+  return parts.filter((part) => part.s > 0);
 }
 
 function Bar({ name, total, parts, open }: { name: string; total: number | null; parts: Part[]; open: boolean }): JSX.Element {
@@ -46,7 +49,7 @@ function Bar({ name, total, parts, open }: { name: string; total: number | null;
       <span class="right">{total === null ? NONE : duration(total)}</span>
       <div class={`bar ${open ? "open" : ""} ${total === null ? "none" : ""}`} aria-hidden="true">
         {parts.map((part, index) => (
-          <i key={part.name} class={`part part-${index % 2}`} style={{ width: `${Math.max(0.4, (part.s / scale) * 100)}%` }} title={`${part.name} ${duration(part.s)}`} />
+          <i key={part.name} class={`part ${part.stage === "turn" ? "part-turn" : `part-${index % 2}`}`} style={{ width: `${Math.max(0.4, (part.s / scale) * 100)}%` }} title={`${part.name} ${duration(part.s)}`} />
         ))}
       </div>
       {parts.length > 0 && (

@@ -25,6 +25,7 @@ function ran(job: JobRow): number | null {
 function why(job: JobRow): JSX.Element | null {
   if (job.error) return <Clipped text={`${job.error.code}: ${job.error.message}`} class={job.state === "failed" ? "bad" : ""} />;
   if (job.state === "queued" || job.state === "waiting") return <span class="muted">{reason(job.queue_reason)}</span>;
+  if (job.state === "running" && job.queue_reason) return <span class="muted">{reason(job.queue_reason)}</span>;
   if (job.state === "running" && job.progress > 0) return <progress max={1} value={job.progress} aria-label="Progress" />;
   return null;
 }

@@ -121,7 +121,7 @@ function startingStep(job: Job, starting: boolean, begun: boolean, seen: Followe
 function runningDetail(job: Job): string {
   if (job.state === "running") {
     const done = job.progress > 0 ? `${percent(job.progress)} · ` : "";
-    return `${done}${duration(since(job.started_at, (now.value, exactNow())))}${job.attempt > 1 ? ` · attempt ${job.attempt}` : ""}`;
+    return `${done}${duration(since(job.started_at, (now.value, exactNow())))}${job.queue_reason ? ` · ${reason(job.queue_reason)}` : ""}${job.attempt > 1 ? ` · attempt ${job.attempt}` : ""}`;
   }
   if (!job.finished_at || !job.started_at) return "";
   return duration((Date.parse(job.finished_at) - Date.parse(job.started_at)) / 1000);
