@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests.fakes.serving import serving
+
 INSTANCE_ACTION = "/latest/meta-data/spot/instance-action"
 REBALANCE = "/latest/meta-data/events/recommendations/rebalance"
 
@@ -118,12 +120,8 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def fake_imds() -> Iterator[FakeImds]:
     """A service on a free port of this machine."""
-    with _Server() as server:
-        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        serving.start()
+    with _Server() as server, serving(server):
         try:
             yield server.fake
         finally:
             server.fake.answers.set()
-            server.shutdown()
-            serving.join()

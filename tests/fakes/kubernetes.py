@@ -27,6 +27,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlparse
 
+from tests.fakes.serving import serving
+
 COST = "controller.kubernetes.io/pod-deletion-cost"
 DEPLOYMENT = "leveret-worker-images"
 LABELS = {"app": DEPLOYMENT}
@@ -257,12 +259,8 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def fake_kubernetes() -> Iterator[FakeKubernetes]:
     """A server on a free port of this machine."""
-    with _Server() as server:
-        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        serving.start()
+    with _Server() as server, serving(server):
         try:
             yield server.fake
         finally:
             server.fake.answers.set()
-            server.shutdown()
-            serving.join()

@@ -5,7 +5,6 @@ For the wiring only: moto never lacks capacity, boots at once, and takes a clien
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from moto.core.request import Request
 from moto.ec2.models import ec2_backends
 from moto.ec2.responses import EC2Response
+
+from tests.fakes.serving import serving
 
 REGION = "eu-central-1"
 
@@ -42,11 +43,5 @@ class _Handler(BaseHTTPRequestHandler):
 def moto_ec2() -> Iterator[str]:
     """The address of an empty EC2."""
     ec2_backends.reset()
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
-        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        serving.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            serving.join()
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server, serving(server):
+        yield f"http://127.0.0.1:{server.server_port}"

@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ import pytest
 
 from deploy.docker import context
 from deploy.docker.dockerfile import DockerfileError, parse
+from tests.fakes.serving import serving
 from tests.stack import ROOT, process_environment
 from tests.unit.deploy.inspection import config_of, understood
 
@@ -193,13 +193,8 @@ def admin() -> Iterator[HTTPServer]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = HTTPServer(("127.0.0.1", 0), Answer)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with HTTPServer(("127.0.0.1", 0), Answer) as server, serving(server):
+        yield server
 
 
 def health(process: str, port: int) -> subprocess.CompletedProcess[str]:
