@@ -17,7 +17,31 @@ P99_FROM = 100
 Share = tuple[int, Sequence[float]]
 
 
-class Measured(Protocol):
+class Sample(Protocol):
+    """Attempts that ended."""
+
+    @property
+    def n(self) -> int:
+        """How many."""
+
+    @property
+    def wait(self) -> Share:
+        """How many of them say for how long, and their percentiles."""
+
+    @property
+    def run(self) -> Share:
+        """Idem."""
+
+    @property
+    def ended(self) -> Mapping[str, int]:
+        """By how they ended."""
+
+    @property
+    def more(self) -> bool:
+        """There were more than were looked at."""
+
+
+class Measured(Sample, Protocol):
     """How one model did."""
 
     @property
@@ -25,32 +49,12 @@ class Measured(Protocol):
         """The model's."""
 
     @property
-    def n(self) -> int:
-        """Attempts in the sample."""
-
-    @property
-    def wait(self) -> Share:
-        """How many, and their percentiles."""
-
-    @property
-    def run(self) -> Share:
-        """Idem."""
-
-    @property
     def batch(self) -> float | None:
         """The median of the batches' sizes."""
 
     @property
-    def ended(self) -> Mapping[str, int]:
-        """By how they ended."""
-
-    @property
     def errors(self) -> Sequence[Mapping[str, Any]]:
         """By code, most first."""
-
-    @property
-    def more(self) -> bool:
-        """The window held more than the sample."""
 
 
 class Loaded(Protocol):

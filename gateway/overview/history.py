@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from gateway.lists.asked import tenant_of
-from gateway.lists.statistics import P99_FROM
+from gateway.lists.statistics import P99_FROM, Sample, Share
 from gateway.overview.depths import Depths
 from gateway.ports import Caller
 from shared.events import timestamp
@@ -22,36 +22,15 @@ KEPT = 64
 OUTCOMES = ("succeeded", "failed", "canceled", "expired")
 
 Document = dict[str, Any]
-Share = tuple[int, Sequence[float]]
 Key = tuple[str | None, str | None, float]
 
 
-class Step(Protocol):
+class Step(Sample, Protocol):
     """The attempts that ended within one step."""
 
     @property
     def step(self) -> int:
         """Which one."""
-
-    @property
-    def n(self) -> int:
-        """Attempts that count."""
-
-    @property
-    def wait(self) -> Share:
-        """How many, and their percentiles."""
-
-    @property
-    def run(self) -> Share:
-        """Idem."""
-
-    @property
-    def ended(self) -> Mapping[str, int]:
-        """By how they ended."""
-
-    @property
-    def more(self) -> bool:
-        """It held more than was looked at."""
 
 
 class Steps(Protocol):
