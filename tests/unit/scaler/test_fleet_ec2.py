@@ -290,6 +290,7 @@ async def test_a_doomed_machine_with_room_below_the_maximum_is_replaced_before_i
     assert len(set(given.estate.cloud.instances_by_id) - before) == 1
     assert len(given.estate.cloud.alive) == 3
 
+
 async def test_two_queues_at_once_share_one_budget() -> None:
     estate = Estate(habits=calm())
     first, second = Scaler(estate, per_minute=4).fleet, Scaler(estate).fleet
