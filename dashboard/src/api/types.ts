@@ -350,6 +350,9 @@ export interface FailureGroup {
   type: string | null;
   message: string;
   count: number;
+  /** Of these, what has a retry; the others are open. */
+  retried: number;
+  open: number;
   first_at: Moment;
   last_at: Moment;
   points: (number | null)[];
@@ -357,6 +360,8 @@ export interface FailureGroup {
   workers: Named[];
   queues: Named[];
   sample_job: string;
+  /** The newest that was not retried. */
+  open_job: string | null;
 }
 
 export interface FailuresPage {
@@ -385,6 +390,8 @@ export interface Bulk {
   filter: BulkFilter;
   priority: number | null;
   count: number;
+  /** Fit as well, and were retried before. */
+  left_out: number;
   state: "draft" | "running" | "done" | "aborted" | "failed";
   done: number;
   skipped: number;

@@ -30,7 +30,7 @@ export async function runBulk(action: BulkAction, filter: BulkFilter, what: stri
   const title = `${VERBS[action]} ${count(draft.count)} ${what}?`;
   const lines = [`Filter: ${told(draft.filter)}. Fixed now: jobs that come later are not touched.`, draft.consequence];
   const word = draft.confirm_needed ? draft.confirm_word : null;
-  if (draft.count === 0) toast(`No ${what} match any more`);
+  if (draft.count === 0) toast(draft.left_out > 0 ? `All ${count(draft.left_out)} were retried before: retried:any means them too` : `No ${what} match any more`);
   const agreed = draft.count > 0 && (await confirm({ title, lines, word, action: `${VERBS[action]} ${count(draft.count)} ${what}`, danger: action === "cancel" }));
   const next = await attempt(() => (agreed ? startBulk(draft.id, word) : abortBulk(draft.id)));
   if (next && agreed) watch(next);

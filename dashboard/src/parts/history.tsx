@@ -1,15 +1,14 @@
 /** How it went: waits and runs as lines, outcomes as stacked bars, the backlog as a stacked area. Gaps are gaps. */
 
 import type { JSX } from "preact";
-import { useEffect, useMemo } from "preact/hooks";
+import { useMemo } from "preact/hooks";
 import { readHistory } from "../api/operations.ts";
 import type { History, Lines } from "../api/types.ts";
 import { count, duration, NONE, percent } from "../format.ts";
-import { paused } from "../live/socket.ts";
 import { operates } from "../session.ts";
 import { Loaded } from "./basics.tsx";
 import { Chart, type Line } from "./chart.tsx";
-import { useResource } from "./resource.ts";
+import { usePolled, useResource } from "./resource.ts";
 import { largest, shares, stacked, type Named } from "./stack.ts";
 import { WindowChoice, windowOf } from "./window.tsx";
 
@@ -20,10 +19,7 @@ export function Over({ model = null }: { model?: string | null }): JSX.Element {
   const window_s = windowOf();
   const scope = operates() ? "all" : null;
   const told = useResource((abort) => readHistory({ window_s, model, scope }, abort), [window_s, model]);
-  useEffect(() => {
-    const timer = setInterval(() => void (document.hidden || paused.peek() || told.reload()), READ_MS);
-    return () => clearInterval(timer);
-  }, [told]);
+  usePolled(told, READ_MS);
   return (
     <section class="over" aria-label="Over time">
       <h2>

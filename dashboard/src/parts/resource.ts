@@ -3,6 +3,7 @@
 import { signal, type Signal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import { aborted, asProblem, type ApiProblem } from "../api/client.ts";
+import { paused } from "../live/socket.ts";
 
 export interface Resource<T> {
   data: Signal<T | null>;
@@ -45,6 +46,19 @@ class Reader<T> implements Resource<T> {
     this.again = false;
     this.abort?.abort();
   }
+}
+
+/** Read anew every so often while it is looked at: for what the live socket does not tell. Not while the page is paused. */
+export function usePolled(resource: Resource<unknown>, everyMs: number): void {
+  useEffect(() => {
+    const read = (): void => void (document.hidden || paused.peek() || resource.reload());
+    const timer = setInterval(read, everyMs);
+    document.addEventListener("visibilitychange", read);
+    return () => {
+      clearInterval(timer);
+      document.removeEventListener("visibilitychange", read);
+    };
+  }, [resource, everyMs]);
 }
 
 /** What `read` gives, read when the component is shown and whenever one of `deps` changes. */

@@ -1,6 +1,6 @@
 /** The query bar's language: `state:failed model:cutout age:>5m error:"out of memory"`. Pure, tested by tests/query.test.ts. */
 
-export const QUALIFIERS = ["state", "model", "queue", "worker", "error", "age"] as const;
+export const QUALIFIERS = ["state", "model", "queue", "priority", "worker", "error", "fingerprint", "retried", "age", "ended"] as const;
 export type Qualifier = (typeof QUALIFIERS)[number];
 export type Filter = Partial<Record<Qualifier, string>>;
 
@@ -16,7 +16,9 @@ export const STATES = ["waiting", "queued", "running", "succeeded", "failed", "c
 
 const WORD = /(?:([a-z_]+):)?(?:"((?:[^"\\]|\\.)*)"|(\S+))/gi;
 const ID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
-const AGE = /^[<>]\d+(\.\d+)?(s|m|h|d)$/;
+const AGE = /^[<>]\d{1,9}(s|m|h|d)$/;
+const PRIORITY = /^(10|\d)$/;
+export const RETRIED = ["yes", "no", "any"] as const;
 
 const isQualifier = (name: string): name is Qualifier => (QUALIFIERS as readonly string[]).includes(name);
 
@@ -40,7 +42,9 @@ function take(parsed: Parsed, whole: string, name: string | undefined, value: st
 
 function problemOf(name: Qualifier, value: string): string | null {
   if (!value) return `“${name}:” has no value`;
-  if (name === "age" && !AGE.test(value)) return "age takes > or <, a number and s, m, h or d: age:>5m";
+  if ((name === "age" || name === "ended") && !AGE.test(value)) return `${name} takes > or <, a whole number and s, m, h or d: ${name === "age" ? "age:>5m" : "ended:<1h"}`;
+  if (name === "priority" && !PRIORITY.test(value)) return "priority is 0 to 10: priority:9";
+  if (name === "retried" && !(RETRIED as readonly string[]).includes(value)) return `retried takes ${RETRIED.join(", ")}: retried:no`;
   const unknown = value.split(",").filter((state) => !(STATES as readonly string[]).includes(state));
   return name === "state" && unknown.length ? `there is no state “${unknown[0]}”; there are ${STATES.join(", ")}` : null;
 }
@@ -70,6 +74,12 @@ export function suggest(text: string, values: Partial<Record<Qualifier, readonly
   const known = isQualifier(name) ? (values[name] ?? []) : [];
   const fitting = known.filter((value) => value.toLowerCase().startsWith(begun) && value.toLowerCase() !== begun);
   return fitting.map((value) => `${before}${name}:${quote(value)}`).slice(0, limit);
+}
+
+/** A window as the language says it: the shortest of s, m, h, d that is exact. */
+export function lately(seconds: number): string {
+  for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "m"]] as const) if (seconds >= size && seconds % size === 0) return `<${seconds / size}${unit}`;
+  return `<${Math.ceil(seconds)}s`;
 }
 
 /** The filter as the API takes it: several states are a list. */

@@ -1,30 +1,44 @@
 /** Failures: what broke, since when? */
 
+import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { listFailures, readFailure, retryJob } from "../../api/jobs.ts";
-import type { FailureDetail, FailureGroup, FailuresPage, Named } from "../../api/types.ts";
+import type { BulkFilter, FailureDetail, FailureGroup, FailuresPage, Named } from "../../api/types.ts";
 import type { PageProps } from "../../app.tsx";
-import { absolute, count, duration } from "../../format.ts";
+import { absolute, count, duration, plural } from "../../format.ts";
 import { useLive } from "../../live/socket.ts";
 import { Ago, Blank, Clipped, CopyButton, Loaded } from "../../parts/basics.tsx";
 import { runBulk } from "../../parts/bulk.tsx";
 import { Sparkline } from "../../parts/chart.tsx";
-import { useResource } from "../../parts/resource.ts";
+import { usePolled, useResource } from "../../parts/resource.ts";
 import { Table, type Column } from "../../parts/table.tsx";
 import { act } from "../../parts/toasts.tsx";
+import { lately } from "../../query/query.ts";
 import { go, href, route, setQuery } from "../../router.ts";
 import { operates } from "../../session.ts";
 import { COLUMNS as JOB_COLUMNS } from "../jobs/columns.tsx";
 
-const RANGES: Record<string, string> = { 3600: "1 h", 86400: "24 h", 604800: "7 d", 2592000: "30 d" };
+const RANGES: Record<string, string> = { 600: "10 min", 3600: "1 h", 86400: "24 h", 604800: "7 d", 2592000: "30 d" };
+const FILTERS = ["model", "queue", "error"] as const;
+/** The live socket tells nothing of groups. */
+const POLL_MS = 10_000;
 
 type Query = Record<string, string | null>;
 
 function asked(): Query {
   const query = route.value.query;
-  const scope = operates() && query.get("scope") === "all" ? "all" : null;
-  return { since_s: query.get("since") ?? "86400", model: query.get("model"), queue: query.get("queue"), scope };
+  return { since_s: windowOf(), scope: scopeOf(), ...Object.fromEntries(FILTERS.map((name) => [name, query.get(name)])) };
 }
+
+const windowOf = (): string => route.value.query.get("since") ?? "86400";
+const scopeOf = (): string | null => (operates() && route.value.query.get("scope") === "all" ? "all" : null);
+
+/** Where one group is, over the same window and of the same tenants. */
+const groupAt = (fingerprint: string): string => href(["failures", fingerprint], { since: route.value.query.get("since"), scope: scopeOf() });
+
+/** The jobs that a number of a group counts: by how and when they failed. */
+const jobsAt = (fingerprint: string, more: Record<string, string> = {}): string =>
+  href(["jobs"], { state: "failed,expired", fingerprint, ended: lately(Number(windowOf())), scope: scopeOf(), ...more });
 
 export function Failures({ rest }: PageProps): JSX.Element {
   return rest[0] ? <Group key={rest[0]} fingerprint={rest[0]} /> : <Groups />;
@@ -34,21 +48,23 @@ function Groups(): JSX.Element {
   const query = asked();
   const groups = useResource((abort) => listFailures(query, abort), [JSON.stringify(query)]);
   useLive([], () => undefined, () => void groups.reload());
+  usePolled(groups, POLL_MS);
+  const said = FILTERS.filter((name) => query[name]);
   return (
     <>
       <div class="title">
         <h1>Failures</h1>
         <Range />
-        {query["model"] && (
-          <button type="button" onClick={() => setQuery({ model: null })}>
-            of {query["model"]} ×
+        {said.map((name) => (
+          <button key={name} type="button" onClick={() => setQuery({ [name]: null })}>
+            {name} {query[name]} ×
           </button>
-        )}
-        <button type="button" class="quiet" onClick={() => void groups.reload()}>
+        ))}
+        <button type="button" class="quiet" title="Read every 10 s while you look, and now" onClick={() => void groups.reload()}>
           Read again
         </button>
       </div>
-      <Loaded of={groups}>{(page) => (page.groups.length ? <Found page={page} /> : <None filtered={query["model"] !== null} />)}</Loaded>
+      <Loaded of={groups}>{(page) => (page.groups.length ? <Found key={JSON.stringify(query)} page={page} /> : <None filtered={said.length > 0} />)}</Loaded>
     </>
   );
 }
@@ -83,9 +99,10 @@ function None({ filtered }: { filtered: boolean }): JSX.Element {
 const names = (of: Named[]): string => of.map(({ name }) => name).join(", ");
 
 const COLUMNS: Column<FailureGroup>[] = [
-  { name: "count", label: "Jobs", right: true, first: true, cell: (group) => <b>{count(group.count)}</b> },
+  { name: "count", label: "Jobs", right: true, first: true, cell: (group) => <a href={jobsAt(group.fingerprint)}><b>{count(group.count)}</b></a> },
+  { name: "open", label: "Open", right: true, cell: (group) => <a href={jobsAt(group.fingerprint, { retried: "no" })}>{count(group.open)}</a> },
   { name: "points", label: "When", cell: (group) => <Sparkline points={group.points} label={`${group.count} failures over time`} /> },
-  { name: "code", label: "Code", first: true, cell: (group) => <a href={href(["failures", group.fingerprint])}>{group.code}</a> },
+  { name: "code", label: "Code", first: true, cell: (group) => <a href={groupAt(group.fingerprint)}>{group.code}</a> },
   { name: "message", label: "Message", wide: true, cell: (group) => <Clipped text={`${group.type ? `${group.type}: ` : ""}${group.message}`} /> },
   { name: "models", label: "Models", cell: (group) => <Clipped text={names(group.models)} /> },
   { name: "workers", label: "Workers", cell: (group) => <Clipped text={names(group.workers)} /> },
@@ -93,18 +110,35 @@ const COLUMNS: Column<FailureGroup>[] = [
   { name: "last", label: "Last", right: true, first: true, cell: (group) => <Ago at={group.last_at} /> },
 ];
 
+const places = (page: FailuresPage): string[] => page.groups.map((group) => group.fingerprint);
+
+/** Rows keep their places while they are read anew; what is new is counted until somebody wants it. */
 function Found({ page }: { page: FailuresPage }): JSX.Element {
+  const order = useSignal(places(page));
+  const known = new Map(page.groups.map((group) => [group.fingerprint, group]));
+  const rows = order.value.flatMap((name) => known.get(name) ?? []);
+  const fresh = page.groups.length - rows.length;
   return (
     <>
       {page.more && <p class="notice">Counted are the newest failures only: there were more in this time.</p>}
-      <Table label="Failures" columns={COLUMNS} rows={page.groups} name={(group) => group.fingerprint} open={(group) => go(["failures", group.fingerprint])} />
+      {fresh > 0 && (
+        <button type="button" class="pill" onClick={() => (order.value = places(page))}>
+          {plural(fresh, "new kind")} of failure
+        </button>
+      )}
+      <Table label="Failures" columns={COLUMNS} rows={rows} name={(group) => group.fingerprint} open={(group) => (location.hash = groupAt(group.fingerprint))} />
     </>
   );
 }
 
 function Group({ fingerprint }: { fingerprint: string }): JSX.Element {
   const query = asked();
-  const group = useResource((abort) => readFailure(fingerprint, { since_s: query["since_s"], scope: query["scope"] }, abort), [fingerprint, query["since_s"]]);
+  const group = useResource(
+    (abort) => readFailure(fingerprint, { since_s: query["since_s"], scope: query["scope"] }, abort),
+    [fingerprint, query["since_s"], query["scope"]],
+  );
+  useLive([], () => undefined, () => void group.reload());
+  usePolled(group, POLL_MS);
   return <Loaded of={group}>{(detail) => <Shown group={detail} done={() => void group.reload()} />}</Loaded>;
 }
 
@@ -113,13 +147,19 @@ function Shown({ group, done }: { group: FailureDetail; done: () => void }): JSX
     <>
       <div class="title">
         <h1>
-          {count(group.count)} × {group.code} {group.type && <span class="muted">{group.type}</span>}
+          <a href={jobsAt(group.fingerprint)}>{count(group.count)}</a> × {group.code} {group.type && <span class="muted">{group.type}</span>}
         </h1>
         <Range />
         <Actions group={group} done={done} />
       </div>
       <pre tabIndex={0} dir="auto">{group.message}</pre>
       <dl class="facts">
+        <div>
+          <dt>Retried</dt>
+          <dd>
+            <a href={jobsAt(group.fingerprint, { retried: "yes" })}>{count(group.retried)}</a> of them, <a href={jobsAt(group.fingerprint, { retried: "no" })}>{count(group.open)} open</a>
+          </dd>
+        </div>
         <Fact name="First" text={absolute(group.first_at)} />
         <Fact name="Last" text={absolute(group.last_at)} />
         <Fact name="Models" text={counted(group.models)} />
@@ -162,19 +202,20 @@ function Fact({ name, text }: { name: string; text: string }): JSX.Element {
 function Actions({ group, done }: { group: FailureDetail; done: () => void }): JSX.Element {
   const one = (): void => {
     void act("A new job was made", async () => {
-      const made = await retryJob(group.sample_job);
+      const made = await retryJob(group.open_job ?? group.sample_job);
       go(["jobs", made.id]);
     });
   };
+  const many: BulkFilter = { ...group.filter, retried: "no", ended: lately(Number(windowOf())), ...(scopeOf() ? { scope: "all" } : {}) };
   return (
     <div class="actions" data-actions>
-      <button type="button" class="primary" onClick={one}>
+      <button type="button" class="primary" disabled={!group.open} title={group.open ? "The newest that was not retried" : "All were retried"} onClick={one}>
         Retry one
       </button>
-      <button type="button" onClick={() => void runBulk("retry", group.filter, "failed").then(done)}>
-        Retry {count(group.count)} failed
+      <button type="button" disabled={!group.open} onClick={() => void runBulk("retry", many, "failed").then(done)}>
+        Retry {count(group.open)} failed
       </button>
-      <a class="button" href={href(["jobs"], { state: "failed", error: group.code })}>
+      <a class="button" href={jobsAt(group.fingerprint)}>
         As a list
       </a>
     </div>

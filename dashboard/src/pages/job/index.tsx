@@ -18,6 +18,7 @@ import { useKeys } from "../../keys.ts";
 import { go, href } from "../../router.ts";
 import { tryFrom } from "../models/try.tsx";
 import { Attempts } from "./attempts.tsx";
+import { curl } from "./curl.ts";
 import { Timeline } from "./timeline.tsx";
 
 export function JobPage({ id }: { id: string }): JSX.Element {
@@ -85,14 +86,12 @@ function Actions({ job, reload }: { job: Job; reload: () => void }): JSX.Element
       <a class="button" href={tryFrom(job.model, job.id)}>
         Change and try
       </a>
-      <button type="button" onClick={() => void copy(curl(job), "curl line")}>
+      <button type="button" title="A submit with the same version, inputs, params and metadata" onClick={() => void copy(curl(job, address("").href.replace(/\/$/, "")), "curl line")}>
         Copy curl
       </button>
     </div>
   );
 }
-
-const curl = (job: Job): string => `curl -H "Authorization: Bearer $LEVERET_API_KEY" ${address(`v1/jobs/${job.id}`).href}`;
 
 /** The state in a sentence. */
 function why(job: Job): JSX.Element | string {

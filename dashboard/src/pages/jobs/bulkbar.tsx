@@ -35,7 +35,9 @@ function offers({ selection, rows, filter, filtered, counts }: Props): Offer[] {
     const n = selection.value.size ? fitting.length : known.reduce((sum, one) => sum + one.n, 0);
     const more = !selection.value.size && known.some((one) => one.more);
     const what = takes.length === 1 ? takes[0]! : n === 1 ? "job" : "jobs";
-    return { action, n, what, label: `${count(n, more)} ${what}` };
+    // Those that were retried are left out by the gateway, which alone knows how many these are.
+    const most = action === "retry" && !selection.value.size && filter["retried"] === undefined ? "up to " : "";
+    return { action, n, what, label: `${most}${count(n, more)} ${what}` };
   });
   return made.filter(({ n }) => n > 0 && (selection.value.size > 0 || filtered));
 }

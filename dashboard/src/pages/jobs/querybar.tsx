@@ -4,10 +4,11 @@ import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { catalog, wantCatalog } from "../../catalog.ts";
-import { parse, QUALIFIERS, STATES, suggest, write, type Filter } from "../../query/query.ts";
+import { parse, QUALIFIERS, RETRIED, STATES, suggest, write, type Filter } from "../../query/query.ts";
 import { go, setQuery } from "../../router.ts";
 
 const AGES = [">5m", ">1h", "<1h", "<24h"];
+const PRIORITIES = Array.from({ length: 11 }, (_, n) => String(10 - n));
 const ERRORS = ["algorithm_error", "bad_input", "input_unavailable", "timeout", "worker_lost", "out_of_memory", "model_unavailable", "store_error"];
 
 export function QueryBar({ filter }: { filter: Filter }): JSX.Element {
@@ -23,7 +24,7 @@ export function QueryBar({ filter }: { filter: Filter }): JSX.Element {
     problems.value = [];
   }, [said]);
   const models = catalog.value;
-  const values = { state: STATES, model: models.map((model) => model.name), queue: [...new Set(models.map((model) => model.queue))], age: AGES, error: ERRORS };
+  const values = { state: STATES, model: models.map((model) => model.name), queue: [...new Set(models.map((model) => model.queue))], priority: PRIORITIES, age: AGES, ended: AGES, error: ERRORS, retried: RETRIED };
   const offers = shown.value ? suggest(text.value, values) : [];
   const take = (offer: string): void => {
     const whole = !offer.endsWith(":");

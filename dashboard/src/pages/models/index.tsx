@@ -8,13 +8,16 @@ import type { PageProps } from "../../app.tsx";
 import { bytes, count, duration, percent } from "../../format.ts";
 import { Blank, Clipped, Loaded, StillOld } from "../../parts/basics.tsx";
 import { Over } from "../../parts/history.tsx";
-import { useResource, type Resource } from "../../parts/resource.ts";
+import { usePolled, useResource, type Resource } from "../../parts/resource.ts";
 import { Table, type Column } from "../../parts/table.tsx";
 import { WindowChoice, windowOf } from "../../parts/window.tsx";
 import { go, href } from "../../router.ts";
 import { operates } from "../../session.ts";
 import { droppedFile } from "./fields.tsx";
 import { carried, Try } from "./try.tsx";
+
+/** The live socket tells nothing of latencies. */
+const POLL_MS = 10_000;
 
 export function Models({ rest }: PageProps): JSX.Element {
   return rest[0] ? <OneModel key={rest[0]} name={rest[0]} /> : <AllModels />;
@@ -33,6 +36,7 @@ interface Read {
 function useModels(window_s: number): Read {
   const models = useResource(listModels, []);
   const statistics = useResource((abort) => listStatistics(window_s, operates() ? "all" : null, abort), [window_s]);
+  usePolled(statistics, POLL_MS);
   return { models, statistics };
 }
 
@@ -66,7 +70,7 @@ const COLUMNS: Column<Row>[] = [
   { name: "wait", label: "Wait p50/p95/p99", right: true, cell: ({ statistics }) => <Spread of={statistics?.wait} /> },
   { name: "load", label: "Load p50/p95/p99", right: true, cell: ({ statistics }) => <Spread of={statistics?.load} /> },
   { name: "run", label: "Run p50/p95/p99", right: true, cell: ({ statistics }) => <Spread of={statistics?.run} /> },
-  { name: "errors", label: "Errors", right: true, first: true, cell: ({ model, statistics }) => <a href={href(["failures"], { model: model.name })}>{percent(statistics?.error_rate)}</a> },
+  { name: "errors", label: "Errors", right: true, first: true, cell: ({ model, statistics }) => <a href={href(["failures"], { model: model.name, since: windowOf(), scope: operates() ? "all" : null })}>{percent(statistics?.error_rate)}</a> },
   { name: "cold", label: "Cold starts", right: true, cell: ({ statistics }) => <span title={COLD}>{count(statistics?.cold_starts)}</span> },
   { name: "memory", label: "Memory", right: true, cell: ({ statistics }) => bytes(statistics?.memory) },
 ];
@@ -76,6 +80,7 @@ const rowUnder = (event: DragEvent): HTMLElement | null => (event.target as HTML
 function AllModels(): JSX.Element {
   const window_s = windowOf();
   const read = useModels(window_s);
+  usePolled(read.models, POLL_MS);
   const over = useRef<HTMLElement | null>(null);
   const mark = (row: HTMLElement | null): void => {
     if (row === over.current) return;

@@ -28,19 +28,19 @@ function Shown({ overview }: { overview: Told }): JSX.Element {
   const stats = STATS.filter(({ name }) => overview.stats[name] && (overview.scope === "all" || !OPERATORS.has(name)));
   return (
     <>
-      <Health finding={overview.health} at={overview.at} />
+      <Health finding={overview.health} at={overview.at} scope={scopeOf(overview)} />
       {overview.findings.length > 0 && (
         <ul class="findings">
           {overview.findings.map((finding) => (
             <li key={finding.code + finding.subject}>
-              <LevelMark level={finding.level} /> <a href={pageOf(finding)}>{finding.sentence}</a> <span class="muted">{finding.cause}</span>
+              <LevelMark level={finding.level} /> <a href={pageOf(finding, scopeOf(overview))}>{finding.sentence}</a> <span class="muted">{finding.cause}</span>
             </li>
           ))}
         </ul>
       )}
       <div class="stats">
         {stats.map((each) => (
-          <Tile key={each.name} {...each} stat={overview.stats[each.name]!} n={overview.n[each.name]} window_s={overview.window_s} minutes={Math.round((overview.step_s * (overview.stats[each.name]!.points.length || 1)) / 60)} />
+          <Tile key={each.name} {...each} to={withScope(each.to, scopeOf(overview))} stat={overview.stats[each.name]!} n={overview.n[each.name]} window_s={overview.window_s} minutes={Math.round((overview.step_s * (overview.stats[each.name]!.points.length || 1)) / 60)} />
         ))}
       </div>
       <div class="columns">
@@ -60,18 +60,24 @@ function LevelMark({ level }: { level: Finding["level"] }): JSX.Element {
   return <Mark state={LEVELS[level] ?? "scheduled"} />;
 }
 
-function pageOf(finding: Finding): string {
+type Scope = "all" | null;
+
+/** What counts every tenant's jobs leads to every tenant's. */
+const scopeOf = (overview: Told): Scope => (overview.scope === "all" ? "all" : null);
+
+function pageOf(finding: Finding, scope: Scope): string {
   if (!finding.page || finding.page === "overview") return href([]);
+  if (finding.page === "failures") return href(finding.subject ? ["failures", finding.subject] : ["failures"], { since: 3600, scope });
   return href([finding.page], finding.subject && ["queues", "workers", "scaler"].includes(finding.page) ? { at: finding.subject } : {});
 }
 
 /** While nothing is heard it is what was true then, and no colour says that it is now. */
-function Health({ finding, at }: { finding: Finding; at: string }): JSX.Element {
+function Health({ finding, at, scope }: { finding: Finding; at: string; scope: Scope }): JSX.Element {
   const level = dimmed.value ? "unknown" : finding.level;
   return (
     <section class={`health health-${level}`} aria-label="Health">
       <h1>
-        <LevelMark level={level} /> {dimmed.value && <time dateTime={at}>As of {absolute(at).slice(11, 19)}:</time>} <a href={pageOf(finding)}>{finding.sentence}</a>
+        <LevelMark level={level} /> {dimmed.value && <time dateTime={at}>As of {absolute(at).slice(11, 19)}:</time>} <a href={pageOf(finding, scope)}>{finding.sentence}</a>
       </h1>
       {finding.cause && <p dir="auto">{finding.cause}</p>}
       {finding.command && <Snippet text={finding.command} what="command" />}
@@ -83,23 +89,27 @@ interface Shape {
   name: string;
   label: string;
   format: (value: number | null) => string;
-  to: string;
+  /** Its page, and the filter that finds what it counts. */
+  to: [string, Record<string, string>?];
 }
+
+const JOB_PAGES = new Set(["jobs", "failures", "models"]);
+const withScope = ([page, query]: Shape["to"], scope: Scope): string => href([page], { ...query, scope: JOB_PAGES.has(page) ? scope : null });
 
 const OPERATORS = new Set(["devices_busy", "cost_per_h"]);
 const STATS: Shape[] = [
-  { name: "arrivals_per_s", label: "Arrivals", format: (value) => rate(value), to: href(["jobs"]) },
-  { name: "completions_per_s", label: "Completions", format: (value) => rate(value), to: href(["jobs"], { state: "succeeded" }) },
-  { name: "oldest_wait_s", label: "Oldest wait", format: duration, to: href(["jobs"], { state: "queued" }) },
-  { name: "p95_wait_s", label: "Wait, p95", format: duration, to: href(["models"]) },
-  { name: "failure_ratio", label: "Failed", format: percent, to: href(["failures"]) },
-  { name: "devices_busy", label: "Devices busy", format: (value) => count(value), to: href(["workers"]) },
-  { name: "cost_per_h", label: "Cost", format: money, to: href(["scaler"]) },
+  { name: "arrivals_per_s", label: "Arrivals", format: (value) => rate(value), to: ["jobs", { age: "<1m" }] },
+  { name: "completions_per_s", label: "Completions", format: (value) => rate(value), to: ["jobs", { state: "succeeded,failed,canceled", ended: "<1m" }] },
+  { name: "oldest_wait_s", label: "Oldest wait", format: duration, to: ["jobs", { state: "queued" }] },
+  { name: "p95_wait_s", label: "Wait, p95", format: duration, to: ["models", { window: "600" }] },
+  { name: "failure_ratio", label: "Failed", format: percent, to: ["failures", { since: "600" }] },
+  { name: "devices_busy", label: "Devices busy", format: (value) => count(value), to: ["workers"] },
+  { name: "cost_per_h", label: "Cost", format: money, to: ["scaler"] },
 ];
 
 const RATES = new Set(["arrivals_per_s", "completions_per_s"]);
 
-function Tile({ name, label, format, to, stat, n, window_s, minutes }: Shape & { stat: Stat; n: number | undefined; window_s: number; minutes: number }): JSX.Element {
+function Tile({ name, label, format, to, stat, n, window_s, minutes }: Omit<Shape, "to"> & { to: string; stat: Stat; n: number | undefined; window_s: number; minutes: number }): JSX.Element {
   const total = "total" in stat ? `/${count(stat.total)}` : "";
   return (
     <a class="tile" href={to}>
@@ -117,16 +127,20 @@ function Tile({ name, label, format, to, stat, n, window_s, minutes }: Shape & {
 
 function Backlog({ overview }: { overview: Told }): JSX.Element {
   const most = Math.max(1, ...overview.backlog.map((row) => row.waiting + row.running));
+  const jobs = (query: Record<string, string | number>): string => href(["jobs"], { ...query, scope: scopeOf(overview) });
   return (
     <section aria-label="Backlog">
       <h2>
-        Backlog <span class="muted">{count(overview.totals.waiting)} waiting · {count(overview.totals.running)} running · {count(overview.totals.scheduled)} scheduled</span>
+        Backlog{" "}
+        <span class="muted">
+          <a href={jobs({ state: "queued" })}>{count(overview.totals.waiting)} waiting</a> · <a href={jobs({ state: "running" })}>{count(overview.totals.running)} running</a> · <a href={jobs({ state: "waiting" })}>{count(overview.totals.scheduled)} scheduled</a>
+        </span>
       </h2>
       {overview.backlog.length === 0 && <p class="muted">Nothing waits.</p>}
       <ul class="bars">
         {overview.backlog.slice(0, 12).map((row) => (
           <li key={`${row.queue}/${row.priority}`}>
-            <a href={href(["jobs"], { queue: row.queue, state: "queued" })}>
+            <a href={jobs({ queue: row.queue, priority: row.priority, state: "queued,running" })}>
               <Clipped text={`${row.queue} · ${row.priority}`} />
             </a>
             <span class="split" aria-hidden="true">
@@ -134,7 +148,8 @@ function Backlog({ overview }: { overview: Told }): JSX.Element {
               <i class="running" style={{ width: `${(row.running / most) * 100}%` }} />
             </span>
             <span class="right">
-              {count(row.waiting)} <span class="muted">+ {count(row.running)} running · oldest {duration(row.oldest_s)}</span>
+              <a href={jobs({ queue: row.queue, priority: row.priority, state: "queued" })}>{count(row.waiting)}</a>{" "}
+              <span class="muted">+ <a href={jobs({ queue: row.queue, priority: row.priority, state: "running" })}>{count(row.running)} running</a> · oldest {duration(row.oldest_s)}</span>
             </span>
           </li>
         ))}
@@ -154,8 +169,10 @@ function Errors({ overview }: { overview: Told }): JSX.Element {
         {overview.errors.map((error) => (
           <li key={error.code + error.model}>
             <Mark state="failed" />
-            <b>{count(error.count)}</b>
-            <a href={href(["jobs"], { state: "failed", error: error.code, model: error.model })}>
+            <a href={href(["jobs"], { state: "failed", error: error.code, model: error.model, ended: "<1h", scope: scopeOf(overview) })}>
+              <b>{count(error.count)}</b>
+            </a>
+            <a href={href(["failures"], { since: 3600, error: error.code, model: error.model, scope: scopeOf(overview) })}>
               {error.code} <span class="muted">in</span> {error.model}
             </a>
             <Clipped text={error.message ?? ""} class="muted" />

@@ -2,7 +2,7 @@
 
 import type { JSX } from "preact";
 import { listQueues, pauseQueue, resumeQueue } from "../../api/operations.ts";
-import type { QueueRow } from "../../api/types.ts";
+import type { QueueRow, State } from "../../api/types.ts";
 import { count, duration, NONE, rate } from "../../format.ts";
 import { useRows } from "../../live/rows.ts";
 import { Ago, Blank, Loaded } from "../../parts/basics.tsx";
@@ -22,7 +22,7 @@ export function Queues(): JSX.Element {
       <Loaded of={queues}>
         {(rows) =>
           rows.length ? (
-            <Table label="Queues" columns={columns(queues)} rows={[...rows].sort(byName)} name={(row) => row.queue} at={route.value.query.get("at")} open={(row) => go(["jobs"], { queue: row.queue })} />
+            <Table label="Queues" columns={columns(queues)} rows={[...rows].sort(byName)} name={(row) => row.queue} at={route.value.query.get("at")} open={(row) => go(["jobs"], { queue: row.queue, scope: "all" })} />
           ) : (
             <Blank title="No queues yet"><p>A queue is there as soon as a model of the catalog names it.</p></Blank>
           )
@@ -35,12 +35,15 @@ export function Queues(): JSX.Element {
 /** By name and not by depth: rows must not jump. */
 const byName = (one: QueueRow, other: QueueRow): number => one.queue.localeCompare(other.queue);
 
+/** Its jobs of one state, of every tenant, as they are counted. */
+const jobsOf = (row: QueueRow, state: State): string => href(["jobs"], { queue: row.queue, state, scope: "all" });
+
 function columns(queues: Resource<QueueRow[]>): Column<QueueRow>[] {
   return [
     { name: "queue", label: "Queue", first: true, cell: (row) => <Name row={row} /> },
-    { name: "waiting", label: "Waiting", right: true, first: true, cell: (row) => <a href={href(["jobs"], { queue: row.queue, state: "queued" })}>{count(row.waiting)}</a> },
-    { name: "running", label: "Running", right: true, cell: (row) => <a href={href(["jobs"], { queue: row.queue, state: "running" })}>{count(row.running)}</a> },
-    { name: "scheduled", label: "Scheduled", right: true, cell: (row) => <a href={href(["jobs"], { queue: row.queue, state: "waiting" })}>{count(row.scheduled)}</a> },
+    { name: "waiting", label: "Waiting", right: true, first: true, cell: (row) => <a href={jobsOf(row, "queued")}>{count(row.waiting)}</a> },
+    { name: "running", label: "Running", right: true, cell: (row) => <a href={jobsOf(row, "running")}>{count(row.running)}</a> },
+    { name: "scheduled", label: "Scheduled", right: true, cell: (row) => <a href={jobsOf(row, "waiting")}>{count(row.scheduled)}</a> },
     { name: "oldest", label: "Oldest wait", right: true, first: true, cell: (row) => duration(row.oldest_s) },
     { name: "in", label: "In", right: true, cell: (row) => rate(row.in_per_s) },
     { name: "out", label: "Out", right: true, cell: (row) => rate(row.out_per_s ?? (row.ended_per_min === null ? null : row.ended_per_min / 60)) },
