@@ -71,8 +71,12 @@ export function percent(share: Maybe): string {
   return known(share) ? `${figures(share * 100)} %` : NONE;
 }
 
-export function money(perHour: Maybe): string {
-  return known(perHour) ? `$${perHour.toFixed(2)}/h` : NONE;
+/** An amount in the deployment's currency: $0.00412, €12.4, CHF 3.1. */
+export function money(amount: Maybe, currency: string): string {
+  if (!known(amount)) return NONE;
+  const parts = new Intl.NumberFormat("en", { style: "currency", currency, currencyDisplay: "narrowSymbol" }).formatToParts(0);
+  const symbol = parts.find(({ type }) => type === "currency")?.value ?? currency;
+  return `${symbol}${/\w$/.test(symbol) ? " " : ""}${figures(amount)}`;
 }
 
 /** Seconds since a moment, on the server's clock. */

@@ -11,6 +11,9 @@ export const session = signal<Session | null | undefined>(undefined);
 /** The gateway could not say who we are. */
 export const unreachable = signal<ApiProblem | null>(null);
 
+/** Of all prices of this deployment. */
+export const currencyOf = (): string => session.value?.currency ?? "USD";
+
 export const operates = (): boolean => session.value?.role === "operator";
 
 function enter(said: Session): void {

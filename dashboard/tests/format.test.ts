@@ -3,9 +3,13 @@ import { test } from "node:test";
 import { ago, bytes, bytesOf, count, duration, figures, money, percent, rate } from "../src/format.ts";
 
 test("what is not known is a dash and never a zero", () => {
-  for (const said of [figures(null), count(undefined), duration(null), bytes(null), rate(null), percent(null), money(null), ago(null, 0), duration(NaN)]) {
+  for (const said of [figures(null), count(undefined), duration(null), bytes(null), rate(null), percent(null), money(null, "EUR"), ago(null, 0), duration(NaN)]) {
     assert.equal(said, "—");
   }
+});
+
+test("money is in the deployment's currency", () => {
+  assert.deepEqual(["USD", "EUR", "CHF"].map((currency) => money(0.00412, currency)), ["$0.00412", "€0.00412", "CHF 0.00412"]);
 });
 
 test("three significant figures", () => {

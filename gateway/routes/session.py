@@ -14,7 +14,7 @@ from gateway.openapi import LOGIN_BODY, answer, documented
 from gateway.ports import Holder
 from gateway.routes.answers import Json
 from gateway.schemas import Login
-from gateway.services import Authenticated, UsedServices
+from gateway.services import Authenticated, Services, UsedServices
 from gateway.settings import Gateway
 from shared.events import timestamp
 
@@ -28,6 +28,7 @@ _LOGGED_IN = {
     "name": "laptop",
     "csrf": _CSRF,
     "expires_at": "2026-11-22T21:30:00.000Z",
+    "currency": "USD",
     "grafana": "https://grafana.example.com",
 }
 _SET_COOKIE = {
@@ -47,6 +48,7 @@ class SessionView(BaseModel):
         description="To be sent as `X-CSRF-Token` with whatever changes something; null where a key was sent"
     )
     expires_at: AwareDatetime | None = Field(description="When the session ends at the latest; null: as csrf")
+    currency: str = Field(description="Of all prices of this deployment")
     grafana: str | None = Field(description="Where operators find the metrics' boards, if anybody said")
 
 
@@ -69,7 +71,7 @@ async def log_in(request: Request, services: UsedServices) -> Response:
     """A cookie that stands for the key, for twelve hours at most; it ends with its key."""
     said = await read_body(request, Login)
     session = await services.auth.log_in(said.key, request.headers)
-    answered = Json(_document(session.holder, session, services.settings), 201)
+    answered = Json(_document(session.holder, session, services), 201)
     answered.set_cookie(value=session.secret, max_age=round(SESSION_S), **_cookie(services.settings))
     return answered
 
@@ -88,17 +90,18 @@ async def see_session(request: Request, services: UsedServices, caller: Authenti
     """Of the session in the cookie, or of the key in the header."""
     session = await services.auth.session(request.headers)
     mine = session if session and session.holder is caller else None
-    return Json(_document(caller, mine, services.settings))
+    return Json(_document(caller, mine, services))
 
 
-def _document(holder: Holder, session: Session | None, settings: Gateway) -> dict[str, Any]:
+def _document(holder: Holder, session: Session | None, services: Services) -> dict[str, Any]:
     return {
         "tenant": holder.tenant,
         "role": holder.role,
         "name": holder.name,
         "csrf": session.csrf if session else None,
         "expires_at": timestamp(session.expires_at) if session else None,
-        "grafana": settings.grafana if holder.role == "operator" else None,
+        "currency": services.effective.cost.currency,
+        "grafana": services.settings.grafana if holder.role == "operator" else None,
     }
 
 

@@ -1,7 +1,7 @@
 /** Calls for operators: queues, workers, the scaler, keys, settings. */
 
 import { call } from "./client.ts";
-import type { ApiKey, DecisionsPage, FleetRow, History, Overview, QueueRow, Role, Settings, WorkerRow } from "./types.ts";
+import type { ApiKey, DecisionsPage, FleetRow, FleetSpan, History, Overview, QueueRow, Role, Settings, WorkerRow } from "./types.ts";
 
 const named = (kind: string, name: string): string => `v1/${kind}/${encodeURIComponent(name)}`;
 
@@ -30,6 +30,9 @@ export async function listFleets(signal?: AbortSignal): Promise<FleetRow[]> {
 
 export const listDecisions = (queue: string, cursor: number | null, limit: number, signal?: AbortSignal): Promise<DecisionsPage> =>
   call(`${named("scaler", queue)}/decisions`, { query: { cursor, limit }, signal });
+
+export const listSpans = async (queue: string, since_s: number, signal?: AbortSignal): Promise<FleetSpan[]> =>
+  (await call<{ spans: FleetSpan[] }>(`${named("scaler", queue)}/history`, { query: { since_s }, signal })).spans;
 
 export const setFleet = (queue: string, limits: { min?: number | null; max?: number | null }): Promise<FleetRow> =>
   call(named("scaler", queue), { method: "PUT", body: limits });

@@ -10,6 +10,8 @@ export interface Session {
   name: string;
   csrf: string;
   expires_at: Moment | null;
+  /** Of all prices. */
+  currency?: string;
   /** Where operators find the metrics' boards. */
   grafana?: string | null;
   server_time?: Moment;
@@ -329,8 +331,35 @@ export interface DeviceRow {
   memory_total: number | null;
 }
 
+/** A number of workers before and after the limits. */
+export interface Wanted {
+  want: number | null;
+  asked: number | null;
+  bound: "max" | "min" | "jobs" | null;
+}
+
+export interface InForce {
+  min: number;
+  max: number;
+  min_by: "settings" | "order";
+  max_by: "settings" | "order";
+}
+
+export interface FleetSpan extends Wanted, InForce {
+  at: Moment;
+  until: Moment;
+  /** Nobody looked before it. */
+  gap_before: boolean;
+  serving: number | null;
+  starting: number | null;
+  leaving: number | null;
+}
+
 export interface FleetRow extends Limits {
   queue: string;
+  there: { serving: number; starting: number; draining: number };
+  limits: InForce | null;
+  look: (Wanted & { at: Moment; since: Moment; fresh: boolean }) | null;
   latest: Decision | null;
 }
 

@@ -98,11 +98,11 @@ function options(Plot: Plot, latest: () => Props, width: number): uPlot.Options 
     legend: { live: true, ...(lines.some(standing) ? { markers: { stroke: (_plot, index) => colour(lines[index - 1]?.ink ?? "ink"), fill: (_plot, index) => colour(lines[index - 1]?.ink ?? "ink") } } : {}) },
     scales: { x: pad ? { range: (_plot, low, high) => [low - (latest().pad ?? 0), high + (latest().pad ?? 0)] } : {}, y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.1 : 1] } },
     axes: [
-      { ...axis, font: "11px system-ui", values: (_plot, splits) => splits.map((split) => clockTime(split, splits)) },
+      { ...axis, font: "11px system-ui", space: 80, values: (_plot, splits) => splits.map((split) => clockTime(split, splits)) },
       { ...axis, font: "11px system-ui", size: 64, incrs: whole ? [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000] : undefined, values: (_plot, values) => values.map((value) => format(value)) },
     ],
     series: [{ label: "", value: (_plot, at) => (at === null ? "" : new Date(at * 1000).toLocaleString("en-CA", { hourCycle: "h23" })) }, ...lines.map((line, index) => (standing(line) ? onOthers(Plot, line, () => latest().lines[index], format) : series(Plot, line, format)))],
-    hooks: { draw: [(plot) => drawMarks(plot, latest().marks ?? [])] },
+    hooks: { draw: [(plot) => drawMarks(plot, latest().marks ?? [])], setLegend: [tellLast] },
   };
 }
 
@@ -116,6 +116,11 @@ function clockTime(at: number, splits: number[]): string {
   const time = `${two(moment.getHours())}:${two(moment.getMinutes())}`;
   if (step >= DAY_S || time === "00:00") return `${two(moment.getMonth() + 1)}-${two(moment.getDate())}`;
   return step < 60 ? `${time}:${two(moment.getSeconds())}` : time;
+}
+
+/** Where nothing is pointed at, the legend tells what was there last. */
+function tellLast(plot: uPlot): void {
+  if (plot.cursor.idx === null || plot.cursor.idx === undefined) plot.setLegend({ idx: plot.data[0].length - 1 }, false);
 }
 
 function drawMarks(plot: uPlot, marks: number[]): void {

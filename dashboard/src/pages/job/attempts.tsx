@@ -6,11 +6,12 @@ import { useEffect } from "preact/hooks";
 import { asProblem } from "../../api/client.ts";
 import { readAttempts, readLog } from "../../api/jobs.ts";
 import type { Attempt } from "../../api/types.ts";
-import { absolute, bytes, count, duration, figures, NONE } from "../../format.ts";
+import { absolute, bytes, count, duration, money, NONE } from "../../format.ts";
 import { Failed } from "../../parts/basics.tsx";
 import { useResource } from "../../parts/resource.ts";
 import { Mark, type Shown } from "../../parts/state.tsx";
 import { href } from "../../router.ts";
+import { currencyOf } from "../../session.ts";
 import { STAGES } from "./timeline.tsx";
 
 const MARKS: Record<string, Shown> = { running: "running", succeeded: "succeeded", failed: "failed", worker_lost: "failed", canceled: "canceled", waiting: "retrying", released: "draining" };
@@ -62,7 +63,7 @@ function One({ id, attempt, open }: { id: string; attempt: Attempt; open: boolea
       )}
       {attempt.machine_s !== undefined && (
         <p class="muted">
-          Receipt: machine {duration(attempt.machine_s)} · GPU {duration(attempt.gpu_s)} · cost {attempt.cost === null || attempt.cost === undefined ? NONE : `$${figures(Number(attempt.cost))}`}
+          Receipt: machine {duration(attempt.machine_s)} · GPU {duration(attempt.gpu_s)} · cost {attempt.cost === null || attempt.cost === undefined ? NONE : money(Number(attempt.cost), currencyOf())}
         </p>
       )}
       <Log id={id} attempt={attempt} />

@@ -11,6 +11,7 @@ import { Over } from "../../parts/history.tsx";
 import { useResource } from "../../parts/resource.ts";
 import { Mark } from "../../parts/state.tsx";
 import { href } from "../../router.ts";
+import { currencyOf } from "../../session.ts";
 
 export function Overview(): JSX.Element {
   const told = useResource(readOverview, []);
@@ -88,13 +89,16 @@ function Health({ finding, at, scope }: { finding: Finding; at: string; scope: S
 interface Shape {
   name: string;
   label: string;
-  format: (value: number | null) => string;
+  format: (value: number | null, currency: string) => string;
   /** Its page, and the filter that finds what it counts. */
   to: [string, Record<string, string>?];
 }
 
 const JOB_PAGES = new Set(["jobs", "failures", "models"]);
 const withScope = ([page, query]: Shape["to"], scope: Scope): string => href([page], { ...query, scope: JOB_PAGES.has(page) ? scope : null });
+
+/** What is missing where a number is. */
+const MISSING: Record<string, string | undefined> = { cost_per_h: "prices are a setting" };
 
 const OPERATORS = new Set(["devices_busy", "cost_per_h"]);
 const STATS: Shape[] = [
@@ -104,7 +108,7 @@ const STATS: Shape[] = [
   { name: "p95_wait_s", label: "Wait, p95", format: duration, to: ["models", { window: "600" }] },
   { name: "failure_ratio", label: "Failed", format: percent, to: ["failures", { since: "600" }] },
   { name: "devices_busy", label: "Devices busy", format: (value) => count(value), to: ["workers"] },
-  { name: "cost_per_h", label: "Cost", format: money, to: ["scaler"] },
+  { name: "cost_per_h", label: "Cost", format: (value, currency) => `${money(value, currency)}/h`, to: ["scaler"] },
 ];
 
 const RATES = new Set(["arrivals_per_s", "completions_per_s"]);
@@ -114,10 +118,10 @@ function Tile({ name, label, format, to, stat, n, window_s, minutes }: Omit<Shap
   return (
     <a class="tile" href={to}>
       <span class="muted">
-        {label} <small>{n !== undefined ? `n = ${count(n)} in ${duration(window_s)}` : RATES.has(name) ? `over ${duration(window_s)}` : ""}</small>
+        {label} <small title={stat.value === null && MISSING[name] ? "LEVERET_SCALER_PRICE_PER_HOUR or LEVERET_SCALER_OFFERINGS; docs/cost.md" : undefined}>{stat.value === null && MISSING[name] ? MISSING[name] : n !== undefined ? `n = ${count(n)} in ${duration(window_s)}` : RATES.has(name) ? `over ${duration(window_s)}` : ""}</small>
       </span>
       <b class="value">
-        {stat.value === null ? NONE : format(stat.value)}
+        {stat.value === null ? NONE : format(stat.value, stat.currency ?? currencyOf())}
         {stat.value === null ? "" : total}
       </b>
       <Sparkline points={stat.points} label={`${label}, the last ${minutes} min`} />

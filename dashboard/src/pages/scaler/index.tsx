@@ -3,10 +3,10 @@
 import type { JSX } from "preact";
 import { useSignal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
-import { listDecisions, listFleets, pauseFleet, resumeFleet, setFleet } from "../../api/operations.ts";
-import type { Decision, FleetRow } from "../../api/types.ts";
+import { listDecisions, listFleets, listSpans, pauseFleet, resumeFleet, setFleet } from "../../api/operations.ts";
+import type { Decision, FleetRow, FleetSpan, InForce } from "../../api/types.ts";
 import { now } from "../../clock.ts";
-import { count, NONE } from "../../format.ts";
+import { count, NONE, plural } from "../../format.ts";
 import { useRows } from "../../live/rows.ts";
 import { Ago, Blank, Loaded, Tabs } from "../../parts/basics.tsx";
 import { Chart, type Line } from "../../parts/chart.tsx";
@@ -15,6 +15,7 @@ import { useResource } from "../../parts/resource.ts";
 import { Mark } from "../../parts/state.tsx";
 import { act } from "../../parts/toasts.tsx";
 import { route, setQuery } from "../../router.ts";
+import { drawn, visible } from "./spans.ts";
 
 const SHOWN = 100;
 
@@ -47,24 +48,46 @@ function Fleet({ row, done }: { row: FleetRow; done: () => void }): JSX.Element 
     <>
       <Now row={row} />
       <Limits row={row} done={done} />
-      {known.length > 1 && <Steps row={row} decisions={known} />}
+      <History row={row} decisions={known} />
       <h2>Decisions</h2>
       <Loaded of={decisions}>{({ decisions: all }) => (all.length ? <Log decisions={all} /> : <p class="muted">None yet.</p>)}</Loaded>
     </>
   );
 }
 
-/** The now-sentence: what is wanted, what is there, and what holds it back. */
+/** The now-sentence: what is wanted, what holds it back, and who is there. */
 function Now({ row }: { row: FleetRow }): JSX.Element {
-  const latest = row.latest;
-  if (!latest) return <p class="why">No decision on {row.queue} yet.</p>;
-  const capped = row.max !== null && latest.want !== null && latest.want >= row.max ? `, capped at ${row.max}` : "";
-  const paused = row.paused ? " Paused: nothing is started, nobody is sent away." : "";
+  const { serving, starting, draining } = row.there;
   return (
-    <p class="why" dir="auto">
-      <b>{latest.want === null ? "Holds: something is not known" : `Wants ${count(latest.want)}${capped}`}</b>, had {count(latest.have)}; decided <Ago at={latest.at} />.{paused} <span class="muted">{latest.reason}</span>
-    </p>
+    <section aria-label="Now">
+      <p class="why" dir="auto">
+        <b>{wanted(row)}</b> {plural(serving, "worker serves", "workers serve")}, {plural(starting, "starts", "start")}, {plural(draining, "leaves", "leave")}.{" "}
+        {row.limits && (
+          <span class="muted">
+            At least {count(row.limits.min)} ({whose(row.limits.min_by)}), at most {count(row.limits.max)} ({whose(row.limits.max_by)}).
+          </span>
+        )}
+      </p>
+      {row.latest && (
+        <p class="muted" dir="auto">
+          Last decision <Ago at={row.latest.at} />: {row.latest.reason}
+        </p>
+      )}
+    </section>
   );
+}
+
+const whose = (by: InForce["min_by"]): string => (by === "order" ? "an operator's order" : "the scaler's settings");
+
+function wanted({ queue, look, limits, paused, changed_by }: FleetRow): string {
+  if (!look) return `No scaler has looked at ${queue} yet.`;
+  if (!look.fresh) return `No scaler looks at ${queue} any more: what is wanted now is not known.`;
+  if (paused) return `Paused by ${changed_by ?? "an operator"}: nothing is started, nobody is sent away.`;
+  if (look.want === null) return "Holds: something is not known.";
+  if (look.bound === "max") return `Wants ${count(look.asked)}, capped at ${count(limits?.max)} by max.`;
+  if (look.bound === "min") return `Wants ${count(look.asked)}, kept at ${count(limits?.min)} by min.`;
+  if (look.bound === "jobs") return `Wants ${count(look.want)}: there are no jobs for more.`;
+  return `Wants ${count(look.want)}.`;
 }
 
 function Limits({ row, done }: { row: FleetRow; done: () => void }): JSX.Element {
@@ -110,24 +133,52 @@ function Limits({ row, done }: { row: FleetRow; done: () => void }): JSX.Element
   );
 }
 
-/** Wanted and there as steps, oldest first, with the limits in force now. */
-function Steps({ row, decisions }: { row: FleetRow; decisions: Decision[] }): JSX.Element {
-  const newest = decisions[0]?.id;
-  const { times, lines, marks } = useMemo(() => {
-    const rising = [...decisions].reverse();
-    const times = [...rising.map((one) => Date.parse(one.at) / 1000), now.peek() / 1000];
-    const carry = (values: (number | null)[]): (number | null)[] => [...values, values.at(-1) ?? null];
-    const flat = (value: number | null): (number | null)[] => times.map(() => value);
+const RANGES = [
+  { name: "3600", text: "1 h" },
+  { name: "86400", text: "1 d" },
+  { name: "691200", text: "8 d" },
+];
+
+/** Wanted, there and the limits as steps; a gap is a time in which no scaler looked. */
+function History({ row, decisions }: { row: FleetRow; decisions: Decision[] }): JSX.Element {
+  const asked = route.value.query.get("range");
+  const range = RANGES.find(({ name }) => name === asked)?.name ?? RANGES[0]!.name;
+  const spans = useResource((abort) => listSpans(row.queue, Number(range), abort), [row.queue, range]);
+  useEffect(() => void spans.reload(), [row.look?.since, row.look?.fresh]);
+  return (
+    <section aria-label="History">
+      <Tabs label="Range" tabs={RANGES} current={range} choose={(chosen) => setQuery({ range: chosen })} />
+      <Loaded of={spans}>{(known) => (known.length ? <Steps row={row} spans={known} decisions={decisions} /> : <p class="muted">No scaler looked within this time.</p>)}</Loaded>
+    </section>
+  );
+}
+
+function Steps({ row, spans, decisions }: { row: FleetRow; spans: FleetSpan[]; decisions: Decision[] }): JSX.Element {
+  const end = row.look?.fresh ? row.look.at : null;
+  const { times, lines, marks, above } = useMemo(() => {
+    const known = drawn(spans, end === null ? null : Date.parse(end) / 1000, now.peek() / 1000);
+    const step = (label: string, values: (number | null)[], ink: string): Line => ({ label, values, ink, kind: "step" });
+    const limit = (label: string, values: (number | null)[]): Line => ({ label, values, ink: "muted", kind: "dashed" });
     const lines: Line[] = [
-      { label: "wanted", values: carry(rising.map((one) => one.want)), ink: "running", kind: "step" },
-      // Known at the decisions and not between them: points, no line.
-      { label: "there", values: [...rising.map((one) => one.have), null], ink: "succeeded", kind: "points" },
-      ...(row.max === null ? [] : [{ label: "at most", values: flat(row.max), ink: "muted", kind: "dashed" as const }]),
-      ...(row.min === null ? [] : [{ label: "at least", values: flat(row.min), ink: "muted", kind: "dashed" as const }]),
+      step("wanted", known.wanted, "running"),
+      step("serving", known.serving, "succeeded"),
+      step("starting", known.starting, "retrying"),
+      ...(visible(known.most, known) ? [limit("at most", known.most)] : []),
+      ...(visible(known.least, known) ? [limit("at least", known.least)] : []),
     ];
-    return { times, lines, marks: rising.filter((one) => one.actions.launch || one.actions.drain.length).map((one) => Date.parse(one.at) / 1000) };
-  }, [newest, decisions.length, row.min, row.max]);
-  return <Chart label={`Workers of ${row.queue}: wanted and there`} times={times} lines={lines} marks={marks} whole format={(value) => (value === null ? NONE : String(value))} />;
+    const since = known.times[0] ?? 0;
+    const marks = decisions
+      .filter((one) => one.actions.launch || one.actions.drain.length)
+      .map((one) => Date.parse(one.at) / 1000)
+      .filter((at) => at >= since);
+    return { times: known.times, lines, marks, above: !visible(known.most, known) };
+  }, [spans, end, decisions.length]);
+  return (
+    <>
+      <Chart label={`Workers of ${row.queue}: wanted, serving, starting, and their limits`} times={times} lines={lines} marks={marks} whole format={(value) => (value === null ? NONE : String(value))} />
+      {above && row.limits && row.limits.max > 0 && <p class="muted">At most {count(row.limits.max)}: far above what is drawn.</p>}
+    </>
+  );
 }
 
 interface Run {
