@@ -23,6 +23,7 @@ class Turns:
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._called_off: set[asyncio.Task[None]] = set()
         self._ending: BaseException | None = None
+        self._failed = False
 
     def begin(self, queue: str, turn: Callable[[], Awaitable[object]], fail: Callable[[str], None]) -> None:
         """Let a queue have its turn, unless its last one goes on.
@@ -39,12 +40,13 @@ class Turns:
         task.add_done_callback(lambda ended: self._end(queue, ended, fail))
 
     async def wait(self, within_s: float) -> bool:
-        """Wait for so long; whether all have ended. Raises what is to end the process."""
+        """Wait for so long; whether all have ended as they should. Raises what is to end the process."""
         if self._under_way:
             await asyncio.wait(self._under_way.values(), timeout=within_s)
         if self._ending:
             raise self._ending
-        return not self._under_way
+        failed, self._failed = self._failed, False
+        return not self._under_way and not failed
 
     async def call_off(self) -> None:
         """End all of them, and return when they have."""
@@ -63,18 +65,23 @@ class Turns:
         del self._under_way[queue]
         asked = ended in self._called_off
         self._called_off.discard(ended)
-        if ended.cancelled():
-            if not asked:  # a driver's own
-                fail("a turn was canceled by nobody")
-        elif isinstance(error := ended.exception(), LeadershipLost):
+        error = None if ended.cancelled() else ended.exception()
+        if isinstance(error, LeadershipLost):
             self._cancel()
-        elif isinstance(error, TimeoutError):
-            fail(f"a turn took longer than {TURN_S:g} s")
         elif error is not None and not isinstance(error, Exception):
             self._ending = error
-        elif error is not None:
-            log.error("scaler.turn_failed", fleet=queue, exc_info=error)
-            fail(f"a turn met a defect: {type(error).__name__}")
+        elif error is not None or (ended.cancelled() and not asked):
+            self._failed = True
+            fail(_why(queue, error))
+
+
+def _why(queue: str, error: Exception | None) -> str:
+    if error is None:  # a driver's own doing
+        return "a turn was canceled by nobody"
+    if isinstance(error, TimeoutError):
+        return f"a turn took longer than {TURN_S:g} s"
+    log.error("scaler.turn_failed", fleet=queue, exc_info=error)
+    return f"a turn met a defect: {type(error).__name__}"
 
 
 async def _bounded(turn: Callable[[], Awaitable[object]]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from scaler import turns
+from scaler import gauges, turns
 from scaler.keeper import Keeper
 from scaler.leader import Leader, LeadershipLost
 from scaler.loop import Loop
@@ -140,13 +140,19 @@ async def test_a_turn_that_takes_too_long_is_called_off_told_and_repeated(
     assert hung.keepers[SLOW].alarms == ()
 
 
-async def test_a_defect_costs_its_own_queue_a_turn_and_no_other() -> None:
-    given = Pair(Broken)
+async def test_a_defect_costs_its_own_queue_a_turn_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    given, looked = Pair(Broken), 0
 
+    def count() -> None:
+        nonlocal looked
+        looked += 1
+
+    monkeypatch.setattr(gauges, "looked", count)
     await given.turns(8)
 
     assert given.worlds[QUICK].running == 1
     assert given.worlds[SLOW].looks == []
+    assert looked == 0  # LeveretScalerStuck tells of a queue that is never looked at
 
 
 async def test_whoever_leads_no_more_calls_all_turns_off(hung: Pair) -> None:
@@ -221,4 +227,5 @@ async def test_what_is_canceled_by_nobody_is_told() -> None:
 async def _turn(turn: Callable[[], Awaitable[object]], fail: Callable[[str], None]) -> None:
     under_way = turns.Turns()
     under_way.begin("q", turn, fail)
+    assert not await under_way.wait(5)
     assert await under_way.wait(5)
