@@ -108,6 +108,7 @@ DECISION: dict[str, Any] = {
         "failures": {"count": 3, "last_at": 1.0},
         "pace": {"service_s": 28.7, "boot_s": 181.0},
         "spending": {"now": "0.78", "unpriced": 0, "then": "1.17", "unpriced_then": 1},
+        "look": {"asked": 5, "bound": "max", "min": 0, "max": 3},
     },
 }
 COST: dict[str, Any] = {

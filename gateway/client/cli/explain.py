@@ -51,6 +51,7 @@ def numbers(inputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         "pace": _pace,
         "failures": _failures,
         "spending": _spending,
+        "look": _look,
     }
     for name, teller in tellers.items():
         part = inputs.get(name)
@@ -102,6 +103,34 @@ def _spending(spent: Mapping[str, Any]) -> str:
     now = _per_hour(spent.get("now"), spent.get("unpriced"))
     then = _per_hour(spent.get("then"), spent.get("unpriced_then"))
     return now if now == then else f"{now}; when it is carried out {then}"
+
+
+def _look(look: Mapping[str, Any]) -> str:
+    bound = f"; asked for {look['asked']}, bound by {look['bound']}" if look.get("bound") else ""
+    return f"limits {range_words(look)}{bound}"
+
+
+def wants_words(look: Mapping[str, Any] | None) -> str:
+    """What the scaler aims at, and which limit made it so: `4 (max)`; a dash where nobody knows."""
+    if look is None or look.get("want") is None or look.get("fresh") is False:
+        return MISSING
+    return f"{look['want']} ({look['bound']})" if look.get("bound") else str(look["want"])
+
+
+def there_words(there: Mapping[str, Any] | None) -> str:
+    """Who is there: `3 serve, 1 starts`; a dash where an older gateway does not tell."""
+    if there is None:
+        return MISSING
+    parts = [f"{there[name]} {words[there[name] != 1]}" for name, words in _CREW.items() if there[name]]
+    return ", ".join(parts) or "nobody"
+
+
+_CREW = {"serving": ("serves", "serve"), "starting": ("starts", "start"), "draining": ("leaves", "leave")}
+
+
+def range_words(limits: Mapping[str, Any] | None) -> str:
+    """The limits in force: `0 to 4`; a dash where no scaler ever looked."""
+    return MISSING if limits is None else f"{limits['min']} to {limits['max']}"
 
 
 def _per_hour(amount: str | None, unpriced: int | None) -> str:

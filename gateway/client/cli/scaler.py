@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 
 from gateway.client.cli.crew import limit_words
 from gateway.client.cli.exits import OK, UsageError, printable
-from gateway.client.cli.explain import outcome, tell
+from gateway.client.cli.explain import outcome, range_words, tell, there_words, wants_words
 from gateway.client.cli.session import NO_OPTIONS, Common, print_json
 from gateway.client.cli.units import MISSING, clock
 
@@ -27,7 +27,7 @@ GIVE_BACK = "none"
 
 @scaler.default
 async def list_fleets(common: Common = NO_OPTIONS) -> int:
-    """Show what was set of each queue's fleet, by whom, and the last decision on it.
+    """Show of each queue's fleet who is there, what is wanted and set, by whom, and the last decision.
 
     Args:
         common: Options of every command.
@@ -138,11 +138,14 @@ def _show(fleet: Mapping[str, Any], common: Common) -> None:
 def _print_fleets(found: Sequence[Mapping[str, Any]]) -> None:
     from gateway.client.cli.show import console, table  # noqa: PLC0415  only for a terminal
 
-    shown = table("queue", "set", "by", "at", "last decision", "")
+    shown = table("queue", "there", "wants", "limits", "set", "by", "at", "last decision", "")
     for fleet in found:
         latest = fleet["latest"]
         shown.add_row(
             printable(fleet["queue"]),
+            there_words(fleet.get("there")),
+            wants_words(fleet.get("look")),
+            range_words(fleet.get("limits")),
             limit_words(fleet),
             printable(fleet["changed_by"] or MISSING),
             clock(fleet["changed_at"]),

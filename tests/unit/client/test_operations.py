@@ -154,12 +154,22 @@ def test_a_worker_that_is_not_there_exits_3(target: FakeGateway, err: Callable[[
 
 
 def test_fleets_tell_what_was_set_and_decided(target: FakeGateway, out: Callable[[], str]) -> None:
-    target.desk.fleet |= {"min": 2, "changed_by": "default/laptop", "changed_at": "2026-11-22T09:00:00.000Z"}
+    target.desk.fleet |= {
+        "min": 2,
+        "changed_by": "default/laptop",
+        "changed_at": "2026-11-22T09:00:00.000Z",
+        "there": {"serving": 1, "starting": 2, "draining": 0},
+        "limits": {"min": 2, "max": 4, "min_by": "order", "max_by": "settings"},
+        "look": {"want": 4, "asked": 6, "bound": "max", "fresh": True},
+    }
 
     assert run(["scaler"]) == 0
 
     row = out().splitlines()[1]
     assert row.startswith("images")
+    assert "1 serves, 2 start" in row
+    assert "4 (max)" in row
+    assert "2 to 4" in row
     assert "min 2" in row
     assert "default/laptop" in row
     assert "wants 3, has 2: starts 1" in row
@@ -181,6 +191,7 @@ def test_decisions_are_explained_with_their_numbers(target: FakeGateway, out: Ca
         "pace      a job takes 28.7 s, a boot 3.02 min",
         "failures  the last 3 launch attempts came to nothing",
         "spending  0.78 an hour; when it is carried out 1.17 an hour beside 1 machine without a price",
+        "look      limits 0 to 3; asked for 5, bound by max",
     ]
 
 
