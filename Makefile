@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 LOCK := $(PYTHON) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--quiet --constraint requirements/constraints.txt
 
-.PHONY: dashboard help up down clean test test-gpu check fmt faults bench bench-engine bench-tracing bench-telemetry sim timeline chaos chaos-sabotage images lock dev tools bench-dashboard
+.PHONY: dashboard screenshots help up down clean test test-gpu check fmt faults bench bench-engine bench-tracing bench-telemetry sim timeline chaos chaos-sabotage images lock dev tools bench-dashboard
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ check: tools ## lint, formatting, types, import contracts; the dashboard: types,
 
 dashboard: tools ## build the dashboard's page into the gateway's package
 	$(PYTHON) -m deploy.dashboard $(ARGS)
+
+screenshots: dev ## pictures of the dashboard with real work in it, in build/pictures (ARGS=--docs: the README's anew)
+	$(PYTHON) -m tests.pictures $(ARGS)
 
 fmt: tools ## format the code, apply safe lint fixes
 	.venv/bin/ruff check --fix .

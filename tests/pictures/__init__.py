@@ -1,0 +1,1 @@
+"""Pictures of the dashboard with real work in it: `make screenshots`."""
