@@ -7,7 +7,8 @@ from uuid import UUID
 
 import pytest
 from hypothesis import settings
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 
 from gateway import relay as relay_module
 from gpu_worker.leases import Leases
@@ -20,10 +21,19 @@ from tests.machine import rows
 from tests.machine.memory import MemoryStores
 from tests.machine.profile import SABOTAGE
 from tests.machine.rows import MemoryClaims
-from tests.machine.rules import Machine
+from tests.machine.rules import PICK, Machine
 from tests.machine.world import World
 
 Patch = pytest.MonkeyPatch
+
+
+class Stalling(Machine):
+    """Workers stall more often, and for longer than their leases: it is for them that there are fences."""
+
+    @precondition(lambda self: self.world.workers)
+    @rule(pick=PICK, seconds=st.sampled_from([33.4, 45.7]))
+    def stall_worker(self, pick: int, seconds: float) -> None:
+        self.pause_worker(pick=pick, drops=True, seconds=seconds, resumes=True)
 
 
 def without_fence(_: Patch) -> World:
@@ -137,7 +147,7 @@ def with_two_winners(patch: Patch) -> World:
 def test_a_protocol_less_one_part_is_found_out(
     sabotage: Callable[[Patch], World], promise: str, monkeypatch: Patch
 ) -> None:
-    class Sabotaged(Machine):
+    class Sabotaged(Stalling if sabotage is without_fence else Machine):  # type: ignore[misc]
         make_world = staticmethod(lambda: sabotage(monkeypatch))
 
     with pytest.raises(AssertionError, match=promise):
