@@ -14,6 +14,14 @@ export const unreachable = signal<ApiProblem | null>(null);
 /** Of all prices of this deployment. */
 export const currencyOf = (): string => session.value?.currency ?? "USD";
 
+/** A board of the installation's Grafana, where somebody said where that is. */
+export function board(uid: string, query: Record<string, string> = {}): string | null {
+  const base = session.value?.grafana;
+  if (!base) return null;
+  const asked = new URLSearchParams(query).toString();
+  return `${base}/d/${uid}${asked && `?${asked}`}`;
+}
+
 export const operates = (): boolean => session.value?.role === "operator";
 
 function enter(said: Session): void {

@@ -20,6 +20,8 @@ from tests.gateway_process import Backstage, GatewayProcess, api, backstage, gat
 HERE = Path(__file__).parent
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 TENANT = "dashboard"
+TRACES = "https://jaeger.example.com/trace/{trace_id}"
+GRAFANA = "https://grafana.example.com/"
 SIZE = {"width": 1280, "height": 800}
 
 
@@ -73,7 +75,10 @@ def house(stack_env: dict[str, str], catalog: Path, tmp_path_factory: pytest.Tem
 
 @pytest.fixture(scope="package")
 def gateway(house: House, built: None) -> Iterator[GatewayProcess]:
-    with gateway_process(house.env, house.folder, LEVERET_CATALOG_PATH=str(house.catalog)) as started:
+    settings = {"LEVERET_GATEWAY_TRACE_URL": TRACES, "LEVERET_GATEWAY_GRAFANA_URL": GRAFANA}
+    with gateway_process(
+        house.env, house.folder, LEVERET_CATALOG_PATH=str(house.catalog), **settings
+    ) as started:
         house.logs["gateway"] = started.log
         yield started
 

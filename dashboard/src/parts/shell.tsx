@@ -6,7 +6,7 @@ import { duration } from "../format.ts";
 import { GO, helpOpen, useKeys } from "../keys.ts";
 import { dimmed, paused, status, togglePause, type Status } from "../live/socket.ts";
 import { go, href, route } from "../router.ts";
-import { logout, operates, session } from "../session.ts";
+import { board, logout, operates, session } from "../session.ts";
 import { theme, toggleTheme } from "../theme.ts";
 import { act } from "./toasts.tsx";
 
@@ -103,6 +103,11 @@ function Header(): JSX.Element {
             {name}
           </a>
         ))}
+        {board("leveret-overview") && (
+          <a href={board("leveret-overview")!} target="_blank" rel="noreferrer">
+            Grafana ↗
+          </a>
+        )}
       </nav>
       <div class="corner">
         <LiveDot />

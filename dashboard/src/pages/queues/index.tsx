@@ -11,6 +11,7 @@ import { Mark } from "../../parts/state.tsx";
 import { Table, type Column } from "../../parts/table.tsx";
 import { act } from "../../parts/toasts.tsx";
 import { go, href, route } from "../../router.ts";
+import { board } from "../../session.ts";
 
 export function Queues(): JSX.Element {
   const queues = useRows("queues", listQueues);
@@ -101,9 +102,17 @@ function Act({ row, done }: { row: QueueRow; done: () => void }): JSX.Element {
     const [there, back] = row.paused ? [resumeQueue, pauseQueue] : [pauseQueue, resumeQueue];
     await act(`${row.queue} ${row.paused ? "goes on" : "is paused: running jobs go on, none is started"}`, () => there(row.queue).then(done), () => back(row.queue).then(done));
   };
+  const metrics = board("leveret-queue", { "var-queue": row.queue });
   return (
-    <button type="button" onClick={() => void toggle()} aria-label={`${row.paused ? "Resume" : "Pause"} ${row.queue}`}>
-      {row.paused ? "Resume" : "Pause"}
-    </button>
+    <>
+      {metrics && (
+        <a href={metrics} target="_blank" rel="noreferrer" aria-label={`Metrics of ${row.queue}`}>
+          Metrics ↗
+        </a>
+      )}{" "}
+      <button type="button" onClick={() => void toggle()} aria-label={`${row.paused ? "Resume" : "Pause"} ${row.queue}`}>
+        {row.paused ? "Resume" : "Pause"}
+      </button>
+    </>
   );
 }
