@@ -40,6 +40,8 @@ ALARMS = {
     ),
 }
 """How each is raised and cleared. The disk's by hand: not everywhere can RabbitMQ read what is free."""
+SYNCED = ("eval", "mnesia:sync_log().")
+"""Puts what is declared on the disk now, and not a moment later: a kill would take the queue with it."""
 PATIENCE = (
     "application:set_env(rabbit, consumer_timeout, {timeout}),"
     " application:set_env(rabbit, channel_tick_interval, {tick})."
@@ -99,6 +101,7 @@ async def work(stage: Stage, gate: Gate, what: str) -> AsyncIterator[Work]:
 async def test_killed(stage: Stage, gate: Gate, steady: WorkerProcess, how: signal.Signals) -> None:
     async with work(stage, gate, f"ended by {how.name} and started again") as under_way:
         running = under_way.jobs[0]
+        await stage.ground.rabbitmqctl(*SYNCED)
         await stage.ground.kill("rabbitmq", how)
         under_way.jobs.append(await accepted(stage, "dead", 10))
         with stage.house.worker("steady", ready=False) as other:
