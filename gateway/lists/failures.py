@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -14,6 +15,9 @@ from shared.events import timestamp
 from shared.listing import FAILED, FailureFilter, FailureGroup, FailureLook, Filter
 
 BUCKETS = 24
+ROUND_S = (2.5, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 43200)
+SLACK_S = 5.0
+"""From one look to the next."""
 SAMPLES = 20
 NO_GROUP = "nothing failed with this fingerprint"
 
@@ -46,7 +50,7 @@ class Failures:
     async def groups(self, caller: Caller, scope: str, since_s: float, **said: str | None) -> dict[str, Any]:
         """What failed within the last `since_s` seconds."""
         asked = FailureFilter(tenant=tenant_of(caller, scope), since_s=since_s, **said)
-        look = await self._records.look(asked)
+        look = await self._look(asked)
         return {"groups": [_document(group) for group in look.groups], **_window(look), "more": look.more}
 
     async def group(self, caller: Caller, scope: str, since_s: float, fingerprint: str) -> dict[str, Any]:
@@ -57,7 +61,7 @@ class Failures:
         """
         tenant = tenant_of(caller, scope)
         asked = FailureFilter(tenant=tenant, since_s=since_s, fingerprint=fingerprint)
-        look = await self._records.look(asked)
+        look = await self._look(asked)
         if not look.groups:
             known = await self._records.known(tenant, fingerprint)
             raise NotFound(NO_GROUP + (": not within this window" if known else ""))
@@ -73,6 +77,26 @@ class Failures:
             "filter": {"fingerprint": fingerprint, "state": sorted(FAILED)},
             **_window(look),
         }
+
+    async def _look(self, asked: FailureFilter) -> FailureLook:
+        """The groups of the window, in buckets that begin where there is something to see.
+
+        Nothing is lost by a shorter window that holds all that the longer one did; an incident of today would
+        be one spike of 30 days.
+        """
+        look = await self._records.look(asked)
+        shorter_s = shortest_window(look)
+        if shorter_s is None or shorter_s > asked.since_s / 2:
+            return look
+        return await self._records.look(replace(asked, since_s=shorter_s))
+
+
+def shortest_window(look: FailureLook) -> float | None:
+    """Seconds of the shortest window of round buckets that holds them all; None where none is known to."""
+    if look.more or not look.groups:
+        return None
+    age_s = (look.now - min(group.first_at for group in look.groups)).total_seconds() + SLACK_S
+    return next((bucket_s * BUCKETS for bucket_s in ROUND_S if bucket_s * BUCKETS >= age_s), None)
 
 
 def _window(look: FailureLook) -> dict[str, Any]:

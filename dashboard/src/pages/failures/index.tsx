@@ -120,6 +120,9 @@ function Found({ page }: { page: FailuresPage }): JSX.Element {
   const fresh = page.groups.length - rows.length;
   return (
     <>
+      <p class="muted">
+        Each line begins <Ago at={page.since} />.
+      </p>
       {page.more && <p class="notice">Counted are the newest failures only: there were more in this time.</p>}
       {fresh > 0 && (
         <button type="button" class="pill" onClick={() => (order.value = places(page))}>
