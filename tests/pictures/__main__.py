@@ -18,7 +18,7 @@ from deploy.local.stack import Stack
 from gateway.client import AsyncClient
 from tests.pictures.camera import NARROW, THEMES, Camera, browser, camera, pages, program
 from tests.pictures.engraving import engrave
-from tests.pictures.work import Done, stream, work_through
+from tests.pictures.work import Done, burst, stream, work_through
 from tests.stack import ROOT
 
 INTO = ROOT / "build" / "pictures"
@@ -68,6 +68,7 @@ async def _take(stack: Stack, *, docs: bool) -> None:
         done = await work_through(client, picture)
         async with stream(client, picture), browser() as opened:
             for theme in THEMES:
+                await burst(client, picture)
                 async with camera(opened, url, key, INTO, theme) as taken:
                     await _each_page(taken, done, picture, docs=docs)
             async with camera(opened, url, key, INTO, "light", width=NARROW) as taken:

@@ -16,7 +16,7 @@ from tests.pictures.work import Done
 
 WIDTH, HEIGHT = 1280, 800
 NARROW = 390
-THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+THEMES: tuple[Literal["light", "dark"], ...] = ("dark", "light")
 MARGIN = 8
 SETTLE_MS = 1500
 """For charts and pictures that come after the text."""

@@ -12,6 +12,7 @@ from gateway.client import AsyncClient, AsyncJob
 
 ROUNDS = 6
 PRIORITIES = (9, 5, 1)
+BURST = 6
 STREAM_S = 0.7
 STREAM_MAX = 150
 """Jobs that are sent while the pictures are taken, at most: a backlog that moves."""
@@ -43,6 +44,12 @@ async def work_through(client: AsyncClient, picture: Path) -> Done:
     for job in (*sent, *failing):
         await job.wait(check=False)
     return Done(cutout=sent[3].id, failed=failing[0].id)
+
+
+async def burst(client: AsyncClient, picture: Path) -> None:
+    """More than is done at once: a backlog for a moment."""
+    for priority in PRIORITIES * BURST:
+        await client.submit("cutout", image=picture, priority=priority)
 
 
 @asynccontextmanager
