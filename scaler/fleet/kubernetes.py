@@ -280,7 +280,8 @@ class KubernetesFleet:
 
     def _expect(self, missing: int) -> None:
         """So many are still to be made; those that were asked for last are made last."""
-        self._unborn = dict(itertools.islice(self._unborn.items(), max(0, missing)))
+        made = max(0, len(self._unborn) - max(0, missing))
+        self._unborn = dict(itertools.islice(self._unborn.items(), made, None))
         self._conceive(max(0, missing) - len(self._unborn))
 
     def _unmade(self, name: str, now: float) -> Machine:

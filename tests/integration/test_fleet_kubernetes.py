@@ -232,6 +232,21 @@ async def test_pods_that_come_late_are_no_refusal(given: Given) -> None:
     assert given.fleet.alarms() == []
 
 
+async def test_pods_that_were_asked_for_later_are_as_young_as_their_request(given: Given) -> None:
+    given.server.stuck = True
+    await given.fleet.launch(2, token="t")
+    given.clock.advance(40)
+    await given.fleet.launch(2, token="u")
+
+    # The first two come at last, and the others have a minute of their own
+    given.server.add()
+    given.server.add()
+    given.clock.advance(25)
+
+    assert [(m.age_s, m.refused) for m in await unmade(given)] == [(25, False), (25, False)]
+    assert given.fleet.alarms() == []
+
+
 async def test_with_keda_it_is_waited_for_longer(given: Given) -> None:
     fleet = given.another(told=True)
     await fleet.launch(1, token="t")
