@@ -135,6 +135,19 @@ async def test_what_waits_together_shares_an_infer(host: EngineHost, tmp_path: P
     assert [result.batch_size for result in results] == [1, 3, 3, 3, 2, 2]
 
 
+async def test_who_has_the_higher_priority_is_in_the_first_batch(host: EngineHost, tmp_path: Path) -> None:
+    code = BATCH.replace("[[item, len(items)] for item in items]", "[sorted(items)] * len(items)")
+    runs = Runs(host, write_model(tmp_path, code, extra=BATCHING), tmp_path)
+    first = await runs.first_is_computed("first")
+    others = [runs.start(f"p{priority}", priority=priority) for priority in (1, 9, 2, 8, 7)]
+    others.append(runs.start("go", priority=0))
+
+    results = await asyncio.gather(first, *others)
+
+    urgent, rest = ["p7", "p8", "p9"], ["go", "p1", "p2"]
+    assert [made(result) for result in results] == [["first"], rest, urgent, rest, urgent, urgent, rest]
+
+
 async def test_one_bad_item_fails_alone(host: EngineHost, tmp_path: Path) -> None:
     runs = Runs(host, write_model(tmp_path, BATCH, extra=BATCHING), tmp_path)
     first = await runs.first_is_computed("first")
