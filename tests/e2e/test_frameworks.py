@@ -83,7 +83,7 @@ async def test_keras_tells_shapes_apart(house: House, key: str, place: Path) -> 
     catalog = installed("keras_shapes", place)
     async with served(house, catalog, place, key) as client:
         for label, sides in {"circle": 0, "square": 4, "triangle": 3}.items():
-            # It begins when somebody listens: its progress is told to those only, and it takes a tenth of a second
+            # Progress is told to those who listen, and all of it is over in a tenth of a second.
             job = await client.submit("keras_shapes", image=shape(sides), views=8, delay_s=1)
             seen = [event.progress async for event in job.events(after=0) if event.progress is not None]
             found = json.loads(await job.outputs["shape"].bytes())
