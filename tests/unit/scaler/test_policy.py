@@ -244,6 +244,14 @@ def test_a_worker_that_never_comes_is_given_up() -> None:
     assert not decided(machines=machines("a", age_s=599), pace=Pace(boot_s=60)).terminate
 
 
+def test_one_that_was_refused_is_given_up_at_once_and_never_where_a_worker_is_heard_of() -> None:
+    refused = (Machine(id="a", age_s=61, paid=False, refused=True),)
+
+    given_up = decided(demand=demand(waiting=1), machines=refused)
+    assert (given_up.have, given_up.terminate) == (0, ("a",))
+    assert not decided(machines=refused, workers=(ready("a", busy=1),)).terminate
+
+
 def test_a_drain_that_hangs_is_ended_but_never_under_a_job() -> None:
     idle = in_state("a", WorkerState.DRAINING, since_s=200)
     busy = in_state("a", WorkerState.DRAINING, since_s=200, busy=1)

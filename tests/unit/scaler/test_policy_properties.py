@@ -51,7 +51,9 @@ workers = st.lists(
     unique_by=lambda worker: worker.id,
 ).map(tuple)
 machines = st.lists(
-    st.builds(Machine, id=NAMES, age_s=AGES, alive=st.booleans(), doomed=st.booleans()),
+    st.builds(
+        Machine, id=NAMES, age_s=AGES, alive=st.booleans(), doomed=st.booleans(), refused=st.booleans()
+    ),
     unique_by=lambda machine: machine.id,
 ).map(tuple)
 brokers = st.builds(Broker, ready=st.integers(0, 60), consumers=st.integers(0, 5))
@@ -212,6 +214,7 @@ doomed = st.one_of(
     st.just((Machine(id="doomed", age_s=300), _worker(heartbeat_s=91))),
     st.just((Machine(id="doomed", age_s=300, alive=False), _worker())),
     st.just((Machine(id="doomed", age_s=9000), None)),
+    st.just((Machine(id="doomed", age_s=61, refused=True), None)),
     st.just((Machine(id="doomed", age_s=9000), _worker(state=WorkerState.STARTING))),
 )
 
@@ -220,7 +223,7 @@ doomed = st.one_of(
 def test_it_never_counts_a_doomed_worker(
     snapshot: Snapshot, config: Config, one: tuple[Machine, Worker | None]
 ) -> None:
-    """Draining, given notice, silent, dead, or never ready: with it or without, as much is wanted."""
+    """Draining, given notice, silent, dead, refused, or never ready: with it or without, as much is wanted."""
     if isinstance(snapshot.machines, str) or isinstance(snapshot.workers, str) or snapshot.demand == UNKNOWN:
         return
     machine, worker = one
