@@ -223,7 +223,7 @@ doomed = st.one_of(
 def test_it_never_counts_a_doomed_worker(
     snapshot: Snapshot, config: Config, one: tuple[Machine, Worker | None]
 ) -> None:
-    """Draining, given notice, silent, dead, refused, or never ready: with it or without, as much is wanted."""
+    """Draining, given notice, silent, dead, refused or never ready: with it or without, as much is wanted."""
     if isinstance(snapshot.machines, str) or isinstance(snapshot.workers, str) or snapshot.demand == UNKNOWN:
         return
     machine, worker = one
