@@ -157,7 +157,7 @@ def _growing_failures(signs: Signs) -> Iterator[Finding]:
     yield Finding(
         level="bad" if ratio >= 0.5 else "warn",  # noqa: PLR2004  half of all
         code="failures_growing",
-        sentence=f"{_percent(ratio)} of the attempts of the last minute failed{most}.",
+        sentence=f"{_percent(ratio)} of the jobs that ended in the last minute failed{most}.",
         cause=f"{words}In the ten minutes before it {usual}.",
         command=top.command if top else None,
         page="failures",

@@ -98,7 +98,7 @@ def test_growing_failures_are_told_with_what_fails_where_and_the_command_that_li
     )
     [finding] = judge(Signs(failure_ratio=0.314, failure_ratio_before=0.0, ended=414, failing=top))
     assert finding.sentence == (
-        "31.4 % of the attempts of the last minute failed, 130 by algorithm_error in slowpoke."
+        "31.4 % of the jobs that ended in the last minute failed, 130 by algorithm_error in slowpoke."
     )
     assert finding.cause == "ValueError: out of paper. In the ten minutes before it was 0 %."
     assert (finding.page, finding.subject, finding.command) == ("failures", top.fingerprint, top.command)

@@ -12,6 +12,7 @@ import { useResource } from "../../parts/resource.ts";
 import { Mark, type Shown } from "../../parts/state.tsx";
 import { href } from "../../router.ts";
 import { currencyOf } from "../../session.ts";
+import { outcome } from "./phases.ts";
 import { STAGES } from "./timeline.tsx";
 
 const MARKS: Record<string, Shown> = { running: "running", succeeded: "succeeded", failed: "failed", worker_lost: "failed", canceled: "canceled", waiting: "retrying", released: "draining" };
@@ -42,7 +43,7 @@ function One({ id, attempt, open }: { id: string; attempt: Attempt; open: boolea
   return (
     <details class="attempt" open={open}>
       <summary>
-        <Mark state={MARKS[attempt.outcome] ?? "queued"} /> <b>{attempt.attempt}</b> {attempt.outcome.replaceAll("_", " ")} <span class="muted">on</span>{" "}
+        <Mark state={MARKS[attempt.outcome] ?? "queued"} /> <b>{attempt.attempt}</b> {outcome(attempt)} <span class="muted">on</span>{" "}
         <a href={href(["jobs"], { worker: attempt.worker })}>{attempt.worker}</a>{" "}
         <span class="muted">
           {[attempt.host, attempt.device].filter(Boolean).join(" · ")} · {duration(attempt.run_s)} · batch {count(attempt.batch_size)} · {absolute(attempt.started_at)}

@@ -3,7 +3,8 @@
 import type { JSX } from "preact";
 import type { Job } from "../../api/types.ts";
 import { exactNow, now } from "../../clock.ts";
-import { duration, NONE, since } from "../../format.ts";
+import { duration, NONE } from "../../format.ts";
+import { ran, waited } from "./phases.ts";
 
 /** In the order of the work, and how they are called; a wait between two stages is told with that before the first. */
 export const STAGES: Record<string, string> = { fetch: "fetch", turn: "waits its turn", load: "load", prepare: "prepare", infer: "infer", finish: "finish", store: "store" };
@@ -11,22 +12,13 @@ export const STAGES: Record<string, string> = { fetch: "fetch", turn: "waits its
 export function Timeline({ job }: { job: Job }): JSX.Element {
   const ticking = !job.finished_at;
   const at = ticking ? (now.value, exactNow()) : 0;
+  const run = ran(job, at);
   return (
     <section class="timeline" aria-label="Phases">
-      <Bar name="Queue" total={waited(job, at)} parts={[]} open={!job.started_at && ticking} />
-      <Bar name="Run" total={ran(job, at)} parts={stages(job)} open={job.state === "running"} />
+      <Bar name="Queue" total={waited(job, at)} parts={[]} open={job.state === "queued"} />
+      <Bar name="Run" total={run} parts={run === null ? [] : stages(job)} open={job.state === "running"} />
     </section>
   );
-}
-
-function waited(job: Job, at: number): number | null {
-  if (job.timings["queue_s"] !== undefined) return job.timings["queue_s"];
-  const end = job.started_at ?? job.finished_at;
-  return since(job.queued_at ?? job.created_at, end ? Date.parse(end) : at);
-}
-
-function ran(job: Job, at: number): number | null {
-  return job.started_at ? since(job.started_at, job.finished_at ? Date.parse(job.finished_at) : at) : null;
 }
 
 interface Part {

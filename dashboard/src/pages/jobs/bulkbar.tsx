@@ -54,7 +54,7 @@ export function BulkBar(props: Props): JSX.Element {
   const found = offers(props);
   return (
     <div class="bulkbar" data-actions aria-label="Actions on many">
-      <span class="muted">{props.selection.value.size ? `${count(props.selection.value.size)} selected${found.length ? "" : ": nothing is to be done for these"}` : props.filtered ? "All that match:" : "Select rows, or filter, to act on many."}</span>
+      <span class="muted">{props.selection.value.size ? `${count(props.selection.value.size)} selected${found.length ? "" : ": nothing is to be done for these"}` : props.filtered ? (found.length ? "All that match:" : "Nothing is to be done for what matches.") : "Select rows, or filter, to act on many."}</span>
       {found.map((offer) => (
         <button key={offer.action} type="button" onClick={() => void run(offer)}>
           {WORDS[offer.action]} {offer.label}

@@ -179,7 +179,7 @@ function Errors({ overview }: { overview: Told }): JSX.Element {
             <a href={href(["failures"], { since: 3600, error: error.code, model: error.model, scope: scopeOf(overview) })}>
               {error.code} <span class="muted">in</span> {error.model}
             </a>
-            <Clipped text={error.message ?? ""} class="muted" />
+            <Clipped text={`${error.message && error.count > 1 ? "newest: " : ""}${error.message ?? ""}`} class="muted" />
             <Ago at={error.last_at} />
           </li>
         ))}
