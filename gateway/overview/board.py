@@ -178,6 +178,7 @@ class Board:
                 **_ready([worker for worker in seen.workers if worker.queue == name]),
                 paused_by=_holder(pauses.get(name), private=private),
                 fleet_paused_by=_holder(fleets.get(name), private=private),
+                fleet_max=ordered.max if (ordered := fleets.get(name)) else None,
                 scaled=name in scaled,
                 offered=name in offered,
             )

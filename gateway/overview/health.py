@@ -18,6 +18,8 @@ SLOW_S = 1.0
 LONG_S = 300.0
 FAILING = 0.05
 ENOUGH_ENDED = 20
+HALF, FEW_ENDED = 0.5, 5
+"""Half of all failing is a finding, of fewer jobs as well, and however long it has been so."""
 MAX_FINDINGS = 10
 
 
@@ -144,7 +146,10 @@ def _redis_away(signs: Signs) -> Iterator[Finding]:
 
 def growing(ratio: float | None, before: float | None, ended: int) -> bool:
     """Whether so many failures are a finding, by the ratio of the last minute and of the ten before."""
-    return ratio is not None and ended >= ENOUGH_ENDED and ratio >= FAILING and ratio >= 2 * (before or 0.0)
+    if ratio is None:
+        return False
+    more = ended >= ENOUGH_ENDED and ratio >= FAILING and ratio >= 2 * (before or 0.0)
+    return more or (ended >= FEW_ENDED and ratio >= HALF)
 
 
 def _growing_failures(signs: Signs) -> Iterator[Finding]:
@@ -155,7 +160,7 @@ def _growing_failures(signs: Signs) -> Iterator[Finding]:
     words = f"{_line(top.message)} " if top and top.message else ""
     usual = "was not known" if before is None else f"was {_percent(before)}"
     yield Finding(
-        level="bad" if ratio >= 0.5 else "warn",  # noqa: PLR2004  half of all
+        level="bad" if ratio >= HALF else "warn",
         code="failures_growing",
         sentence=f"{_percent(ratio)} of the jobs that ended in the last minute failed{most}.",
         cause=f"{words}In the ten minutes before it {usual}.",
@@ -207,15 +212,23 @@ def _paused_fleets(signs: Signs) -> Iterator[Finding]:
             )
 
 
+def _limit(queue: QueueSigns) -> str:
+    """An operator's order that allows no more workers than there are."""
+    if queue.fleet_max is None or queue.ready + queue.starting < queue.fleet_max:
+        return ""
+    return f", and an operator's order allows {queue.fleet_max} at most"
+
+
 def _long_waits(signs: Signs) -> Iterator[Finding]:
     for queue in _by_waiting(signs):
         held = queue.paused_by is not None or not queue.ready
         if not held and queue.oldest_s is not None and queue.oldest_s > LONG_S:
+            there = _count(queue.ready, "worker")
             yield Finding(
                 level="warn",
                 code="backlog",
                 sentence=f"The first job in {queue.queue} has waited {seconds(queue.oldest_s)}.",
-                cause=f"{_jobs(queue.waiting)}, and {_count(queue.ready, 'worker')} there cannot keep up.",
+                cause=f"{_jobs(queue.waiting)}; {there} there cannot keep up{_limit(queue)}.",
                 command=f"leveret scaler explain {queue.queue}" if queue.scaled else None,
                 page="queues",
                 subject=queue.queue,

@@ -17,6 +17,7 @@ class QueueSigns:
         starting: Workers that will.
         paused_by: Who holds the queue, as ``tenant/name``.
         fleet_paused_by: Who keeps its scaler from acting.
+        fleet_max: So many workers an operator's order allows; None: there is none.
         scaled: A scaler has decided on its fleet within the day.
         offered: The catalog has a model for it.
     """
@@ -28,6 +29,7 @@ class QueueSigns:
     starting: int = 0
     paused_by: str | None = None
     fleet_paused_by: str | None = None
+    fleet_max: int | None = None
     scaled: bool = False
     offered: bool = True
 
@@ -76,7 +78,7 @@ class Signs:
         redis: Whether it answers.
         broker: Whether it answers.
         repaired: Jobs put right by this gateway's relay within the last minute.
-        failure_ratio: Of the attempts that ended within the last minute.
+        failure_ratio: Of the jobs that ended within the last minute.
         failure_ratio_before: Of the ten minutes before.
         ended: How many ended within the last minute.
         failing: Most of what failed, where that is worth a look.

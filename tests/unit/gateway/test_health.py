@@ -76,7 +76,10 @@ GOOD = {"rows_s": 0.02, "redis": True, "broker": True, "repaired": 0, "ended": 5
         ({"failure_ratio": 0.5, "failure_ratio_before": 0.01, "ended": 100}, "bad", "failures_growing", None),
         ({"failure_ratio": 0.2, "ended": 100}, "warn", "failures_growing", None),
         ({"failure_ratio": 0.2, "failure_ratio_before": 0.15, "ended": 100}, "ok", "well", None),
-        ({"failure_ratio": 1.0, "failure_ratio_before": 0.0, "ended": 19}, "ok", "well", None),
+        ({"failure_ratio": 0.4, "failure_ratio_before": 0.0, "ended": 19}, "ok", "well", None),
+        ({"failure_ratio": 0.5, "failure_ratio_before": 0.0, "ended": 5}, "bad", "failures_growing", None),
+        ({"failure_ratio": 1.0, "failure_ratio_before": 0.0, "ended": 4}, "ok", "well", None),
+        ({"failure_ratio": 1.0, "failure_ratio_before": 1.0, "ended": 100}, "bad", "failures_growing", None),
         ({"failure_ratio": 0.04, "failure_ratio_before": 0.0, "ended": 100}, "ok", "well", None),
     ],
 )
@@ -102,6 +105,19 @@ def test_growing_failures_are_told_with_what_fails_where_and_the_command_that_li
     )
     assert finding.cause == "ValueError: out of paper. In the ten minutes before it was 0 %."
     assert (finding.page, finding.subject, finding.command) == ("failures", top.fingerprint, top.command)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"fleet_max": 2}, "; 2 workers there cannot keep up, and an operator's order allows 2 at most."),
+        ({"fleet_max": 3}, "; 2 workers there cannot keep up."),
+        ({}, "; 2 workers there cannot keep up."),
+    ],
+)
+def test_a_long_wait_names_the_order_that_allows_no_more_workers(more: dict[str, int], says: str) -> None:
+    [finding] = judge(Signs(queues=[queue(ready=2, scaled=True, waiting=9, oldest_s=301.0, **more)]))
+    assert finding.cause.endswith(says)
 
 
 def test_a_slow_postgresql_is_told_with_how_slow() -> None:

@@ -221,6 +221,18 @@ async def test_an_operator_sees_who_is_unwell_and_what_was_decided(house: House)
     assert (shown["stats"]["devices_busy"]["value"], shown["stats"]["devices_busy"]["total"]) == (1, 2)
 
 
+async def test_a_backlog_is_told_with_the_order_that_allows_no_more_workers(house: House) -> None:
+    house.figures.load_rows = [load("quick", 5, waiting=3, oldest_s=400.0)]
+    house.rows.present_rows.update(w1=present("w1"))
+    assert "order" not in (await house.look())["health"]["cause"]
+    await house.rows.override("quick", by="ops/ann", limits={"max": 1})
+    health = (await house.look())["health"]
+    assert health["code"] == "backlog"
+    assert health["cause"] == (
+        "3 jobs wait; 1 worker there cannot keep up, and an operator's order allows 1 at most."
+    )
+
+
 @pytest.mark.parametrize(("tenant", "everybody"), [(None, " --everybody"), ("acme", "")])
 async def test_growing_failures_lead_to_their_group_for_whoever_looks(
     house: House, tenant: str | None, everybody: str
