@@ -35,6 +35,11 @@ _TRANSPARENT = {"RGBA", "LA", "PA", "RGBa", "La"}
 _COLOUR = {"RGB", "RGBA", "RGBX", "P"}
 """Modes whose ICC profile still says the truth once they are RGB."""
 _MAX_16 = 0xFFFF
+_DEEP = {"F", "I", "I;16", "I;16B", "I;16L", "I;16N"}
+"""Modes of more than 8 bits, which Pillow's conversion to 8 would clip to white."""
+_KEEPS_DEEP = {"TIFF": _DEEP, "PNG": _DEEP - {"F", "I"}}
+_UNWRITABLE = (OSError, ValueError, LookupError, struct.error)
+"""What Pillow's encoders raise over pictures that their format can't hold."""
 # What Pillow's decoders raise on damaged files, as found by changing bytes of good ones.
 _DAMAGED = (
     OSError,
@@ -129,33 +134,62 @@ def _of_16_bits(image: Image.Image, name: str) -> Image.Image:
 def write_image(value: Any, path: Path, content_type: str, name: str) -> dict[str, Any]:
     """Write a PIL image or a uint8 array [H, W], [H, W, 3] or [H, W, 4]; returns width and height.
 
+    16 bits go into PNG and TIFF, 32 and floating point into TIFF alone.
+
     Raises:
-        BadOutputError: It is neither, or the content type can't be written.
+        BadOutputError: It is neither, or is empty, or the content type can't be written, or can't hold it.
     """
     image = _image_of(value, name)
     writer = _WRITERS.get(content_type)
     if writer is None:
         raise BadOutputError(f"outputs.{name}: {content_type} can't be written; known: {', '.join(_WRITERS)}")
+    try:
+        encoded = _encoded(image, writer)
+    except _UNWRITABLE as error:
+        raise BadOutputError(
+            _refused(value, name, f"can't be written as {content_type} ({error})")
+        ) from error
+    path.write_bytes(encoded.getbuffer())
+    return {"width": image.width, "height": image.height}
+
+
+def _encoded(image: Image.Image, writer: str) -> io.BytesIO:
+    if image.mode in _DEEP - _KEEPS_DEEP.get(writer, set()):
+        raise ValueError(f"no room for mode {image.mode}")
     if writer == "JPEG" and image.mode not in {"RGB", "L"}:
         image = image.convert("RGB")
     encoded = io.BytesIO()
     # A grey picture made from a colour one still carries its profile, which is wrong for it.
     profile = image.info.get("icc_profile") if image.mode in _COLOUR else None
     image.save(encoded, writer, icc_profile=profile)
-    path.write_bytes(encoded.getbuffer())
-    return {"width": image.width, "height": image.height}
+    return encoded
 
 
 def _image_of(value: Any, name: str) -> Image.Image:
     if isinstance(value, Image.Image):
-        return value
-    if hasattr(value, "__array_interface__"):
+        image = value
+    elif hasattr(value, "__array_interface__"):
         try:
-            return Image.fromarray(value)
+            image = Image.fromarray(value)
         except (TypeError, ValueError) as error:
-            held = f"{getattr(value, 'dtype', '?')} of shape {getattr(value, 'shape', '?')}"
-            raise BadOutputError(
-                f"outputs.{name}: this array is no image: {held}; make it uint8 of shape (height, width), or "
-                "(height, width, 3)"
-            ) from error
-    raise BadOutputError(f"outputs.{name}: expected an image, not {type(value).__name__}")
+            raise BadOutputError(_refused(value, name, "is no image")) from error
+    else:
+        raise BadOutputError(f"outputs.{name}: expected an image, not {type(value).__name__}")
+    if 0 in image.size:
+        raise BadOutputError(_refused(value, name, "has no pixels"))
+    return image
+
+
+def _refused(value: Any, name: str, why: str) -> str:
+    """What came, what is wrong with it, and what is accepted."""
+    if isinstance(value, Image.Image):
+        width, height = value.size
+        return (
+            f"outputs.{name}: this image {why}: mode {value.mode} of {width}x{height} pixels; "
+            "make it of mode L, RGB or RGBA, say with convert()"
+        )
+    return (
+        f"outputs.{name}: this array {why}: {getattr(value, 'dtype', '?')} of shape "
+        f"{getattr(value, 'shape', '?')}; make it uint8 of shape (height, width), (height, width, 3) or "
+        "(height, width, 4)"
+    )

@@ -87,6 +87,8 @@ def _decode_bytes(kind: str, name: str, data: bytes) -> Any:
     try:
         text = data.decode()
         return text if kind == "text" else json.loads(text)
+    except RecursionError as error:
+        raise BadInputError(f"inputs.{name}: JSON that is nested too deeply") from error
     except ValueError as error:
         raise BadInputError(
             f"inputs.{name}: not {'JSON' if kind == 'json' else 'UTF-8 text'}: {error}"
@@ -193,6 +195,8 @@ def _utf8_of(value: str, name: str) -> bytes:
 def _json_of(value: Any, name: str) -> bytes:
     try:
         return json.dumps(value, allow_nan=False, default=_from_numpy).encode()
+    except RecursionError as error:
+        raise BadOutputError(f"outputs.{name}: nested too deeply for JSON") from error
     except (TypeError, ValueError) as error:
         raise BadOutputError(f"outputs.{name}: not JSON: {error}") from error
 

@@ -106,6 +106,23 @@ def test_arrays_and_images_are_written(tmp_path: Path, content_type: str) -> Non
     [
         ({"y": "image"}, 3, "expected an image, not int"),
         ({"y": "image"}, np.zeros((2, 2, 7)), "this array is no image"),
+        (
+            {"y": "image"},
+            np.zeros((2, 3), np.float32),
+            r"image/png .*: float32 of shape \(2, 3\); make it uint8",
+        ),
+        ({"y": "image"}, np.zeros((2, 3), np.float64), r"image/png .*: float64 of shape \(2, 3\)"),
+        ({"y": "image"}, np.zeros((2, 3), np.int32), r"image/png .*: int32 of shape \(2, 3\)"),
+        ({"y": "image"}, np.zeros((0, 2, 3), np.uint8), r"has no pixels: uint8 of shape \(0, 2, 3\)"),
+        ({"y": "image"}, Image.new("L", (0, 3)), "this image has no pixels: mode L of 0x3 pixels"),
+        *(
+            (
+                {"y": "image"},
+                Image.new(mode, (3, 2)),
+                f"image/png .*: mode {mode} of 3x2 pixels; make it of mode",
+            )
+            for mode in ("F", "I", "LAB", "HSV", "CMYK")
+        ),
         ({"y": "text"}, b"x", "expected a value of kind text, not bytes"),
         ({"y": "json"}, {1, 2}, "outputs.y: not JSON"),
         ({"y": "bytes"}, Path("/no/such"), "there is no file"),
@@ -116,6 +133,46 @@ def test_arrays_and_images_are_written(tmp_path: Path, content_type: str) -> Non
 def test_a_wrong_output_is_named(tmp_path: Path, outputs: dict[str, str], value: Any, said: str) -> None:
     with pytest.raises(BadOutputError, match=said):
         encode_outputs(spec({"x": "json"}, outputs), value, tmp_path)
+
+
+@pytest.mark.parametrize("content_type", ["image/jpeg", "image/webp", "image/bmp"])
+@pytest.mark.parametrize("kind", [np.float32, np.int32, np.uint16])
+def test_what_eight_bits_would_turn_white_is_refused(tmp_path: Path, content_type: str, kind: type) -> None:
+    with pytest.raises(
+        BadOutputError, match=f"can't be written as {content_type} .*: {np.dtype(kind)} of shape"
+    ):
+        encode_outputs(
+            spec({"x": "json"}, {"y": "image"}, content_type), np.full((2, 2), 300, kind), tmp_path
+        )
+
+
+@pytest.mark.parametrize(
+    ("content_type", "kind"),
+    [
+        ("image/png", np.uint16),
+        ("image/tiff", np.uint16),
+        ("image/tiff", np.int32),
+        ("image/tiff", np.float32),
+    ],
+)
+def test_more_than_eight_bits_are_kept_where_they_can_be(
+    tmp_path: Path, content_type: str, kind: type
+) -> None:
+    deep: Any = np.full((2, 2), 300, kind)
+    made = encode_outputs(spec({"x": "json"}, {"y": "image"}, content_type), deep, tmp_path)
+    with Image.open(made["y"]["path"]) as image:
+        assert np.array_equal(np.asarray(image), deep)
+
+
+def test_json_that_nests_too_deeply_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"[" * 100_000)
+    with pytest.raises(BadInputError, match=r"inputs\.x: JSON that is nested too deeply"):
+        decode_inputs(spec({"x": "json"}, {"y": "json"}), {"x": {"path": str(tmp_path / "x")}})
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(BadOutputError, match=r"outputs\.y: nested too deeply"):
+        encode_outputs(spec({"x": "json"}, {"y": "json"}), deep, tmp_path)
 
 
 @pytest.mark.parametrize(
