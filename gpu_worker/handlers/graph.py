@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from gpu_worker.engine.onnx import OnnxSession, Port
 
 
+class NotNumbersError(BadOutputError):
+    """The graph's output holds NaN."""
+
+
 class GraphHandler:
     """A handler for backend "onnx": reads its options, refuses what it does not know, fits the graph.
 
@@ -149,4 +153,16 @@ class Batches:
                 raise BadOutputError(
                     f"the graph's output {name} is {list(output.shape)} for a batch of {len(batch)}"
                 )
+            _check_numbers(name, output)
         return made
+
+
+def _check_numbers(name: str, output: NDArray[Any]) -> None:
+    """NaN would become black pixels, or no face at all, and nobody would know."""
+    with np.errstate(invalid="ignore"):
+        hidden = output.dtype.kind == "f" and output.size > 0 and bool(np.isnan(output.min()))
+    if hidden:
+        count = int(np.isnan(output).sum())
+        raise NotNumbersError(
+            f"the model's output {name} has {count} NaN values of {output.size}: did FP16 overflow?"
+        )

@@ -5,13 +5,14 @@ The options that all of them read are those of `normalize`; each class names its
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from PIL import Image, ImageChops
 
 from gpu_worker.engine.job import BadInputError, BadOutputError
-from gpu_worker.handlers.graph import Batches, GraphHandler
+from gpu_worker.handlers.graph import Batches, GraphHandler, NotNumbersError
 from gpu_worker.handlers.normalize import IMAGENET_MEAN, IMAGENET_STD, Defaults, ImageTensor, Normalizer
 
 if TYPE_CHECKING:
@@ -40,8 +41,9 @@ class ImageHandler(GraphHandler):
     def warm_up(self) -> None:
         """One black image: memory is allocated, and the graph's output looked at, before the first job."""
         item = self.prepare(Image.new("RGB", self.normalize.size or _WARM))
-        (raw,) = self.infer([item])
-        self.finish(item, raw)
+        with contextlib.suppress(NotNumbersError):  # some divide by the contrast, which black has none of
+            (raw,) = self.infer([item])
+            self.finish(item, raw)
 
     def prepare(self, image: Image.Image) -> ImageTensor:
         """The image → its tensor."""

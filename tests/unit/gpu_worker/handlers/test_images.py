@@ -224,6 +224,22 @@ def test_an_output_that_is_no_picture_is_said_when_it_loads(
         handler.warm_up()
 
 
+@pytest.mark.parametrize("handler", [Mask(), Cutout(), ImageToImage()], ids=lambda each: type(each).__name__)
+def test_what_is_no_number_is_said_and_not_drawn_black(tmp_path: Path, handler: ImageHandler) -> None:
+    # Given a graph that takes the root of what is below zero where the picture is black
+    root = graphs.model(
+        [graphs.node("Sqrt", ["x"], ["y"])], {"x": ("float32", FOUR)}, {"y": ("float32", FOUR)}
+    )
+    name = next(iter(handler.makes))
+    load(handler, tmp_path, root, {name: "image"}, **PLAIN | {"mean": [0.5], "size": [8, 8]})
+    # When a black picture warms it up, then it may serve others
+    handler.warm_up()
+    assert through(handler, Image.new("RGB", (8, 8), "white"))
+    # And a job that is half black is told so
+    with pytest.raises(BadOutputError, match=r"output y has 96 NaN values of 192: did FP16 overflow\?"):
+        through(handler, halves())
+
+
 class Tinted(Cutout):
     own_options = ("tint",)
 
