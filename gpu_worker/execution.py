@@ -117,7 +117,7 @@ class Execution:
                 )
                 self.hold.trail.ran(run, result)
         finally:
-            self.timings["turn_s"] = self.turn.end()
+            self.timings |= call.spent | {"turn_s": self.turn.end()}
         return result
 
     async def _store(self, outputs: Mapping[str, OutputFile]) -> dict[str, dict[str, Any]]:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from gpu_worker.engine.ask import Ask
-from gpu_worker.engine.calls import EngineCall, LoadReport, failure_of
+from gpu_worker.engine.calls import EngineCall, LoadReport, failure_of, spent_of
 from gpu_worker.engine.process import EngineProcess
 from gpu_worker.engine.protocol import Frame
 from shared.catalog import Model
@@ -132,9 +132,11 @@ class LeftLoads:
             self._loaded(model, load.result())
 
 
-def done_of(reply: Frame) -> Frame:
-    """A `done` frame; what a `failed` one tells is raised."""
+def done_of(reply: Frame, call: EngineCall | None = None) -> Frame:
+    """A `done` frame; what a `failed` one tells is raised, and what the call spent until then noted."""
     if reply["op"] == "failed":
+        if call is not None:
+            call.spent.update(spent_of(reply))
         raise failure_of(reply)
     return reply
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +49,7 @@ class EngineCall:
         attempt: Tells attempts at one job apart, where that can matter.
         log: Filled while the attempt runs with the last 64 KiB that it prints; readable at any time.
         label: The caller's own, for `EngineResult.together`.
+        spent: Where the run fails: the seconds of the steps it came to, and `batch_size` if it inferred.
     """
 
     job_id: str
@@ -60,6 +62,7 @@ class EngineCall:
     attempt: str = ""
     priority: int = 5
     label: object = None
+    spent: dict[str, float] = field(default_factory=dict)
 
     @property
     def run_id(self) -> str:
@@ -132,7 +135,7 @@ def load_report_of(reply: Frame) -> LoadReport:
         nodes = {clean_text(name): int(count) for name, count in reply.get("nodes", {}).items()}
         providers = tuple(map(clean_text, reply.get("providers", [])))
         return LoadReport(float(reply["load_s"]), float(reply["memory_mb"]), providers, nodes)
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+    except _NO_ANSWER as error:
         raise EngineDied(_FORGED) from error
 
 
@@ -166,7 +169,7 @@ def result_of(
         timings = {name: float(value) for name, value in reply["timings"].items()}
         began = {name: float(value) for name, value in reply.get("began", {}).items()}
         batch_size = int(reply["batch_size"])
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+    except _NO_ANSWER as error:
         raise EngineDied(_FORGED) from error
     timings |= {"load_s": load.load_s} if load else {}
     return EngineResult(outputs, timings, call.log.text(), batch_size, began, together)
@@ -185,7 +188,9 @@ def _output_of(
 
 
 _FORGED = "the engine process answered with something that is no answer, and was ended"
-
+_NO_ANSWER = (KeyError, TypeError, ValueError, OverflowError, AttributeError, RecursionError)
+"""What fields of another form raise where they are read."""
+_STEPS = ("prepare_s", "infer_s", "finish_s")
 
 _SIMPLE: Mapping[str, Callable[[str], LeveretError]] = {
     "bad_input": BadInput,
@@ -195,8 +200,31 @@ _SIMPLE: Mapping[str, Callable[[str], LeveretError]] = {
 }
 
 
+def spent_of(reply: Frame) -> dict[str, float]:
+    """What a `failed` frame tells of the steps before its end, as `EngineCall.spent`.
+
+    Raises:
+        EngineDied: It tells no such thing.
+    """
+    try:
+        told = {name: float(reply["timings"][name]) for name in _STEPS if name in reply.get("timings", {})}
+        told |= {"batch_size": int(reply["batch_size"])} if "infer_s" in told else {}
+    except _NO_ANSWER as error:
+        raise EngineDied(_FORGED) from error
+    if not all(math.isfinite(value) and value >= 0 for value in told.values()):
+        raise EngineDied(_FORGED)
+    return told
+
+
 def failure_of(reply: Frame) -> LeveretError:
-    """The error that a `failed` frame tells."""
+    """The error that a `failed` frame tells; `EngineDied` where it tells none."""
+    try:
+        return _failure_of(reply)
+    except _NO_ANSWER:
+        return EngineDied(_FORGED)
+
+
+def _failure_of(reply: Frame) -> LeveretError:
     message = clean_text(reply["message"])
     if (simple := _SIMPLE.get(reply["kind"])) is not None:
         return simple(message)

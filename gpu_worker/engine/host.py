@@ -205,7 +205,7 @@ class EngineHost:
         try:
             reply = await self._asked(process, attempt)
             together = attempt.ask.together if attempt.ask else ()
-            return result_of(done_of(reply), call, report if fresh else None, together)
+            return result_of(done_of(reply, call), call, report if fresh else None, together)
         except (DeviceError, EngineDied):
             # a failed GPU context fails every later job, and forged answers are worse
             process.kill("was ended with its device, or for what it said", over=attempt.ask)

@@ -31,6 +31,9 @@ _KEEPER_S = 10.0
 _CHUNK = 256 * 1024
 _LOOK_S = 0.1
 """How often requests are looked at for their time limit."""
+_STAGES = ("prepare", "device", "finish")
+_FORGED = (ProtocolError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError)
+"""What frames of another form raise: an `id` that is a list, a `value` that no float holds."""
 
 
 class EngineProcess:
@@ -41,8 +44,10 @@ class EngineProcess:
         process: asyncio.subprocess.Process,
         streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         output: OutputPipe,
+        device: launch.Device,
     ) -> None:
         self._process = process
+        self._device = device
         self._reader, self._writer = streams
         self.output = output
         self._numbers = itertools.count(1)
@@ -94,7 +99,7 @@ class EngineProcess:
         finally:
             theirs.close()
             os.close(write_end)
-        return cls(process, streams, OutputPipe(read_end))
+        return cls(process, streams, OutputPipe(read_end), device)
 
     @property
     def pid(self) -> int:
@@ -209,7 +214,7 @@ class EngineProcess:
                 self._take_all(received)
         except OSError:
             pass  # a death closes the line, too
-        except (ProtocolError, KeyError, TypeError, ValueError):
+        except _FORGED:
             self.kill("sent what is no frame, and was ended")
             return
         await asyncio.wait([self._exit], timeout=_LAST_FRAMES_S)
@@ -229,7 +234,9 @@ class EngineProcess:
 
     def _take(self, frame: Frame) -> None:
         if frame["op"] == "at":
-            self._enter(str(frame["stage"]), frame["ids"])
+            if frame["stage"] not in _STAGES:
+                raise ProtocolError("a stage that there is not")
+            self._enter(frame["stage"], frame["ids"])
         elif frame["op"] == "progress":
             ask = self._asks.get(frame["id"])
             if ask is not None and ask.on_progress is not None and 0 <= (told := float(frame["value"])) <= 1:
@@ -237,7 +244,13 @@ class EngineProcess:
         elif frame["op"] == "ready":
             _settle(self._ready, frame)
         elif (ask := self._asks.get(frame["id"])) is not None:
-            _settle(ask.reply, frame)
+            _settle(ask.reply, self._believed(frame))
+
+    def _believed(self, frame: Frame) -> Frame:
+        """Only a GPU can be missing: elsewhere an algorithm says so, and would end its worker."""
+        if frame.get("kind") == "device_missing" and self._device.kind == "cpu":
+            return frame | {"kind": "algorithm"}
+        return frame
 
     def _enter(self, stage: str, numbers: list[int]) -> None:
         if stage == "device":

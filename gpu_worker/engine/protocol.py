@@ -52,7 +52,7 @@ def unpack(body: bytes) -> Frame:
     """One frame from its body."""
     try:
         frame = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProtocolError(f"not JSON: {error}") from error
     if not isinstance(frame, dict) or not isinstance(frame.get("op"), str):
         raise ProtocolError("not an object with an `op`")

@@ -239,10 +239,11 @@ class Service:
         finally:
             with self._ending:
                 self._computing = []
-        took = round(time.perf_counter() - began, 6)
+            took = round(time.perf_counter() - began, 6)
+            for work in batch:
+                work.timings["infer_s"], work.began["infer"], work.batch_size = took, began, len(batch)
         for work, raw in zip(batch, raws, strict=True):
-            work.raw, work.timings["infer_s"], work.batch_size = raw, took, len(batch)
-            work.began["infer"] = began
+            work.raw = raw
 
     def _finish(self, work: Work) -> None:
         with timed(work.timings, "finish_s", work.began):

@@ -310,19 +310,71 @@ async def test_a_dead_engine_costs_its_own_job_only(
     assert host.starts == 2
 
 
-async def test_a_forged_frame_ends_the_engine(host: EngineHost, tmp_path: Path) -> None:
-    code = """
-import glob, os, socket
+FORGES = """
+import os, socket, struct, time
 def work(given):
+    body = given.encode()
+    frame = struct.pack(">I", len(body)) + body if body else b"\\xff" * 64
     for fd in map(int, os.listdir('/proc/self/fd')):
         try:
-            socket.socket(fileno=os.dup(fd)).sendall(b'\\xff' * 64)
+            socket.socket(fileno=os.dup(fd)).sendall(frame)
         except OSError:
             pass
-    import time; time.sleep(60)
+    time.sleep(60)
 """
-    with pytest.raises(EngineDied, match="sent what is no frame"):
-        await host.run(call(write_model(tmp_path, code), tmp_path))
+NO_FRAME, NO_ANSWER = "sent what is no frame", "something that is no answer"
+FORGED = {
+    "no length": ("", NO_FRAME),
+    "an endless nest": ("[" * 100_000, NO_FRAME),
+    "a value no float holds": (f'{{"op":"progress","id":2,"value":1{"0" * 400}}}', NO_FRAME),
+    "an id of another kind": ('{"op":"progress","id":[],"value":1}', NO_FRAME),
+    "a stage that there is not": ('{"op":"at","stage":"pause","ids":[2]}', NO_FRAME),
+    "numbers of no ask": ('{"op":"at","stage":"device","ids":7}', NO_FRAME),
+    "a failure without words": ('{"op":"failed","id":2,"kind":"bad_input"}', NO_ANSWER),
+    "a failure of no kind": ('{"op":"failed","id":2,"kind":[],"message":""}', NO_ANSWER),
+    "an endless time": (
+        '{"op":"failed","id":2,"kind":"retry","message":"","timings":{"prepare_s":NaN}}',
+        NO_ANSWER,
+    ),
+}
+
+
+@pytest.mark.parametrize(("frame", "said"), FORGED.values(), ids=FORGED)
+async def test_a_forged_frame_ends_the_engine(
+    host: EngineHost, tmp_path: Path, frame: str, said: str
+) -> None:
+    with pytest.raises(EngineDied, match=said):
+        await host.run(call(write_model(tmp_path, FORGES), tmp_path, frame, timeout_s=8))
+
+
+FAILS = """
+class Work:
+    def prepare(self, given):
+        if given == "prepare": raise ValueError("no")
+        return given
+    def infer(self, items):
+        if items == ["infer"]: raise ValueError("no")
+        return items
+    def finish(self, item, raw):
+        raise ValueError("no")
+"""
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        ("prepare", {"prepare_s"}),
+        ("infer", {"prepare_s", "infer_s", "batch_size"}),
+        ("finish", {"prepare_s", "infer_s", "finish_s", "batch_size"}),
+    ],
+)
+async def test_a_failed_run_tells_what_its_steps_took(
+    host: EngineHost, tmp_path: Path, step: str, told: set[str]
+) -> None:
+    attempt = call(write_model(tmp_path, FAILS, function="Work"), tmp_path, step)
+    with pytest.raises(AlgorithmError):
+        await host.run(attempt)
+    assert attempt.spent.keys() == told
 
 
 async def test_the_time_limit_kills_a_hang(host: EngineHost, tmp_path: Path) -> None:

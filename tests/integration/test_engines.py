@@ -20,7 +20,7 @@ from gpu_worker.gate import Gate
 from gpu_worker.hold import Hold
 from gpu_worker.outcomes import Finish
 from shared.catalog import Model, load_model
-from shared.errors import DeviceMissing, EngineDied, Misconfigured
+from shared.errors import AlgorithmError, DeviceMissing, EngineDied, Misconfigured
 from shared.jobs import State
 from tests.fakes.worker import FakeObjects
 from tests.unit.gpu_worker.claims import claim
@@ -227,6 +227,24 @@ async def test_a_gpu_that_is_missing_is_told_to_the_worker(tmp_path: Path) -> No
         lacking = await made.preload([write_model(tmp_path)])
     assert lacking == gone
     assert "device cuda" in str(gone[0])
+
+
+MISSES = """
+from gpu_worker.engine.job import DeviceMissingError
+
+def run(given):
+    raise DeviceMissingError("no GPU, it says")
+"""
+
+
+@pytest.mark.parametrize("code", [MISSES, "run = None\n" + MISSES.replace("def run(given):", "if True:")])
+async def test_an_algorithm_on_a_cpu_cannot_say_that_the_device_is_missing(tmp_path: Path, code: str) -> None:
+    async with engines(tmp_path, Device("cpu")) as made:
+        model = write_model(tmp_path, "misses", code)
+        assert await made.preload([model]) == []
+        calls = Calls(made, model, tmp_path)
+        with pytest.raises(AlgorithmError, match="no GPU, it says"):
+            await (await calls.start())
 
 
 async def said_soon(task: asyncio.Task[EngineResult], calls: Calls) -> dict[str, Any]:

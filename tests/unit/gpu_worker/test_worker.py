@@ -195,7 +195,8 @@ async def test_a_hint_without_a_row_is_buried(house: House) -> None:
 
 
 async def test_an_algorithm_that_raises_fails_its_job_with_evidence(house: House) -> None:
-    def fail(_: EngineCall) -> None:
+    def fail(call: EngineCall) -> None:
+        call.spent.update(prepare_s=0.5, infer_s=0.25, batch_size=2)
         raise AlgorithmError("no face", exception="ValueError", traceback="File …")
 
     house.engine.does = fail
@@ -208,6 +209,8 @@ async def test_an_algorithm_that_raises_fails_its_job_with_evidence(house: House
     assert row.evidence.error is not None
     assert row.evidence.error["code"] == "algorithm_error"
     assert row.evidence.error["traceback"] == "File …"
+    told = {"prepare_s": 0.5, "infer_s": 0.25, "batch_size": 2}
+    assert row.evidence.timings.items() >= told.items()
     assert row.evidence.log == "printed\n"
     kept = house.bus.announced[-1][2]
     assert kept is not None

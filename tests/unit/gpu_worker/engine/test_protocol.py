@@ -22,7 +22,7 @@ def test_a_closed_line_is_none() -> None:
         assert Channel(theirs).receive() is None
 
 
-@pytest.mark.parametrize("body", [b"x", b"[]", b"{}", b'{"op": 3}'])
+@pytest.mark.parametrize("body", [b"x", b"[]", b"{}", b'{"op": 3}', b"[" * 100_000])
 def test_what_is_no_frame_is_refused(body: bytes) -> None:
     with pytest.raises(ProtocolError):
         unpack(body)
