@@ -16,16 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid4
 
-import structlog
-
 from gpu_worker.engine.attempt import Limits
 from gpu_worker.engine.calls import EngineCall, EngineResult, LoadReport
 from gpu_worker.engine.host import EngineHost
 from gpu_worker.engine.launch import Device
+from gpu_worker.engine.overdue import Overdue
+from gpu_worker.preload import Preload
 from shared.catalog import Model
-from shared.errors import DeviceError, DeviceMissing, LeveretError, Misconfigured
-
-log = structlog.get_logger()
+from shared.errors import DeviceError, DeviceMissing, Misconfigured
 
 _BEYOND = 1e9
 UNTOLD = 100
@@ -105,6 +103,7 @@ class Engines:
         self._devices = devices
         self._scratch = scratch
         self._limits = limits
+        self._overdue = Overdue()
         self._on_missing = on_missing
         self._hosts: dict[str | None, tuple[EngineHost, ...]] = {}
         self._untold: deque[Load] = deque(maxlen=UNTOLD)
@@ -142,23 +141,7 @@ class Engines:
         Returns:
             One error for each model that could not be loaded for want of a device.
         """
-        lacking = []
-        for model in models:
-            loads = await asyncio.gather(*(self._load(host, model) for host in self._hosts_of(model)))
-            lacking += [error for error in loads if error is not None][:1]
-        return lacking
-
-    async def _load(self, host: EngineHost, model: Model) -> DeviceError | None:
-        try:
-            report = await host.load(model)
-        except LeveretError as error:
-            log.warning("model.unloadable", model=model.ref, code=error.code, reason=str(error))
-            if isinstance(error, DeviceMissing):
-                self._on_missing(error)
-            return error if isinstance(error, DeviceError) else None
-        took, nodes = round(report.load_s, 3), report.nodes or None
-        log.info("model.loaded", model=model.ref, gpu=host.device.gpu, load_s=took, nodes=nodes)
-        return None
+        return await Preload(self._hosts_of, self._on_missing).run(models)
 
     async def stop(self) -> None:
         """End the processes."""
@@ -194,7 +177,10 @@ class Engines:
         return [host for hosts in self._hosts.values() for host in hosts]
 
     def _host(self, model: Model) -> EngineHost:
-        return min(self._hosts_of(model), key=lambda host: (host.busy, not host.holds(model)))
+        hosts = self._hosts_of(model)
+        if model.ref in self._overdue:  # who holds it may run it, the others refuse it
+            hosts = tuple(host for host in hosts if host.holds(model)) or hosts
+        return min(hosts, key=lambda host: (host.busy, not host.holds(model)))
 
     def _hosts_of(self, model: Model) -> tuple[EngineHost, ...]:
         if model.interpreter not in self._hosts:
@@ -204,6 +190,7 @@ class Engines:
                     device=device,
                     scratch=self._scratch,
                     limits=self._limits,
+                    overdue=self._overdue,
                     on_load=self._note,
                 )
                 for device in self._devices

@@ -38,6 +38,9 @@ class WorkerSection(Section):
     price_per_hour: PerHour | None = Field(
         default=None, description="of its machine, where the scaler does not know it"
     )
+    load_s: Seconds = Field(
+        default=180.0, description="what a model's import, load and warm_up get; less than a scaler's boot_s"
+    )
     preload: bool = Field(default=True, description="load and warm the queue's models before `ready`")
     id: WorkerId | None = Field(default=None, description="unique; made at random when unset")
     scratch: Path = Field(default_factory=lambda: Path(tempfile.gettempdir()))

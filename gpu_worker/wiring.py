@@ -178,6 +178,7 @@ def _consumer(settings: WorkerSettings, me: WorkerIdentity) -> Consumer:
 def _limits(settings: WorkerSettings) -> Limits:
     own = settings.worker
     return Limits(
+        load_s=own.load_s,
         jobs=own.engine_jobs,
         memory_mb=own.engine_memory_mb,
         kill_mb=own.engine_memory_kill_mb,

@@ -16,6 +16,7 @@ LeveretError
 ├── JobTimedOut                 the hard time limit passed
 ├── JobCanceled                 somebody asked for the end of it
 ├── ModelUnavailable            this worker does not know the model
+│   └── LoadOverdue             its load ran out of time here, so it is refused for a while
 ├── DeviceError                 the GPU is missing or failed
 ├── StoreError                  S3 did not answer as it should
 ├── Unstorable                  PostgreSQL refuses a value as data; it will refuse it every time
@@ -163,6 +164,10 @@ class ModelUnavailable(LeveretError):
 
     code = "model_unavailable"
     retryable = True
+
+
+class LoadOverdue(ModelUnavailable):
+    """Its load (import, ``load``, ``warm_up``) ran out of time here, so it is refused for a while."""
 
 
 class DeviceError(LeveretError):

@@ -22,6 +22,7 @@ class Limits:
     """What an engine may take.
 
     Attributes:
+        load_s: For a model's import, `load` and `warm_up` together.
         cancel_grace_s: For a graph to stop by itself. Python code has none, unless the model's option of this
             name gives it some.
         jobs: After which a process is replaced; 0 for never.
@@ -32,7 +33,7 @@ class Limits:
     """
 
     start_s: float = 60
-    load_s: float = 600
+    load_s: float = 180
     cancel_grace_s: float = 5
     jobs: int = 0
     memory_mb: int = 0

@@ -34,6 +34,7 @@ from gpu_worker.engine.launch import Device
 from gpu_worker.engine.loaded import Loaded
 from gpu_worker.engine.meter import Meter
 from gpu_worker.engine.output import OutputTail
+from gpu_worker.engine.overdue import Overdue
 from gpu_worker.engine.process import EngineProcess
 from shared.catalog import CatalogError
 from shared.errors import DeviceError, EngineDied, JobCanceled, JobTimedOut, LeveretError, ModelUnavailable
@@ -58,11 +59,13 @@ class EngineHost:
         device: Device,
         scratch: Path,
         limits: Limits | None = None,
+        overdue: Overdue | None = None,
         on_load: Callable[[Model, LoadReport], None] = lambda *_: None,
     ) -> None:
         self.interpreter = interpreter
         self.device = device
         self.limits = limits or Limits()
+        self._overdue = overdue or Overdue()
         self._on_load = on_load
         scratch.mkdir(parents=True, exist_ok=True)
         self._folder = Path(tempfile.mkdtemp(prefix="engine-", dir=scratch))
@@ -124,6 +127,7 @@ class EngineHost:
 
         Raises:
             ModelUnavailable: A file is not what the catalog's index pins.
+            LoadOverdue: It did not load in time, now or lately.
             DeviceError: The GPU that was asked for is missing or failed.
             AlgorithmError: The model's own code or graph can't be loaded.
             EngineDied: It took the process down.
@@ -233,6 +237,7 @@ class EngineHost:
     ) -> tuple[EngineProcess, LoadReport]:
         if self._process is not None and self.holds(model):
             return self._process, self._loaded[model.ref]
+        self._overdue.check(model.ref)
         on_begin = attempt.on_begin if attempt else None
         async with self._turn:
             await self._left_loads.ended()
@@ -242,6 +247,7 @@ class EngineHost:
                     attempt.check()
                 if model.ref in self._loaded:
                     return process, self._loaded[model.ref]
+                self._overdue.check(model.ref)
                 if await self._made_room(process, model):
                     load = self._load(process, model, log, on_begin)
                     others = (lambda: self.busy > 1) if attempt else (lambda: False)
@@ -249,6 +255,7 @@ class EngineHost:
                     await self._made_room(process, model)
 
     def _took_in(self, model: Model, report: LoadReport) -> None:
+        self._overdue.drop(model.ref)
         self._loaded.add(model.ref, report)
         self._on_load(model, report)
 
@@ -273,7 +280,7 @@ class EngineHost:
         except CatalogError as error:
             raise ModelUnavailable(str(error)) from error
         except TimeoutError as error:
-            raise ModelUnavailable(f"{model.ref} did not load within {self.limits.load_s:g} s") from error
+            raise self._overdue.add(model.ref, self.limits.load_s) from error
         return load_report_of(done_of(reply))
 
     async def _up(self, log: OutputTail | None = None) -> EngineProcess:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from gateway.client.cli import check
 from gateway.client.cli.app import run
+from gpu_worker.engine.attempt import Limits
+from gpu_worker.settings import WorkerSection
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +63,37 @@ def test_a_model_that_takes_its_process_down_is_a_mistake(capsys: pytest.Capture
     rewrite("fit/fit.py", "from PIL import Image", "import os\nos._exit(7)\nfrom PIL import Image")
     assert run(["models", "check", "fit", "--load"]) == 1
     assert "✗ fit@1 ended with exit status 7" in capsys.readouterr().out
+
+
+HANGS = "import os, time, pathlib\npathlib.Path({file!r}).write_text(str(os.getpid()))\ntime.sleep(1e4)\n"
+
+
+def test_a_load_that_hangs_ends_after_the_workers_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pid = tmp_path / "pid"
+    rewrite("fit/fit.py", "from PIL import Image", HANGS.format(file=str(pid)) + "from PIL import Image")
+    monkeypatch.setenv("LEVERET_WORKER_LOAD_S", "5")
+    capsys.readouterr()
+
+    assert run(["models", "check", "fit", "--load"]) == 1
+
+    assert "✗ fit@1 did not load within 5 s (LEVERET_WORKER_LOAD_S)" in capsys.readouterr().out
+    with pytest.raises(ProcessLookupError):  # nothing of it goes on
+        os.kill(int(pid.read_text()), 0)
+
+
+@pytest.mark.parametrize("given", ["soon", "0", "-1", "inf", "nan"])
+def test_a_limit_that_is_no_number_of_seconds_is_refused_by_its_name(
+    given: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LEVERET_WORKER_LOAD_S", given)
+    assert run(["models", "check", "fit", "--load"]) == 2
+    assert f"LEVERET_WORKER_LOAD_S: a number of seconds above 0, not {given!r}" in capsys.readouterr().err
+
+
+def test_its_limit_is_the_workers() -> None:
+    assert check.LOAD_S == WorkerSection().load_s == Limits().load_s
 
 
 def test_only_models_without_a_mistake_are_loaded(capsys: pytest.CaptureFixture[str]) -> None:
