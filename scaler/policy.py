@@ -33,7 +33,7 @@ from scaler.snapshot import (
     Unknown,
     WorkerState,
 )
-from scaler.words import listed
+from scaler.words import listed, seconds
 
 STUCK_S = 120.0
 
@@ -252,5 +252,5 @@ def _credit(most: Need, expected: Times) -> str:
     return (
         f"{most.tier}: within the {most.left_s:.0f} s left to the {most.place} those here can start"
         f" {most.credit:.1f} of {most.waiting}, one more {most.fresh:.1f}"
-        f" (a job takes {expected.service_s:.0f} s, a boot {expected.boot_s:.0f} s)"
+        f" (a job takes {seconds(expected.service_s)}, a boot {seconds(expected.boot_s)})"
     )

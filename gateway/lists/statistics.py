@@ -11,6 +11,7 @@ from gateway.ports import Caller, Models
 from shared.errors import NotFound
 from shared.events import timestamp
 
+ENDINGS = ("succeeded", "failed", "retried", "canceled", "expired")
 P99_FROM = 100
 """Below so many the 99th percentile is but the slowest one."""
 
@@ -119,10 +120,9 @@ class Statistics:
 
 def _document(name: str, measured: Measured | None, loaded: Loaded | None, window_s: float) -> dict[str, Any]:
     none: Share = (0, ())
-    ended = (
-        dict(measured.ended) if measured else dict.fromkeys(("succeeded", "failed", "canceled", "expired"), 0)
-    )
-    judged = ended["succeeded"] + ended["failed"]
+    ended = dict(measured.ended) if measured else dict.fromkeys(ENDINGS, 0)
+    bad = ended["failed"] + ended["retried"]
+    judged = ended["succeeded"] + bad
     return {
         "name": name,
         "window_s": window_s,
@@ -133,7 +133,7 @@ def _document(name: str, measured: Measured | None, loaded: Loaded | None, windo
         "run": _percentiles(measured.run if measured else none),
         "ended": ended,
         "errors": [dict(each) for each in measured.errors] if measured else [],
-        "error_rate": ended["failed"] / judged if judged else None,
+        "error_rate": bad / judged if judged else None,
         "cold_starts": loaded.n if loaded else None,
         "batch_size_p50": measured.batch if measured else None,
         "memory": round(loaded.memory_mb * 1e6) if loaded and loaded.memory_mb is not None else None,

@@ -238,7 +238,8 @@ class EndedView(_View):
     """Attempts by how they ended, and jobs that expired."""
 
     succeeded: int
-    failed: int
+    failed: int = Field(description="And their job with them")
+    retried: int = Field(description="Failed, and were repeated: an engine or a worker died, or `Retry`")
     canceled: int
     expired: int
 
@@ -266,7 +267,9 @@ class StatisticsView(_View):
     run: PercentilesView = Field(description="The whole attempt")
     ended: EndedView
     errors: list[CodeView] = Field(description="Of attempts that failed, retried ones too")
-    error_rate: float | None = Field(description="Failed by failed and succeeded; null where nothing ended")
+    error_rate: float | None = Field(
+        description="Of attempts that succeeded, failed or were retried, the last two; null: none"
+    )
     cold_starts: int | None = Field(
         description="Loads of the model: a worker's at its start, an engine's anew after it was replaced, or "
         "an attempt's that needed it; null where none is on record, which each is for eight days"

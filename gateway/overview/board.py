@@ -6,15 +6,15 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from gateway.operations.figures import crew_document, decision_document, silent
 from gateway.operations.ports import Load, Pause, Pauses, Present
 from gateway.overview.document import GAPS, Document, Seen, finding_document, oldest, seen_document
-from gateway.overview.health import MAX_FINDINGS, growing, judge
-from gateway.overview.ports import Answering, Crew, Figures, Fleets
+from gateway.overview.health import FEW_ENDED, LONGER_S, MAX_FINDINGS, judge, signs_grow
+from gateway.overview.ports import Answering, Crew, Failure, Figures, Fleets, Lately
 from gateway.overview.ring import MINUTE, SIZE, STEP_S, WINDOW_S, Ring, step_at
 from gateway.overview.signs import FailureSigns, QueueSigns, Signs, WorkerSigns
 from gateway.ports import Models
@@ -134,25 +134,31 @@ class Board:
         ring.filled_to = step - 1
 
     async def _signs(self, tenant: str | None, ring: Ring, seen: Seen, *, rows_s: float) -> Signs:
-        step, private = step_at(seen.lately.now), tenant is not None
-        ratio = seen.failure_ratio
-        before = ring.mean("failure_ratio", range(step - SIZE, step - MINUTE))
-        alarming = growing(ratio, before, seen.lately.ended)
-        return Signs(
+        private = tenant is not None
+        signs = Signs(
             queues=await self._queues(seen, private=private),
             silent=() if private else [_silence(worker) for worker in seen.workers if silent(worker)],
             rows_s=None if private else rows_s,
             redis=None if private else await _answers(self._around.redis),
             broker=None if private else await _answers(self._around.broker),
             repaired=None if private else self._lately_repaired(),
-            failure_ratio=ratio,
-            failure_ratio_before=before,
-            ended=seen.lately.ended,
-            failing=await self._failing(tenant) if alarming else None,
+            failure_ratio_before=ring.mean("failure_ratio", _before(seen.lately.now)),
+            repeating=_repeating(seen.errors),
+            **await self._ended(tenant, seen.lately),
         )
+        failing = await self._failing(tenant, signs.window_s) if signs_grow(signs) else None
+        return replace(signs, failing=failing)
 
-    async def _failing(self, tenant: str | None) -> FailureSigns | None:
-        top = await self._figures.failing(tenant)
+    async def _ended(self, tenant: str | None, lately: Lately) -> Mapping[str, Any]:
+        """What ended in the last minute, or in ten where it holds too few to tell."""
+        window_s = WINDOW_S if lately.ended + lately.retried >= FEW_ENDED else LONGER_S
+        told = lately if window_s == WINDOW_S else await self._figures.lately(tenant, window_s=window_s)
+        ratio = told.failed / told.ended if told.ended else None
+        known = {"failure_ratio": ratio, "ended": told.ended, "retried": told.retried}
+        return {"window_s": window_s, **known}
+
+    async def _failing(self, tenant: str | None, window_s: float) -> FailureSigns | None:
+        top = await self._figures.failing(tenant, window_s=window_s)
         if top is None:
             return None
         command = f"leveret jobs --state failed --fingerprint {top.fingerprint}"
@@ -205,6 +211,17 @@ class Board:
         while len(self._repaired) > 1 and now - self._repaired[1][0] >= WINDOW_S:
             self._repaired.popleft()
         return count - self._repaired[0][1] if len(self._repaired) > 1 else None
+
+
+def _before(now: float) -> range:
+    """The steps of the ten minutes before the last one."""
+    return range(step_at(now) - SIZE, step_at(now) - MINUTE)
+
+
+def _repeating(errors: Sequence[Failure]) -> str | None:
+    """What most attempts died of that were repeated, and in which model."""
+    most = max(errors, key=lambda error: error.retried, default=None)
+    return f"{most.code} in {most.model}" if most and most.retried else None
 
 
 async def _answers(server: Answering) -> bool | None:

@@ -123,6 +123,7 @@ def _error(failure: Failure) -> Document:
         "code": failure.code,
         "model": failure.model,
         "count": failure.count,
+        "retried": failure.retried,
         "last_at": timestamp(failure.last_at),
         "message": failure.message,
     }

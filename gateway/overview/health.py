@@ -20,6 +20,9 @@ FAILING = 0.05
 ENOUGH_ENDED = 20
 HALF, FEW_ENDED = 0.5, 5
 """Half of all failing is a finding, of fewer jobs as well, and however long it has been so."""
+LONGER_S = 600.0
+"""Where a minute holds fewer than `FEW_ENDED`, the last ten of them are looked at."""
+REPEATED = 0.2
 MAX_FINDINGS = 10
 
 
@@ -145,7 +148,7 @@ def _redis_away(signs: Signs) -> Iterator[Finding]:
 
 
 def growing(ratio: float | None, before: float | None, ended: int) -> bool:
-    """Whether so many failures are a finding, by the ratio of the last minute and of the ten before."""
+    """Whether so many failures are a finding, by the ratio of lately and of the ten minutes before."""
     if ratio is None:
         return False
     more = ended >= ENOUGH_ENDED and ratio >= FAILING and ratio >= 2 * (before or 0.0)
@@ -154,21 +157,51 @@ def growing(ratio: float | None, before: float | None, ended: int) -> bool:
 
 def _growing_failures(signs: Signs) -> Iterator[Finding]:
     ratio, before, top = signs.failure_ratio, signs.failure_ratio_before, signs.failing
-    if ratio is None or not growing(ratio, before, signs.ended):
+    if ratio is None or not signs_grow(signs):
         return
     most = f", {top.count} by {top.code} in {top.model}" if top else ""
     words = f"{_line(top.message)} " if top and top.message else ""
-    usual = "was not known" if before is None else f"was {_percent(before)}"
+    usual = "it was not known" if before is None else f"it was {_percent(before)}"
+    of = f"{_count(signs.ended, 'job')} ended in this time."
     yield Finding(
         level="bad" if ratio >= HALF else "warn",
         code="failures_growing",
-        sentence=f"{_percent(ratio)} of the jobs that ended in the last minute failed{most}.",
-        cause=f"{words}In the ten minutes before it {usual}.",
+        sentence=f"{_percent(ratio)} of the jobs that ended in {_lately(signs)} failed{most}.",
+        cause=words + (of if _longer(signs) else f"In the ten minutes before {usual}."),
         command=top.command if top else None,
         page="failures",
         subject=top.fingerprint if top else None,
         own=True,
     )
+
+
+def signs_grow(signs: Signs) -> bool:
+    """Of ten minutes nothing is known to compare with: only half of all failing is a finding."""
+    before = 1.0 if _longer(signs) else signs.failure_ratio_before
+    return growing(signs.failure_ratio, before, signs.ended)
+
+
+def _longer(signs: Signs) -> bool:
+    return signs.window_s >= LONGER_S
+
+
+def _lately(signs: Signs) -> str:
+    return f"the last {signs.window_s / 60:.0f} minutes" if _longer(signs) else "the last minute"
+
+
+def _repeats(signs: Signs) -> Iterator[Finding]:
+    attempts = signs.ended + signs.retried
+    if signs.retried >= FEW_ENDED and signs.retried >= REPEATED * attempts:
+        most = f"In the last hour most by {signs.repeating}. " if signs.repeating else ""
+        yield Finding(
+            level="warn",
+            code="attempts_repeated",
+            sentence=f"{signs.retried} of the {attempts} attempts that ended in {_lately(signs)} failed and "
+            "are repeated.",
+            cause=f"{most}The jobs may end well, later than they could and at the cost of both attempts.",
+            page="models",
+            own=True,
+        )
 
 
 def _repairs(signs: Signs) -> Iterator[Finding]:
@@ -240,6 +273,7 @@ _RULES: tuple[Callable[[Signs], Iterator[Finding]], ...] = (
     _no_worker,
     _silent_workers,
     _growing_failures,
+    _repeats,
     _slow_rows,
     _redis_away,
     _repairs,

@@ -19,7 +19,7 @@ FRESH_S = 5.0
 """Who asks the same again sooner is shown the same."""
 KEPT = 64
 """Answers kept, of any window, tenant and model."""
-OUTCOMES = ("succeeded", "failed", "canceled", "expired")
+OUTCOMES = ("succeeded", "failed", "retried", "canceled", "expired")
 
 Document = dict[str, Any]
 Key = tuple[str | None, str | None, float]

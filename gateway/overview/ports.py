@@ -30,7 +30,7 @@ class Endings(Protocol):
 
 
 class Lately(Protocol):
-    """What ended within the last minute."""
+    """What ended lately."""
 
     @property
     def now(self) -> float:
@@ -38,11 +38,15 @@ class Lately(Protocol):
 
     @property
     def ended(self) -> int:
-        """Attempts looked at."""
+        """Attempts that ended their job."""
 
     @property
     def failed(self) -> int:
         """Those of them that failed."""
+
+    @property
+    def retried(self) -> int:
+        """Attempts beside these that failed and were repeated."""
 
     @property
     def waits(self) -> int:
@@ -74,7 +78,11 @@ class Alike(Protocol):
 
 
 class Failure(Alike, Protocol):
-    """Within the last hour."""
+    """Within the last hour; counted are those that failed their job."""
+
+    @property
+    def retried(self) -> int:
+        """How often one that was repeated failed so."""
 
     @property
     def last_at(self) -> datetime:
@@ -82,7 +90,7 @@ class Failure(Alike, Protocol):
 
 
 class Failing(Alike, Protocol):
-    """Within the last minute, more than any others."""
+    """Lately, more than any others."""
 
     @property
     def fingerprint(self) -> str:
@@ -98,8 +106,8 @@ class Figures(Protocol):
     async def endings(self, tenant: str | None, *, step_s: float, first: int) -> Sequence[Endings]:
         """Attempts that ended, by step."""
 
-    async def lately(self, tenant: str | None) -> Lately:
-        """The last minute."""
+    async def lately(self, tenant: str | None, *, window_s: float = 60.0) -> Lately:
+        """The last seconds."""
 
     async def loads(self, tenant: str | None) -> Sequence[Load]:
         """Live jobs."""
@@ -107,8 +115,8 @@ class Figures(Protocol):
     async def errors(self, tenant: str | None) -> Sequence[Failure]:
         """The most frequent."""
 
-    async def failing(self, tenant: str | None) -> Failing | None:
-        """The most frequent of the last minute."""
+    async def failing(self, tenant: str | None, *, window_s: float = 60.0) -> Failing | None:
+        """The most frequent of the last seconds."""
 
     async def costs(self, *, step_s: float, first: int, last: int) -> Mapping[int, float | None]:
         """What all machines cost an hour, by step; None where one has no price."""

@@ -50,7 +50,7 @@ class WorkerSigns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureSigns:
-    """What failed most often within the last minute.
+    """What failed most often lately.
 
     Attributes:
         fingerprint: Of its group.
@@ -78,9 +78,12 @@ class Signs:
         redis: Whether it answers.
         broker: Whether it answers.
         repaired: Jobs put right by this gateway's relay within the last minute.
-        failure_ratio: Of the jobs that ended within the last minute.
-        failure_ratio_before: Of the ten minutes before.
-        ended: How many ended within the last minute.
+        window_s: What lately is: a minute, or more where a minute holds too few.
+        failure_ratio: Of the jobs that ended lately.
+        failure_ratio_before: Of the ten minutes before; not known where lately is longer than a minute.
+        ended: How many ended lately.
+        retried: Attempts that failed lately, and are repeated.
+        repeating: What most of the last hour's died of, and in which model.
         failing: Most of what failed, where that is worth a look.
     """
 
@@ -93,4 +96,7 @@ class Signs:
     failure_ratio: float | None = None
     failure_ratio_before: float | None = None
     ended: int = 0
+    window_s: float = 60.0
+    retried: int = 0
+    repeating: str | None = None
     failing: FailureSigns | None = None

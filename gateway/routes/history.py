@@ -33,7 +33,8 @@ class OutcomesView(_View):
     """How many ended how, step by step."""
 
     succeeded: list[int]
-    failed: list[int] = Field(description="Attempts, those whose worker died as well")
+    failed: list[int] = Field(description="Attempts that failed their job, those whose worker died as well")
+    retried: list[int] = Field(description="Attempts that failed and were repeated")
     canceled: list[int]
     expired: list[int] = Field(description="Jobs; they had no attempt")
 

@@ -62,7 +62,9 @@ class StatsView(_View):
     completions_per_s: StatView
     oldest_wait_s: StatView
     p95_wait_s: StatView
-    failure_ratio: StatView = Field(description="Of attempts that ended their job, 0 to 1")
+    failure_ratio: StatView = Field(
+        description="Of jobs that ended after an attempt, 0 to 1; attempts that were repeated are not in it"
+    )
     devices_busy: DevicesView
     cost_per_h: CostView
 
@@ -90,7 +92,8 @@ class ErrorView(_View):
 
     code: str
     model: str
-    count: int
+    count: int = Field(description="Those that failed their job")
+    retried: int = Field(description="Those that were repeated")
     last_at: AwareDatetime
     message: str = Field(description="The last one's, at most 200 characters")
 
@@ -167,6 +170,7 @@ EXAMPLE: dict[str, Any] = {
             "code": "algorithm_error",
             "model": "cutout",
             "count": 7,
+            "retried": 2,
             "last_at": "2026-11-22T09:29:41.000Z",
             "message": "ValueError: the picture has no face in it",
         }

@@ -17,6 +17,7 @@ from gateway import views as job_views
 from gateway.client.cli.app import run
 from gateway.lists import views
 from gateway.routes.history import HistoryView
+from shared.adapters.store.endings import ENDING
 from shared.adapters.store.history import CLOSE_LOOK, HISTORY, LOOK, MINE, HistoryStore
 from shared.adapters.store.workers import WorkerIdentity, WorkerStore
 from shared.jobs import Ending, Evidence, State
@@ -315,7 +316,7 @@ async def test_statistics_tell_percentiles_with_their_number(
     assert told["load"] == {"n": 0, "p50": None, "p95": None, "p99": None}
     assert (told["cold_starts"], told["memory"]) == (None, None)
     assert (told["run"]["n"], told["run"]["p50"]) == (101, 50.0)
-    assert told["ended"] == {"succeeded": 100, "failed": 1, "canceled": 0, "expired": 0}
+    assert told["ended"] == {"succeeded": 100, "failed": 1, "retried": 0, "canceled": 0, "expired": 0}
     assert told["errors"] == [{"code": "algorithm_error", "count": 1}]
     assert told["error_rate"] == pytest.approx(1 / 101)
     # And all models in one answer, those of which nothing is known as well
@@ -396,6 +397,7 @@ async def test_history_tells_each_step_by_itself(
     assert {name: sum(counts) for name, counts in told["ended"].items()} == {
         "succeeded": 100,
         "failed": 1,
+        "retried": 0,
         "canceled": 1,
         "expired": 1,
     }
@@ -426,7 +428,7 @@ async def test_a_step_of_many_is_looked_at_in_part_and_by_its_index(
     steps = await HistoryStore(behind.database).steps(None, None, step_s=60.0, count=60)
     assert (max(step.n for step in steps), [step.more for step in steps].count(True)) == (LOOK, 1)
     for mine, values in (("", ()), (MINE, ("lists", None))):
-        sql = "explain (format json) " + HISTORY.format(look=CLOSE_LOOK, mine=mine)
+        sql = "explain (format json) " + HISTORY.format(look=CLOSE_LOOK, mine=mine, ending=ENDING)
         [[plan]] = await behind.database.read(sql, 60.0, 60, *values)
         assert "Backward" in str(plan)
         assert "attempts_lately" in str(plan)

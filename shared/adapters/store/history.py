@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from shared.adapters.store.endings import ENDING
 from shared.adapters.store.pool import Database
 
 LOOK = 1_000
@@ -23,23 +24,24 @@ with clock as (
     select generate_series(last - $2::int + 1, last) as step from clock
 ), looked as materialized (
     select s.step, a.* from steps s cross join lateral (
-        select job_id, outcome, started_at, finished_at, timings from attempts
+        select job_id, fence, outcome, started_at, finished_at, timings from attempts
         where finished_at >= to_timestamp(s.step * $1::float8)
           and finished_at < to_timestamp((s.step + 1) * $1::float8)
         order by finished_at desc limit {look}
     ) a
-), told as (
-    select l.step, l.outcome, (l.timings ->> 'queue_s')::float8 as wait,
-           case when l.outcome not in ('worker_lost', 'released', 'canceled')
-                then extract(epoch from l.finished_at - l.started_at)::float8 end as run
-    from looked l {mine}
+), told as materialized (
+    select a.step, {ending} as ending, (a.timings ->> 'queue_s')::float8 as wait,
+           case when a.outcome not in ('worker_lost', 'released', 'canceled')
+                then extract(epoch from a.finished_at - a.started_at)::float8 end as run
+    from looked a {mine}
 ), measured as (
     select step, count(*)::int as n, count(wait)::int as waits, count(run)::int as runs,
            percentile_cont(array[0.5, 0.95, 0.99]) within group (order by wait) as wait,
            percentile_cont(array[0.5, 0.95, 0.99]) within group (order by run) as run,
-           count(*) filter (where outcome = 'succeeded')::int as succeeded,
-           count(*) filter (where outcome in ('failed', 'worker_lost'))::int as failed,
-           count(*) filter (where outcome = 'canceled')::int as canceled
+           count(*) filter (where ending = 'succeeded')::int as succeeded,
+           count(*) filter (where ending = 'failed')::int as failed,
+           count(*) filter (where ending = 'retried')::int as retried,
+           count(*) filter (where ending = 'canceled')::int as canceled
     from told group by step
 ), seen as (
     select step, count(*)::int as looked from looked group by step
@@ -47,12 +49,12 @@ with clock as (
 select s.step, coalesce(e.looked, 0) as looked, coalesce(m.n, 0) as n,
        coalesce(m.waits, 0) as waits, m.wait, coalesce(m.runs, 0) as runs, m.run,
        coalesce(m.succeeded, 0) as succeeded, coalesce(m.failed, 0) as failed,
-       coalesce(m.canceled, 0) as canceled
+       coalesce(m.retried, 0) as retried, coalesce(m.canceled, 0) as canceled
 from steps s left join seen e on e.step = s.step left join measured m on m.step = s.step
 order by s.step
 """
 
-MINE = """cross join lateral (select model, tenant from specs where id = l.job_id offset 0) o
+MINE = """cross join lateral (select model, tenant from specs where id = a.job_id offset 0) o
 where ($3::text is null or o.tenant = $3) and ($4::text is null or o.model = $4)"""
 
 EXPIRED = """
@@ -73,7 +75,7 @@ class StepRow:
         n: Attempts that count.
         wait: How many say how long they waited, and the 50th, 95th and 99th percentile of it, seconds.
         run: The same of the whole attempt, of those that were not cut short.
-        ended: Attempts by how they ended, and jobs that expired.
+        ended: Attempts by how they ended, `retried` those that failed and were repeated; jobs that expired.
         more: The step held more than was looked at.
     """
 
@@ -104,7 +106,7 @@ class HistoryStore:
         """
         mine = tenant is not None or model is not None
         look = CLOSE_LOOK if mine else LOOK
-        sql = HISTORY.format(look=look, mine=MINE if mine else "")
+        sql = HISTORY.format(look=look, mine=MINE if mine else "", ending=ENDING)
         rows = await self._database.read(sql, step_s, count, *((tenant, model) if mine else ()))
         expired = await self._expired(tenant, model, step_s, rows[0]["step"])
         return [_step(dict(row), look, expired) for row in rows]
@@ -117,7 +119,7 @@ class HistoryStore:
 
 
 def _step(row: Mapping[str, Any], look: int, expired: Mapping[int, int]) -> StepRow:
-    ended = {name: row[name] for name in ("succeeded", "failed", "canceled")}
+    ended = {name: row[name] for name in ("succeeded", "failed", "retried", "canceled")}
     return StepRow(
         step=row["step"],
         n=row["n"],

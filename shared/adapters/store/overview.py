@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from shared.adapters.store.endings import ENDING
 from shared.adapters.store.operations import DecisionRow
 from shared.adapters.store.pool import Database
 
@@ -19,6 +20,7 @@ SOME = 100_000
 SAMPLE = 2_000
 """Attempts that a percentile is taken of."""
 LATELY_S = 60.0
+"""What counts as lately, where nobody says otherwise."""
 ERRORS_S = 3600.0
 MOST = 5
 
@@ -32,22 +34,26 @@ group by step
 
 ENDINGS = """
 select floor(extract(epoch from finished_at) / $1)::bigint as step,
-       count(*)::int as ended, count(*) filter (where outcome = 'failed')::int as failed,
+       count(*)::int as ended, count(*) filter (where ending = 'failed')::int as failed,
        percentile_disc(0.95) within group (order by wait_s) as p95_wait_s
-from (select a.finished_at, a.outcome, (a.timings ->> 'queue_s')::float8 as wait_s
-      from attempts a where a.finished_at >= to_timestamp($2::float8)
-      and a.outcome in ('succeeded', 'failed', 'canceled') {mine}
+from (select a.finished_at, e.ending, (a.timings ->> 'queue_s')::float8 as wait_s
+      from attempts a cross join lateral (select {ending} as ending) e
+      where a.finished_at >= to_timestamp($2::float8)
+      and a.outcome in ('succeeded', 'failed', 'canceled', 'worker_lost') and e.ending <> 'retried' {mine}
       order by a.finished_at desc limit $3) lately
 group by step
 """
 
 LATELY = """
-select extract(epoch from clock_timestamp())::float8 as now, count(*)::int as ended,
-       count(*) filter (where outcome = 'failed')::int as failed,
-       count(wait_s)::int as waits, percentile_disc(0.95) within group (order by wait_s) as p95_wait_s
-from (select a.outcome, (a.timings ->> 'queue_s')::float8 as wait_s
+select extract(epoch from clock_timestamp())::float8 as now,
+       count(*) filter (where ending <> 'retried')::int as ended,
+       count(*) filter (where ending = 'failed')::int as failed,
+       count(*) filter (where ending = 'retried')::int as retried,
+       count(wait_s) filter (where ending <> 'retried')::int as waits,
+       percentile_disc(0.95) within group (order by wait_s) filter (where ending <> 'retried') as p95_wait_s
+from (select {ending} as ending, (a.timings ->> 'queue_s')::float8 as wait_s
       from attempts a where a.finished_at > clock_timestamp() - make_interval(secs => $1)
-      and a.outcome in ('succeeded', 'failed', 'canceled') {mine}
+      and a.outcome <> 'released' {mine}
       order by a.finished_at desc limit $2) lately
 """
 
@@ -65,14 +71,17 @@ group by j.queue, j.priority
 """
 
 ERRORS = """
-select code, model, count(*)::int as count, max(finished_at) as last_at,
+select code, model, count(*) filter (where ending = 'failed')::int as count,
+       count(*) filter (where ending = 'retried')::int as retried, max(finished_at) as last_at,
        (array_agg(message order by finished_at desc))[1] as message
-from (select a.error ->> 'code' as code, s.model, left(a.error ->> 'message', 200) as message, a.finished_at
+from (select a.error ->> 'code' as code, s.model, left(a.error ->> 'message', 200) as message, a.finished_at,
+             {ending} as ending
       from attempts a join specs s on s.id = a.job_id
-      where a.finished_at > clock_timestamp() - make_interval(secs => $1) and a.outcome = 'failed' {mine}
+      where a.finished_at > clock_timestamp() - make_interval(secs => $1)
+      and a.outcome in ('failed', 'waiting', 'worker_lost') {mine}
       order by a.finished_at desc limit $2) lately
-where code is not null
-group by code, model order by count desc, last_at desc limit $3
+where code is not null and ending <> 'canceled'
+group by code, model order by count(*) desc, last_at desc limit $3
 """
 
 FAILING = """
@@ -122,10 +131,13 @@ class EndingsRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatelyRow:
-    """What ended within the last minute, by the newest attempts of it.
+    """What ended lately, by the newest attempts of it.
 
     Attributes:
         now: The database's clock, seconds since 1970.
+        ended: Attempts that ended their job.
+        failed: Those of them that failed.
+        retried: Attempts beside these that failed and were repeated.
         waits: So many waits are known.
     """
 
@@ -134,6 +146,7 @@ class LatelyRow:
     failed: int
     waits: int
     p95_wait_s: float | None
+    retried: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,18 +163,24 @@ class LiveRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorRow:
-    """Attempts that failed alike within the last hour."""
+    """Attempts that failed alike within the last hour.
+
+    Attributes:
+        count: Those that ended their job.
+        retried: Those that were repeated.
+    """
 
     code: str
     model: str
     count: int
     last_at: datetime
     message: str
+    retried: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailingRow:
-    """What failed most often within the last minute, all of it alike."""
+    """What failed most often lately, all of it alike."""
 
     fingerprint: str
     code: str
@@ -193,10 +212,10 @@ class OverviewStore:
         sql, values = _mine(ENDINGS, clause, tenant, step_s, first * step_s, SOME)
         return [EndingsRow(**dict(row)) for row in await self._database.read(sql, *values)]
 
-    async def lately(self, tenant: str | None) -> LatelyRow:
-        """The last minute."""
+    async def lately(self, tenant: str | None, *, window_s: float = LATELY_S) -> LatelyRow:
+        """The last `window_s` seconds."""
         clause = _JOB_OF.format(id="a.job_id", place=3)
-        sql, values = _mine(LATELY, clause, tenant, LATELY_S, SAMPLE)
+        sql, values = _mine(LATELY, clause, tenant, window_s, SAMPLE)
         return LatelyRow(**dict((await self._database.read(sql, *values))[0]))
 
     async def loads(self, tenant: str | None) -> Sequence[LiveRow]:
@@ -209,9 +228,9 @@ class OverviewStore:
         sql, values = _mine(ERRORS, "and s.tenant = $4", tenant, ERRORS_S, SAMPLE, MOST)
         return [ErrorRow(**dict(row)) for row in await self._database.read(sql, *values)]
 
-    async def failing(self, tenant: str | None) -> FailingRow | None:
-        """What failed most often within the last minute; None where nothing did."""
-        sql, values = _mine(FAILING, "and tenant = $3", tenant, LATELY_S, SAMPLE)
+    async def failing(self, tenant: str | None, *, window_s: float = LATELY_S) -> FailingRow | None:
+        """What failed most often within the last `window_s` seconds; None where nothing did."""
+        sql, values = _mine(FAILING, "and tenant = $3", tenant, window_s, SAMPLE)
         rows = await self._database.read(sql, *values)
         return FailingRow(**dict(rows[0])) if rows else None
 
@@ -232,5 +251,5 @@ class OverviewStore:
 def _mine(sql: str, clause: str, tenant: str | None, *values: Any) -> tuple[str, tuple[Any, ...]]:
     """The statement for one tenant, or without its clause for all."""
     if tenant is None:
-        return sql.format(mine=""), values
-    return sql.format(mine=clause), (*values, tenant)
+        return sql.format(mine="", ending=ENDING), values
+    return sql.format(mine=clause, ending=ENDING), (*values, tenant)

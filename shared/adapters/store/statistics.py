@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from shared.adapters.store.endings import ENDING
 from shared.adapters.store.pool import Database
 
 SAMPLE = 10_000
@@ -15,15 +16,16 @@ CODES = 10
 # An attempt that was cut short says nothing of how long the model takes.
 STATISTICS = """
 with looked as materialized (
-    select job_id, outcome, started_at, finished_at, timings, error from attempts
+    select job_id, fence, outcome, started_at, finished_at, timings, error from attempts
     where finished_at > clock_timestamp() - make_interval(secs => $1)
     order by finished_at desc limit {sample}
 ), lately as materialized (
-    select s.model, l.outcome, l.error ->> 'code' as code, (l.timings ->> 'queue_s')::float8 as wait,
-           case when l.outcome not in ('worker_lost', 'released', 'canceled')
-                then extract(epoch from l.finished_at - l.started_at)::float8 end as run,
-           (l.timings ->> 'batch_size')::float8 as batch
-    from looked l cross join lateral (select model, tenant from specs where id = l.job_id offset 0) s
+    select s.model, a.outcome, {ending} as ending, a.error ->> 'code' as code,
+           (a.timings ->> 'queue_s')::float8 as wait,
+           case when a.outcome not in ('worker_lost', 'released', 'canceled')
+                then extract(epoch from a.finished_at - a.started_at)::float8 end as run,
+           (a.timings ->> 'batch_size')::float8 as batch
+    from looked a cross join lateral (select model, tenant from specs where id = a.job_id offset 0) s
     where ($2::text is null or s.tenant = $2) and ($3::text is null or s.model = $3)
 ), late as (
     select model, count(*)::int as expired from (
@@ -44,9 +46,10 @@ with looked as materialized (
            percentile_cont(array[0.5, 0.95, 0.99]) within group (order by wait) as wait,
            percentile_cont(array[0.5, 0.95, 0.99]) within group (order by run) as run,
            percentile_cont(0.5) within group (order by batch) as batch,
-           count(*) filter (where outcome = 'succeeded')::int as succeeded,
-           count(*) filter (where outcome in ('failed', 'worker_lost'))::int as failed,
-           count(*) filter (where outcome = 'canceled')::int as canceled
+           count(*) filter (where ending = 'succeeded')::int as succeeded,
+           count(*) filter (where ending = 'failed')::int as failed,
+           count(*) filter (where ending = 'retried')::int as retried,
+           count(*) filter (where ending = 'canceled')::int as canceled
     from lately group by model
 )
 select m.*, l.expired, f.errors, (select count(*) from looked)::int as looked,
@@ -76,7 +79,7 @@ class Measured:
         n: Attempts of it in the sample.
         wait: Seconds in the queue: how many say so, and their 50th, 95th and 99th percentile.
         run: Of the whole attempt.
-        ended: Attempts by how they ended, and jobs that expired.
+        ended: Attempts by how they ended, `retried` those that failed and were repeated; jobs that expired.
         errors: ``code`` and ``count`` of what failed, most first.
         more: The window held more attempts than the sample.
     """
@@ -120,7 +123,7 @@ class StatisticsStore:
             model: This one only.
             window_s: So far back, seconds.
         """
-        sql = STATISTICS.format(sample=SAMPLE, codes=CODES)
+        sql = STATISTICS.format(sample=SAMPLE, codes=CODES, ending=ENDING)
         rows = await self._database.read(sql, window_s, tenant, model)
         return [_measured(dict(row)) for row in rows]
 
@@ -136,7 +139,7 @@ class StatisticsStore:
 
 
 def _measured(row: Mapping[str, Any]) -> Measured:
-    ended = {name: row[name] or 0 for name in ("succeeded", "failed", "canceled", "expired")}
+    ended = {name: row[name] or 0 for name in ("succeeded", "failed", "retried", "canceled", "expired")}
     return Measured(
         name=row["name"],
         n=row["n"] or 0,

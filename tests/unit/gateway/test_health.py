@@ -79,6 +79,11 @@ GOOD = {"rows_s": 0.02, "redis": True, "broker": True, "repaired": 0, "ended": 5
         ({"failure_ratio": 0.4, "failure_ratio_before": 0.0, "ended": 19}, "ok", "well", None),
         ({"failure_ratio": 0.5, "failure_ratio_before": 0.0, "ended": 5}, "bad", "failures_growing", None),
         ({"failure_ratio": 1.0, "failure_ratio_before": 0.0, "ended": 4}, "ok", "well", None),
+        ({"failure_ratio": 1.0, "ended": 5, "window_s": 600.0}, "bad", "failures_growing", None),
+        ({"failure_ratio": 0.3, "ended": 20, "window_s": 600.0}, "ok", "well", None),
+        ({"retried": 5, "ended": 20}, "warn", "attempts_repeated", None),
+        ({"retried": 5, "ended": 21}, "ok", "well", None),
+        ({"retried": 4, "ended": 0}, "ok", "well", None),
         ({"failure_ratio": 1.0, "failure_ratio_before": 1.0, "ended": 100}, "bad", "failures_growing", None),
         ({"failure_ratio": 0.04, "failure_ratio_before": 0.0, "ended": 100}, "ok", "well", None),
     ],
@@ -105,6 +110,19 @@ def test_growing_failures_are_told_with_what_fails_where_and_the_command_that_li
     )
     assert finding.cause == "ValueError: out of paper. In the ten minutes before it was 0 %."
     assert (finding.page, finding.subject, finding.command) == ("failures", top.fingerprint, top.command)
+
+
+def test_failures_of_ten_minutes_are_told_as_such() -> None:
+    [finding] = judge(Signs(failure_ratio=1.0, ended=6, window_s=600.0))
+    assert finding.sentence == "100 % of the jobs that ended in the last 10 minutes failed."
+    assert finding.cause == "6 jobs ended in this time."
+
+
+def test_attempts_that_are_repeated_are_told_with_what_most_of_them_died_of() -> None:
+    [finding] = judge(Signs(retried=12, ended=12, repeating="engine_died in cutout", window_s=60.0))
+    assert finding.sentence == "12 of the 24 attempts that ended in the last minute failed and are repeated."
+    assert finding.cause.startswith("In the last hour most by engine_died in cutout.")
+    assert (finding.level, finding.page) == ("warn", "models")
 
 
 @pytest.mark.parametrize(

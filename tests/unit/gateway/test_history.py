@@ -23,7 +23,7 @@ WINDOW_S = 600.0
 STEP_S = WINDOW_S / STEPS
 NOW = 1_000_000.0
 LAST = int(NOW // STEP_S)
-NOTHING = {"succeeded": 0, "failed": 0, "canceled": 0, "expired": 0}
+NOTHING = {"succeeded": 0, "failed": 0, "retried": 0, "canceled": 0, "expired": 0}
 
 
 @dataclass(frozen=True)

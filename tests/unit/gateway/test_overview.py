@@ -63,6 +63,7 @@ class Figures:
     error_rows: list[ErrorRow] = field(default_factory=list)
     decision_rows: list[DecisionRow] = field(default_factory=list)
     lately_row: LatelyRow | None = None
+    longer_row: LatelyRow | None = None
     failing_row: FailingRow | None = None
     cost_rows: dict[int, float | None] = field(default_factory=dict)
     asked: list[tuple[str | None, int]] = field(default_factory=list)
@@ -74,10 +75,10 @@ class Figures:
     async def endings(self, tenant: str | None, *, step_s: float, first: int) -> Sequence[EndingsRow]:
         return [row for step, (_, row) in self.steps.items() if step >= first]
 
-    async def lately(self, tenant: str | None) -> LatelyRow:
+    async def lately(self, tenant: str | None, *, window_s: float = 60.0) -> LatelyRow:
         await asyncio.sleep(0)
         empty = LatelyRow(now=self.now, ended=0, failed=0, waits=0, p95_wait_s=None)
-        return self.lately_row or empty
+        return (self.longer_row if window_s > 60 else self.lately_row) or empty
 
     async def loads(self, tenant: str | None) -> Sequence[LoadRow]:
         return self.load_rows
@@ -85,7 +86,7 @@ class Figures:
     async def errors(self, tenant: str | None) -> Sequence[ErrorRow]:
         return self.error_rows
 
-    async def failing(self, tenant: str | None) -> FailingRow | None:
+    async def failing(self, tenant: str | None, *, window_s: float = 60.0) -> FailingRow | None:
         return self.failing_row
 
     async def costs(self, *, step_s: float, first: int, last: int) -> Mapping[int, float | None]:
@@ -246,6 +247,28 @@ async def test_growing_failures_lead_to_their_group_for_whoever_looks(
     assert (health["code"], health["page"], health["subject"]) == ("failures_growing", "failures", "f00d")
     assert health["command"] == f"leveret jobs --state failed --fingerprint f00d{everybody}"
     assert "40 by algorithm_error in free" in health["sentence"]
+
+
+async def test_a_minute_that_holds_too_few_is_judged_by_ten_of_them(house: House) -> None:
+    house.figures.lately_row = LatelyRow(now=EPOCH, ended=4, failed=4, waits=0, p95_wait_s=None)
+    assert (await house.look())["health"]["code"] == "well"
+    house.figures.longer_row = LatelyRow(now=EPOCH, ended=9, failed=9, waits=0, p95_wait_s=None)
+    shown = await house.look()
+    assert "last 10 minutes" in shown["health"]["sentence"]
+    # And the figure beside it is still the minute's
+    assert shown["n"]["failure_ratio"] == 4
+
+
+async def test_attempts_that_are_repeated_are_a_finding_and_no_failed_jobs(house: House) -> None:
+    house.figures.lately_row = LatelyRow(now=EPOCH, ended=9, failed=0, retried=9, waits=0, p95_wait_s=None)
+    house.figures.error_rows = [
+        ErrorRow(code="engine_died", model="free", count=1, retried=40, last_at=NOW, message="killed"),
+        ErrorRow(code="timeout", model="free", count=60, retried=2, last_at=NOW, message="late"),
+    ]
+    shown = await house.look()
+    assert (shown["health"]["code"], shown["stats"]["failure_ratio"]["value"]) == ("attempts_repeated", 0.0)
+    assert "engine_died in free" in shown["health"]["cause"]
+    assert [(each["count"], each["retried"]) for each in shown["errors"]] == [(1, 40), (60, 2)]
 
 
 async def test_repairs_are_told_by_the_last_minute(house: House) -> None:
