@@ -59,10 +59,10 @@ export function bytesOf(used: Maybe, total: Maybe): string {
   return `${figures(used / 1024 ** step)}/${figures(total / 1024 ** step)} ${BYTES[step]}`;
 }
 
-/** A rate per second, said per minute or hour where it is slow: 12.4 jobs/s, 4.2 jobs/min. */
-export function rate(perSecond: Maybe, what = "jobs"): string {
+/** A rate per second, said per minute or hour where it is slow: 12.4 jobs/s, 4.2 jobs/min; none in the unit of what stands beside it. */
+export function rate(perSecond: Maybe, what = "jobs", beside: Maybe = null): string {
   if (!known(perSecond)) return NONE;
-  if (perSecond === 0) return `0 ${what}/s`;
+  if (perSecond === 0) return `0 ${known(beside) && beside > 0 ? rate(beside, what).split(" ")[1] : `${what}/s`}`;
   if (perSecond >= 1) return `${figures(perSecond)} ${what}/s`;
   return perSecond * 60 >= 1 ? `${figures(perSecond * 60)} ${what}/min` : `${figures(perSecond * 3600)} ${what}/h`;
 }

@@ -29,6 +29,7 @@ test("bytes and rates", () => {
   assert.equal(bytesOf(18.2 * 1024 ** 3, 24 * 1024 ** 3), "18.2/24 GiB");
   assert.equal(bytesOf(21.4 * 1024 ** 2, 24 * 1024 ** 3), "21.4 MiB/24 GiB");
   assert.deepEqual([12.4, 0.5, 0.001].map((x) => rate(x)), ["12.4 jobs/s", "30 jobs/min", "3.6 jobs/h"]);
+  assert.deepEqual([rate(0), rate(0, "jobs", 0.23), rate(0, "jobs", 0)], ["0 jobs/s", "0 jobs/min", "0 jobs/s"]);
 });
 
 test("a capped count says so", () => {

@@ -52,7 +52,7 @@ async def test_the_overview_says_what_is_wrong_what_waits_and_what_failed(
         "Completions": "over 1 min",
         "Oldest wait": r"\d (ms|s|min)",
         "Wait, p95": r"n = \d+ in 1 min",
-        "Failed": "%",
+        "Jobs failed": "%",
         "Devices busy": r"\d+/\d+",
         "Cost": "—|/h",
     }.items():

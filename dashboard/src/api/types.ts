@@ -178,7 +178,7 @@ export interface ModelStatistics {
   wait: Percentiles;
   load: Percentiles;
   run: Percentiles;
-  jobs: Record<string, number>;
+  ended: Record<Ending, number>;
   errors: { code: string; count: number }[];
   error_rate: number | null;
   cold_starts: number | null;
@@ -227,7 +227,7 @@ export interface Overview {
   n: Record<string, number | undefined>;
   backlog: { queue: string; priority: number; waiting: number; running: number; oldest_s: number | null }[];
   totals: { waiting: number | null; running: number | null; scheduled: number | null };
-  errors: { code: string; model: string; count: number; last_at: Moment; message: string | null }[];
+  errors: { code: string; model: string; /** Failed their job. */ count: number; retried: number; last_at: Moment; message: string | null }[];
   unwell: { id: string; queue: string; why: string; sentence: string; heartbeat_s: number | null; jobs: string[] }[];
   decisions: Decision[];
 }
@@ -239,6 +239,9 @@ export interface Lines {
   p99: (number | null)[];
 }
 
+/** How attempts ended; `retried`: it failed and was repeated; `expired` are jobs that had none. */
+export type Ending = "succeeded" | "failed" | "retried" | "canceled" | "expired";
+
 export interface History {
   from: Moment;
   step_s: number;
@@ -247,7 +250,7 @@ export interface History {
   more: boolean[];
   wait: Lines;
   run: Lines;
-  ended: Record<"succeeded" | "failed" | "canceled" | "expired", number[]>;
+  ended: Record<Ending, number[]>;
   backlog: { seen: boolean[]; queues: { queue: string; points: (number | null)[] }[] } | null;
 }
 

@@ -15,7 +15,7 @@ const SOON_FOR = 40;
 export const ended = (state: string): boolean => state === "succeeded" || state === "failed" || state === "canceled" || state === "expired";
 
 export interface Followed extends Resource<Job> {
-  /** Since and until when the gateway said that a worker starts for it; null if it never did. */
+  /** Since and until when the gateway said that no worker was ready for it yet, or one started; null if it never did. */
   starting: Signal<{ since: number; until: number | null } | null>;
 }
 
@@ -42,7 +42,7 @@ export function useJob(id: string): Followed {
     { ids: [id] },
   );
   const state = job.value?.state;
-  const now = state === "queued" && job.value?.queue_reason === "worker_starting";
+  const now = state === "queued" && (job.value?.queue_reason === "worker_starting" || job.value?.queue_reason === "no_worker");
   useEffect(() => {
     const known = starting.peek();
     if (now && !known) starting.value = { since: performance.now(), until: null };

@@ -14,7 +14,8 @@ export interface Line {
   kind?: "line" | "lines" | "dots" | "step" | "dashed" | "area" | "bars" | "points" | "stacked area" | "stacked bars";
   /** What the legend says, where `values` stand on other lines. */
   told?: readonly (number | null)[];
-  hatched?: boolean;
+  /** A pattern on its colour. */
+  marked?: "hatched" | "dotted";
 }
 
 interface Props {
@@ -39,20 +40,23 @@ const load = (): Promise<Plot> => (loading ??= Promise.all([import("uplot"), imp
 const DASHES: Record<string, number[]> = { dashed: [5, 4], lines: [8, 3], dots: [2, 3] };
 const standing = (line: Line): boolean => line.kind === "stacked area" || line.kind === "stacked bars";
 
-/** Diagonal lines: told apart without colours. */
-function hatch(ink: string, ground: string): CanvasPattern | string {
+/** Diagonal lines, or dots: told apart without colours. */
+function pattern(kind: NonNullable<Line["marked"]>, ink: string, ground: string): CanvasPattern | string {
   const tile = document.createElement("canvas");
   tile.width = tile.height = 6;
   const pen = tile.getContext("2d");
   if (!pen) return ink;
   pen.fillStyle = ink;
   pen.fillRect(0, 0, 6, 6);
-  pen.strokeStyle = ground;
-  for (const shift of [-6, 0, 6]) {
-    pen.moveTo(shift, 6);
-    pen.lineTo(shift + 6, 0);
+  pen.strokeStyle = pen.fillStyle = ground;
+  if (kind === "dotted") pen.fillRect(2, 2, 3, 3);
+  else {
+    for (const shift of [-6, 0, 6]) {
+      pen.moveTo(shift, 6);
+      pen.lineTo(shift + 6, 0);
+    }
+    pen.stroke();
   }
-  pen.stroke();
   return pen.createPattern(tile, "repeat") ?? ink;
 }
 
@@ -63,7 +67,7 @@ function onOthers(Plot: Plot, line: Line, told: () => Line | undefined, format: 
     label: line.label,
     stroke: ground,
     width: 1,
-    fill: line.hatched ? hatch(ink, ground) : ink,
+    fill: line.marked ? pattern(line.marked, ink, ground) : ink,
     paths: line.kind === "stacked bars" ? Plot.paths.bars!({ size: [0.8, 24] }) : undefined,
     points: { show: false, filter: (plot, index) => (line.kind === "stacked bars" ? [] : lone(plot.data[index] as (number | null)[])), size: 5, stroke: ink, fill: ink },
     spanGaps: false,

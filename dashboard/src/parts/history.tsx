@@ -72,8 +72,9 @@ function Latency({ name, of, about, times, step_s }: { name: string; of: Lines; 
 
 /** From the ground up: what failed stands where it is compared best. */
 const OUTCOMES = [
-  { name: "failed", ink: "failed", hatched: true },
-  { name: "expired", ink: "retrying" },
+  { name: "failed", ink: "failed", marked: "hatched" },
+  { name: "retried", ink: "retrying", marked: "dotted" },
+  { name: "expired", ink: "area-4" },
   { name: "canceled", ink: "queued" },
   { name: "succeeded", ink: "succeeded" },
 ] as const;
@@ -89,7 +90,7 @@ function Outcomes({ history, about, times }: { history: History; about: string; 
   return (
     <figure>
       <figcaption>
-        <b>Outcomes</b> <span class="muted">{partly ? `shares, for busy steps are known by their newest only; ${about}` : about}</span>
+        <b>Outcomes</b> <span class="muted">of attempts, retried: failed and repeated; {partly ? `shares, for busy steps are known by their newest only; ${about}` : about}</span>
       </figcaption>
       <Chart label="How attempts ended" times={times} pad={history.step_s / 2} lines={lines} format={partly ? percent : (value) => count(value)} whole={!partly} />
     </figure>

@@ -60,6 +60,19 @@ function Spread({ of }: { of: Percentiles | undefined }): JSX.Element {
   );
 }
 
+/** What the share of errors is of; an attempt that was repeated failed, whatever became of its job. */
+function judged(statistics: ModelStatistics | undefined): string {
+  if (!statistics) return "";
+  const { succeeded, failed, retried } = statistics.ended;
+  return `n = ${count(succeeded + failed + retried)}: ${count(failed)} failed their job, ${count(retried)} were repeated`;
+}
+
+/** Failures are jobs: where all of a model's ended well after an attempt that failed, its own page tells when. */
+function errorsOf(model: Model, statistics: ModelStatistics | undefined): string {
+  const repeated = statistics !== undefined && statistics.ended.failed + statistics.ended.expired === 0 && statistics.ended.retried > 0;
+  return repeated ? href(["models", model.name]) : href(["failures"], { model: model.name, since: windowOf(), scope: operates() ? "all" : null });
+}
+
 const COLD = "Loads of the model in this time: by a worker at its start, by an engine anew, or by an attempt that needed it";
 
 const COLUMNS: Column<Row>[] = [
@@ -70,7 +83,7 @@ const COLUMNS: Column<Row>[] = [
   { name: "wait", label: "Wait p50/p95/p99", right: true, cell: ({ statistics }) => <Spread of={statistics?.wait} /> },
   { name: "load", label: "Load p50/p95/p99", right: true, cell: ({ statistics }) => <Spread of={statistics?.load} /> },
   { name: "run", label: "Run p50/p95/p99", right: true, cell: ({ statistics }) => <Spread of={statistics?.run} /> },
-  { name: "errors", label: "Errors", right: true, first: true, cell: ({ model, statistics }) => <a href={href(["failures"], { model: model.name, since: windowOf(), scope: operates() ? "all" : null })}>{percent(statistics?.error_rate)}</a> },
+  { name: "errors", label: "Errors, of attempts", right: true, first: true, cell: ({ model, statistics }) => <a href={errorsOf(model, statistics)} title={judged(statistics)}>{percent(statistics?.error_rate)}</a> },
   { name: "cold", label: "Cold starts", right: true, cell: ({ statistics }) => <span title={COLD}>{count(statistics?.cold_starts)}</span> },
   { name: "memory", label: "Memory", right: true, cell: ({ statistics }) => bytes(statistics?.memory) },
 ];
@@ -195,7 +208,7 @@ function Statistics({ statistics }: { statistics: ModelStatistics | undefined })
         </tbody>
       </table>
       <p class="muted">
-        Errors {percent(statistics?.error_rate)} · <span title={COLD}>cold starts {count(statistics?.cold_starts)}</span> · memory {bytes(statistics?.memory)} · batch (median) {count(statistics?.batch_size_p50)}
+        Errors {percent(statistics?.error_rate)} of attempts{statistics ? ` (${judged(statistics)})` : ""} · <span title={COLD}>cold starts {count(statistics?.cold_starts)}</span> · memory {bytes(statistics?.memory)} · batch (median) {count(statistics?.batch_size_p50)}
       </p>
     </section>
   );

@@ -111,10 +111,11 @@ function queuedDetail(job: Job, starting: boolean, waited: number | null): strin
 
 function startingStep(job: Job, starting: boolean, begun: boolean, seen: Followed["starting"]["value"]): Step {
   if (starting) {
-    const detail = job.queue_reason === "no_worker" ? "no worker yet" : seen === null ? "" : `for ${duration((performance.now() - seen.since) / 1000)}`;
+    const lasted = seen === null ? "" : `for ${duration((performance.now() - seen.since) / 1000)}`;
+    const detail = job.queue_reason === "no_worker" ? ["no worker yet", lasted].filter(Boolean).join(", ") : lasted;
     return { name: "Worker starting", state: job.queue_reason === "no_worker" ? "queued" : "running", detail };
   }
-  if (seen !== null && begun) return { name: "Worker starting", state: "succeeded", detail: seen.until === null ? "" : `took ${duration((seen.until - seen.since) / 1000)} or more` };
+  if (seen !== null && begun) return { name: "Worker starting", state: "succeeded", detail: seen.until === null ? "" : `ready after about ${duration((seen.until - seen.since) / 1000)}` };
   return { name: "Worker starting", state: begun ? "skipped" : "later", detail: begun ? "one was ready" : "" };
 }
 

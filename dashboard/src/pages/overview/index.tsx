@@ -106,7 +106,7 @@ const STATS: Shape[] = [
   { name: "completions_per_s", label: "Completions", format: (value) => rate(value), to: ["jobs", { state: "succeeded,failed,canceled", ended: "<1m" }] },
   { name: "oldest_wait_s", label: "Oldest wait", format: duration, to: ["jobs", { state: "queued" }] },
   { name: "p95_wait_s", label: "Wait, p95", format: duration, to: ["models", { window: "600" }] },
-  { name: "failure_ratio", label: "Failed", format: percent, to: ["failures", { since: "600" }] },
+  { name: "failure_ratio", label: "Jobs failed", format: percent, to: ["failures", { since: "600" }] },
   { name: "devices_busy", label: "Devices busy", format: (value) => count(value), to: ["workers"] },
   { name: "cost_per_h", label: "Cost", format: (value, currency) => `${money(value, currency)}/h`, to: ["scaler"] },
 ];
@@ -166,20 +166,23 @@ function Errors({ overview }: { overview: Told }): JSX.Element {
   return (
     <section aria-label="Top errors">
       <h2>
-        Top errors <span class="muted">last hour</span>
+        Top errors <span class="muted">last hour: jobs failed, attempts retried</span>
       </h2>
       {overview.errors.length === 0 && <p class="muted">None.</p>}
       <ul class="lines">
         {overview.errors.map((error) => (
           <li key={error.code + error.model}>
-            <Mark state="failed" />
-            <a href={href(["jobs"], { state: "failed", error: error.code, model: error.model, ended: "<1h", scope: scopeOf(overview) })}>
-              <b>{count(error.count)}</b>
-            </a>
-            <a href={href(["failures"], { since: 3600, error: error.code, model: error.model, scope: scopeOf(overview) })}>
+            <Mark state={error.count ? "failed" : "retrying"} />
+            {error.count > 0 && (
+              <a href={href(["jobs"], { state: "failed", error: error.code, model: error.model, ended: "<1h", scope: scopeOf(overview) })}>
+                <b>{count(error.count)}</b>
+              </a>
+            )}
+            <a href={error.count ? href(["failures"], { since: 3600, error: error.code, model: error.model, scope: scopeOf(overview) }) : href(["models", error.model])}>
               {error.code} <span class="muted">in</span> {error.model}
             </a>
-            <Clipped text={`${error.message && error.count > 1 ? "newest: " : ""}${error.message ?? ""}`} class="muted" />
+            {error.retried > 0 && <span title="Attempts that failed so and were repeated: their jobs are not in the number before">{count(error.retried)} retried</span>}
+            <Clipped text={`${error.message && error.count + error.retried > 1 ? "newest: " : ""}${error.message ?? ""}`} class="muted" />
             <Ago at={error.last_at} />
           </li>
         ))}

@@ -39,6 +39,9 @@ const byName = (one: QueueRow, other: QueueRow): number => one.queue.localeCompa
 /** Its jobs of one state, of every tenant, as they are counted. */
 const jobsOf = (row: QueueRow, state: State): string => href(["jobs"], { queue: row.queue, state, scope: "all" });
 
+/** Jobs that ended, by the second. */
+const outOf = (row: QueueRow): number | null => row.out_per_s ?? (row.ended_per_min === null ? null : row.ended_per_min / 60);
+
 function columns(queues: Resource<QueueRow[]>): Column<QueueRow>[] {
   return [
     { name: "queue", label: "Queue", first: true, cell: (row) => <Name row={row} /> },
@@ -46,8 +49,8 @@ function columns(queues: Resource<QueueRow[]>): Column<QueueRow>[] {
     { name: "running", label: "Running", right: true, cell: (row) => <a href={jobsOf(row, "running")}>{count(row.running)}</a> },
     { name: "scheduled", label: "Scheduled", right: true, cell: (row) => <a href={jobsOf(row, "waiting")}>{count(row.scheduled)}</a> },
     { name: "oldest", label: "Oldest wait", right: true, first: true, cell: (row) => duration(row.oldest_s) },
-    { name: "in", label: "In", right: true, cell: (row) => rate(row.in_per_s) },
-    { name: "out", label: "Out", right: true, cell: (row) => rate(row.out_per_s ?? (row.ended_per_min === null ? null : row.ended_per_min / 60)) },
+    { name: "in", label: "In", right: true, cell: (row) => rate(row.in_per_s, "jobs", outOf(row)) },
+    { name: "out", label: "Out", right: true, cell: (row) => rate(outOf(row), "jobs", row.in_per_s) },
     { name: "priorities", label: "By priority", cell: (row) => <Priorities row={row} /> },
     { name: "workers", label: "Workers", cell: (row) => <a href={href(["workers"], { queue: row.queue })}>{crew(row)}</a> },
     { name: "drain", label: "Drains in", right: true, cell: drain },
