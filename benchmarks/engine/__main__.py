@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import surroundings
-from benchmarks.engine import plots, report, told
+from benchmarks.engine import gpu, plots, report, told
 from benchmarks.engine.catalog import make_catalog
 from benchmarks.engine.contenders import DATABASES
 from benchmarks.engine.leveret import MeasuredLeveret
@@ -21,6 +21,8 @@ from deploy.local.failure import StackError
 from deploy.local.progress import Progress
 
 PARTS = ("latency", "drains", "devices", "memory")
+GPU = "gpu"
+"""Where there is a card, and asked for by name only."""
 PLOTS = ROOT / ".leveret" / "bench-engine"
 
 
@@ -34,17 +36,20 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks.engine", description="How well a worker keeps its device busy."
     )
     parser.add_argument("--quick", action="store_true", help="a short look: one round, fewer jobs and rows")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="these measurements only")
+    parser.add_argument(
+        "--only", nargs="+", choices=(*PARTS, GPU), default=PARTS, help=f"these alone; {GPU}: by name only"
+    )
     parser.add_argument("--plots", type=Path, default=PLOTS, help=f"where the PNG files go ({PLOTS.name}/)")
     return parser
 
 
 async def _run(asked: argparse.Namespace) -> None:
     plan = QUICK if asked.quick else FULL
+    card = gpu.require_gpu() if GPU in asked.only else ""
     _check_disk(plan)
     progress, machine = Progress(), surroundings.machine()
     async with servers_of_its_own(progress, vhosts=tuple(DATABASES)) as (folder, settings):
-        batching = await make_catalog(folder / "catalog")
+        batching = await make_catalog(folder / "catalog", gpu.PYTHON if card else None)
         side = MeasuredLeveret(folder, settings, catalog=folder / "catalog")
         async with workers_gone([side]):
             measuring = Measuring(folder, settings, side, plan, progress)
@@ -53,6 +58,8 @@ async def _run(asked: argparse.Namespace) -> None:
     progress.say("everything is stopped")
     _print(figures, plan, batching=batching, quick=asked.quick)
     print(f"{surroundings.today()}, {machine}.\n{servers}; {surroundings.packages(told.PACKAGES)}.")
+    if card:
+        print(f"GPU: {card}.")
     for path in plots.draw(figures, asked.plots):
         print(f"drawn: {path}")
 

@@ -16,7 +16,7 @@ from benchmarks.engine.contenders import (
     results_of,
     variables_of,
 )
-from benchmarks.engine.plan import BATCH, FLOOR, MANY_IN_HAND
+from benchmarks.engine.plan import BATCH, FLOOR, FP16_BATCHED, MANY_IN_HAND, ON_GPU
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,6 +38,7 @@ class Inputs:
     handed: str
     handed_key: str
     tensor: str
+    half: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,9 @@ class DeviceEntry:
     """One contender for one simulated device.
 
     Attributes:
-        work: What is computed: milliseconds of the simulated device, or "resnet".
-        batch: The largest batch it may form.
+        work: What is computed: milliseconds of the simulated device, or a graph's model.
+        batch: How many of its jobs one of the work alone stands for: its largest batch on the simulated
+            device, which takes no longer for it; 1 for a graph, measured alone in batches of the same size.
     """
 
     work: int | str
@@ -79,11 +81,19 @@ class Entries:
             job = self._side.job("resnet", {"tensor": {"upload_id": inputs.tensor}}, wait=False)
             yield DeviceEntry("resnet", self._leveret(f"Leveret, {_slots(slots)}", "resnet", slots, job))
 
+    def gpu(self, plan: Plan, inputs: Inputs) -> Iterator[DeviceEntry]:
+        """For a card, strictly: ResNet-50's shape in FP16, one by one and in batches."""
+        for work in ON_GPU:
+            for slots in plan.slots:
+                job = self._side.job(work, {"tensor": {"upload_id": inputs.half}}, wait=False)
+                contender = self._leveret(_named(slots, batched=work == FP16_BATCHED), work, slots, job)
+                contender.extra = {"LEVERET_WORKER_DEVICE": "cuda"}
+                yield DeviceEntry(work, contender)
+
     def _device(self, inputs: Inputs, hold_ms: int, slots: int, model: str) -> LeveretContender:
         given = {"data": {"upload_id": inputs.handed}}
         job = self._side.job(model, given, {"hold_ms": hold_ms}, wait=False)
-        name = f"Leveret, {_slots(slots)}" + (f", batches of {BATCH}" if model == "batched" else "")
-        return self._leveret(name, model, slots, job)
+        return self._leveret(_named(slots, batched=model == "batched"), model, slots, job)
 
     def _in_memory(self, inputs: Inputs, hold_ms: int, slots: int) -> Contender:
         """What crosses to the engine and back lies on a tmpfs instead of a disk."""
@@ -156,6 +166,10 @@ class Entries:
         variables = variables_of(kind, self._settings, in_hand) | dict(extra or {})
         results = results_of(kind, self._settings)
         return Peer(name, kind, self._folder, command, variables, fills, results, SUCCESS[kind])
+
+
+def _named(slots: int, *, batched: bool) -> str:
+    return f"Leveret, {_slots(slots)}" + (f", batches of {BATCH}" if batched else "")
 
 
 def _slots(count: int) -> str:

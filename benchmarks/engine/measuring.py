@@ -7,20 +7,21 @@ import json
 import os
 import random
 import signal
+import sys
 import time
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import redis.asyncio
 
 from benchmarks import running
-from benchmarks.engine import cpu
+from benchmarks.engine import cpu, gpu
 from benchmarks.engine.arithmetic import Weight
 from benchmarks.engine.contenders import LeveretContender
 from benchmarks.engine.draining import Turn, take_turn
-from benchmarks.engine.entries import Entries, Inputs
-from benchmarks.engine.plan import HANDED_BYTES, MANY_IN_HAND, WEIGH_EVERY_S
+from benchmarks.engine.entries import DeviceEntry, Entries, Inputs
+from benchmarks.engine.plan import HANDED_BYTES, MANY_IN_HAND, ON_GPU, WEIGH_EVERY_S
 from benchmarks.figures import Spread, spread_of
 from benchmarks.load import connected
 from deploy.local.applications import run_module
@@ -29,7 +30,7 @@ from deploy.local.state import State
 from deploy.local.together import together
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from benchmarks.engine.leveret import MeasuredLeveret
@@ -49,7 +50,7 @@ SLOWEST_PER_S = 20
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """The work alone: calls per second, and the median call in seconds."""
+    """The work alone: jobs per second, and the median call in seconds."""
 
     rate: float
     p50: float
@@ -78,7 +79,8 @@ class Figures:
 
     Attributes:
         raw: By what is computed.
-        devices: By what is computed and who did it; `batches` has the largest batch of each.
+        devices: By what is computed and who did it; `batches` tells for each how many of its jobs one job of
+            `raw` stands for.
         stages: The medians of the last round's receipts, by the same.
         reloads: By model.
         drains: By messages in hand and who it was.
@@ -129,7 +131,9 @@ class Measuring:
         if "drains" in only:
             await self._all_drains()
         if "devices" in only:
-            await self._all_devices(inputs, batching=batching)
+            await self._all_devices([*self._entries.devices(self._plan, inputs, batching=batching)])
+        if "gpu" in only:
+            await self._all_devices([*self._entries.gpu(self._plan, inputs)])
         if "memory" in only:
             await self._memory()
         return self.figures
@@ -138,21 +142,31 @@ class Measuring:
         seeded = random.Random(4)  # noqa: S311  any bytes
         handed = await self._side.upload(seeded.randbytes(HANDED_BYTES))
         tensor = await self._side.upload(bytes(TENSOR_BYTES))
-        return Inputs(handed, f"bench/uploads/{handed}", tensor)
+        half = await self._side.upload(bytes(TENSOR_BYTES // 2))
+        return Inputs(handed, f"bench/uploads/{handed}", tensor, half)
 
     async def _raw(self, work: int | str) -> None:
         """The work alone, while no worker runs."""
         match work:
             case int(hold_ms):
-                asked: tuple[str, ...] = ("device", str(round(RAW_CALLS_S * 1000 / hold_ms)), str(hold_ms))
+                asked: tuple[str, ...] = (
+                    "device",
+                    "device",
+                    str(round(RAW_CALLS_S * 1000 / hold_ms)),
+                    str(hold_ms),
+                )
             case "resnet":
-                asked = ("resnet", str(self._plan.latency_jobs // 5))
+                asked = ("resnet", "resnet", str(self._plan.latency_jobs // 5))
+            case str(model) if model in ON_GPU:
+                asked = ("gpu", model, str(self._plan.gpu_jobs // ON_GPU[model]), str(ON_GPU[model]))
             case _:
-                asked = ("noop", "10000")
-        what, *rest = asked
-        module = ("benchmarks.engine.raw", what, str(self._folder / "catalog" / what), *rest)
-        said = await run_module(*module, variables={}, log=self._folder / "logs" / "raw.log")
-        self.figures.raw[work].append(Raw(**json.loads(said)))
+                asked = ("noop", "noop", "10000")
+        what, model, *rest = asked
+        module = ("benchmarks.engine.raw", what, str(self._folder / "catalog" / model), *rest)
+        python = str(gpu.PYTHON) if what == "gpu" else sys.executable
+        log = self._folder / "logs" / "raw.log"
+        said = Raw(**json.loads(await run_module(*module, variables={}, log=log, python=python)))
+        self.figures.raw[work].append(replace(said, rate=said.rate * ON_GPU.get(model, 1)))
 
     def _servers(self) -> dict[str, int]:
         """The servers' processes, and the gateway's, whose CPU time is told beside the worker's."""
@@ -167,20 +181,23 @@ class Measuring:
                 self.figures.drains[in_hand, contender.name].append(turn)
                 self._said("no-op", number, contender.name, turn)
 
-    async def _all_devices(self, inputs: Inputs, *, batching: bool) -> None:
+    async def _all_devices(self, entries: Sequence[DeviceEntry]) -> None:
         for number in range(self._plan.rounds):
-            for entry in self._entries.devices(self._plan, inputs, batching=batching):
+            for entry in entries:
                 if len(self.figures.raw[entry.work]) == number:  # beside its rows: the machine's mood changes
                     await self._raw(entry.work)
-                hold_ms = entry.work if isinstance(entry.work, int) else 100
-                count = self._plan.jobs_of(hold_ms, entry.batch)
-                turn = await take_turn(entry.contender, count, self._servers())
+                turn = await take_turn(entry.contender, self._count(entry), self._servers())
                 key = entry.work, entry.contender.name
                 self.figures.devices[key].append(turn)
                 self.figures.batches[key] = entry.batch
                 if isinstance(entry.contender, LeveretContender):
                     self.figures.stages[key] = await self._side.stages(entry.contender.job_ids)
                 self._said(f"device {entry.work}", number, entry.contender.name, turn)
+
+    def _count(self, entry: DeviceEntry) -> int:
+        if entry.work in ON_GPU:
+            return self._plan.gpu_jobs
+        return self._plan.jobs_of(entry.work if isinstance(entry.work, int) else 100, entry.batch)
 
     def _said(self, what: str, number: int, name: str, turn: Turn) -> None:
         self._progress.say(

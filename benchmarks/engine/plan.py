@@ -9,6 +9,9 @@ HANDED_BYTES = 4 * 1024 * 1024
 GOAL = 0.9
 GOAL_HOLD_MS = 20
 BATCH = 8
+FP16, FP16_BATCHED = "resnet-fp16", "resnet-fp16-batched"
+ON_GPU = {FP16: 1, FP16_BATCHED: BATCH}
+"""The graphs for a GPU, and how many pictures each is given at a time where its rate alone is measured."""
 MANY_IN_HAND = 16
 FLOOR = "the two commits by hand"
 """No peer, and no goal: what the promise about a row costs on these servers."""
@@ -25,6 +28,7 @@ class Plan:
         holds_ms: How long the simulated device takes for a batch.
         slots: The workers' slots for it.
         device_s: Seconds of the device's own time to measure for, at most `device_jobs` jobs.
+        gpu_jobs: Jobs for a GPU, and pictures through it alone.
         drain_jobs: No-op jobs queued before a worker starts; a third where each has an output.
         latency_jobs: Jobs one after the other.
         memory_jobs: No-op jobs through one worker.
@@ -36,6 +40,7 @@ class Plan:
     slots: tuple[int, ...]
     device_s: float
     device_jobs: int
+    gpu_jobs: int
     drain_jobs: int
     latency_jobs: int
     memory_jobs: int
@@ -52,6 +57,7 @@ FULL = Plan(
     slots=(1, 4, 16),
     device_s=5,
     device_jobs=120,
+    gpu_jobs=2400,
     drain_jobs=3000,
     latency_jobs=200,
     memory_jobs=20_000,
@@ -63,6 +69,7 @@ QUICK = Plan(
     slots=(1, 4),
     device_s=1,
     device_jobs=50,
+    gpu_jobs=400,
     drain_jobs=600,
     latency_jobs=25,
     memory_jobs=2_000,

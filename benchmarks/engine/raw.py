@@ -1,4 +1,4 @@
-"""`python -m benchmarks.engine.raw WHAT FOLDER COUNT [HOLD_MS]`: the work itself, with nothing around it.
+"""`python -m benchmarks.engine.raw WHAT FOLDER COUNT [HOLD_MS or BATCH]`: the work, with nothing around it.
 
 Calls a handler's `infer`, or ONNX Runtime's `session.run`, so many times in a row and prints one line of
 JSON: calls per second, and the median of one call in seconds. A process of its own, as an engine is one.
@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 WARM_UP = 3
 
 
-def main(what: str, folder: str, count: str, hold_ms: str = "0") -> None:
+def main(what: str, folder: str, count: str, much: str = "0") -> None:
     """Measure one kind of work."""
-    call = {"device": _device, "resnet": _resnet, "noop": _noop}[what](Path(folder), float(hold_ms))
+    call = {"device": _device, "resnet": _resnet, "noop": _noop, "gpu": _gpu}[what](Path(folder), float(much))
     for _ in range(WARM_UP):
         call()
     took = [_timed(call) for _ in range(int(count))]
@@ -64,6 +65,21 @@ def _resnet(folder: Path, _: float) -> Callable[[], object]:
         str(folder / "resnet50.onnx"), options, providers=["CPUExecutionProvider"]
     )
     feeds = {"input": np.zeros((1, 3, 224, 224), np.float32)}
+    return lambda: session.run(None, feeds)
+
+
+def _gpu(folder: Path, batch: float) -> Callable[[], object]:
+    """With the engine's own options for CUDA, and as strict: no node runs on the CPU. Copies are in it."""
+    import numpy as np  # noqa: PLC0415  idem
+    import onnxruntime  # noqa: PLC0415  idem
+
+    from gpu_worker.engine.onnx import open_session  # noqa: PLC0415  idem
+    from gpu_worker.engine.onnx_options import plan_of  # noqa: PLC0415  idem
+    from gpu_worker.engine.spec import spec_of  # noqa: PLC0415  idem
+
+    spec = spec_of(tomllib.loads((folder / "model.toml").read_text()), folder)
+    session = open_session(onnxruntime, spec, plan_of(spec, "cuda"))
+    feeds = {"input": np.zeros((int(batch), 3, 224, 224), np.float16)}
     return lambda: session.run(None, feeds)
 
 

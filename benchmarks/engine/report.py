@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from benchmarks.engine.arithmetic import busy_share, ceiling, slope
-from benchmarks.engine.plan import FLOOR, GOAL, GOAL_HOLD_MS, MANY_IN_HAND
+from benchmarks.engine.plan import BATCH, FLOOR, FP16, FP16_BATCHED, GOAL, GOAL_HOLD_MS, MANY_IN_HAND
 from benchmarks.figures import median
 from benchmarks.memory import LIMIT_MB
 from benchmarks.tables import brackets, markdown
@@ -26,6 +26,11 @@ FLAT_KB = 50.0
 LEAST_JOBS = 10_000
 """With fewer jobs the noise of the readings is larger than that."""
 FACTOR = 2.0
+GRAPHS = {
+    "resnet": "ResNet-50, FP32, CPU",
+    FP16: "ResNet-50, FP16, CUDA, one by one",
+    FP16_BATCHED: f"ResNet-50, FP16, CUDA, {BATCH} at a time",
+}
 
 
 def tables(figures: Figures) -> Iterator[str]:
@@ -74,7 +79,7 @@ _MEMORY_HEAD = ("process", "idle MB PSS", "after MB PSS", "jobs", "KB more per 1
 
 def work_name(work: int | str) -> str:
     """What is computed, in words."""
-    return f"{work} ms" if isinstance(work, int) else "ResNet-50, FP32, CPU"
+    return f"{work} ms" if isinstance(work, int) else GRAPHS[work]
 
 
 def shares(figures: Figures, key: Key) -> list[float]:

@@ -156,15 +156,17 @@ async def ready(application: Application) -> bool:
             return False
 
 
-async def run_module(name: str, *arguments: str, variables: Mapping[str, str], log: Path) -> str:
-    """Run one of our modules to its end; returns what it printed.
+async def run_module(
+    name: str, *arguments: str, variables: Mapping[str, str], log: Path, python: str = sys.executable
+) -> str:
+    """Run one of our modules to its end, by this Python or another; returns what it printed.
 
     Raises:
         NotReadyError: It failed or took longer than two minutes.
     """
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", name, *arguments),
+            *(python, "-m", name, *arguments),
             cwd=ROOT,
             env=environment(variables),
             stdin=asyncio.subprocess.DEVNULL,
