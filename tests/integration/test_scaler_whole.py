@@ -171,8 +171,8 @@ async def test_the_first_job_starts_one_worker_which_leaves_when_idle(
         code, lines = await stop(scaler)
 
         assert await given.row(DECIDED) == [(1, 0, "1", 0), (0, 1, "0", 1)]
-        looks = await given.row("select want, serving, starting from fleet_looks order by id")
-        assert {(1, 0, 1), (1, 1, 0)} <= set(looks)
+        # Whether a look falls into the start itself is chance
+        assert {(1, 0), (1, 1)} <= set(await given.row("select want, serving from fleet_looks"))
         assert given.alive() == []
         [log] = (tmp_path / "state" / "logs").iterdir()
         assert log.read_text() == "left\n"
